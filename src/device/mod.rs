@@ -1,0 +1,1 @@
+//! CPU and (later) CUDA: probe, threads, memory.

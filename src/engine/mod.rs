@@ -1,0 +1,1 @@
+//! Train, predict, mutate: what is done with a model.

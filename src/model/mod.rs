@@ -1,0 +1,1 @@
+//! Architectures, their specification and their checkpoint.

@@ -1,0 +1,1 @@
+//! Motifs: PWMs, scanning, recovery of planted motifs.

@@ -1,0 +1,1 @@
+//! Simulated sequences with planted motifs and known effects.

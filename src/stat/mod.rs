@@ -1,0 +1,1 @@
+//! Numbers about numbers: correlations, ranks, areas under curves.

@@ -1,0 +1,1 @@
+//! The record of a forward pass and the four sweeps over it.

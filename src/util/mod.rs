@@ -1,0 +1,4 @@
+//! Leaves that every layer may use: whole-file writes, the counter-based random generator, SIMD dispatch, scalar maths.
+
+pub mod fs;
+pub mod philox;
