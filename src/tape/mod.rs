@@ -1,1 +1,306 @@
-//! The record of a forward pass and the four sweeps over it.
+//! The record of a forward pass, and what a sweep over it hands to an operation.
+//!
+//! Who owns what: a [`Tensor`] shares its buffer and never changes it; a [`Var`] is a tensor and the number of the node that
+//! made it, so dropping a `Var` frees its value unless an operation saved it; the [`Tape`] owns the nodes, a node its
+//! operation record and what the operation saved. No `Rc`, no global, no tape inside a tensor.
+//!
+//! Four sweeps run over a tape: forward (recording), [`Tape::backward`], [`Tape::rescale`] and [`Tape::delta`]. Backward
+//! consumes the tape and frees as it walks; the other two borrow it, from many threads at once.
+//!
+//! Every sweep has its own rows: row `r` of a sweep (a training row, a (sequence, track) gradient, an (input, reference)
+//! pair, a mutant) belongs to row `rows[r]` of the tape. In training that is the identity.
+
+pub mod check;
+mod sweep;
+mod window;
+
+pub use window::{Change, Delta, Edit, Window};
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// Number of a node on its tape.
+pub type NodeId = usize;
+
+/// A value and, if sweeps may ask about it, the node that made it.
+#[derive(Clone, Debug)]
+pub struct Var {
+    /// The numbers.
+    pub value: Tensor,
+    /// Where it came from; `None` for constants.
+    pub node: Option<NodeId>,
+}
+
+impl Var {
+    /// A value that no sweep reaches: a weight outside training, a table.
+    pub fn constant(value: Tensor) -> Self {
+        Self { value, node: None }
+    }
+
+    /// Sizes of the dimensions.
+    pub fn shape(&self) -> &[usize] {
+        self.value.shape()
+    }
+}
+
+/// Which later sweeps the recording must serve; operations save no more than that. All false: plain prediction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Gradients.
+    pub backward: bool,
+    /// DeepLIFT multipliers.
+    pub rescale: bool,
+    /// In-silico mutagenesis.
+    pub delta: bool,
+}
+
+impl Keep {
+    /// For training and gradients.
+    pub const BACKWARD: Self = Self { backward: true, rescale: false, delta: false };
+    /// For mutagenesis.
+    pub const DELTA: Self = Self { backward: false, rescale: false, delta: true };
+
+    /// Whether any sweep is to follow.
+    pub fn any(self) -> bool {
+        self.backward || self.rescale || self.delta
+    }
+}
+
+/// Identity of a training pass, from which dropout derives its masks: they depend on the sample, not on batch or threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Number of the pass over the data, counted over the whole run.
+    pub number: u32,
+    /// For every row of the batch, the number of its sample within the pass.
+    pub samples: Arc<[u32]>,
+}
+
+/// How layers with two faces (batch norm, dropout) behave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics and dropout.
+    Train(Pass),
+    /// Running statistics, no dropout.
+    Eval,
+}
+
+/// Slots that an operation fills in forward and reads in its sweeps.
+#[derive(Debug)]
+pub struct Save {
+    /// What the recording is for.
+    pub keep: Keep,
+    slots: Slots,
+}
+
+type Slots = [Option<Tensor>; 6];
+
+impl Save {
+    /// Keeps a tensor if a later sweep needs it.
+    pub fn put(&mut self, slot: usize, needed: bool, t: &Tensor) {
+        self.slots[slot] = needed.then(|| t.clone());
+    }
+}
+
+/// One recorded operation.
+pub struct Node {
+    op: Option<Box<dyn Op>>,
+    inputs: Vec<Option<NodeId>>,
+    saved: Slots,
+    shape: Vec<usize>,
+    layer: Arc<str>,
+}
+
+/// What a sweep hands to an operation.
+pub struct Cx<'a> {
+    node: &'a Node,
+    /// For every row of the sweep, the row of the tape.
+    pub rows: &'a [u32],
+    /// In a rescale sweep, the tape row of each sweep row's reference.
+    pub partner: Option<&'a [u32]>,
+}
+
+impl<'a> Cx<'a> {
+    /// A tensor that the operation saved.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the tape was recorded without what this sweep needs.
+    pub fn saved(&self, slot: usize) -> Result<&'a Tensor> {
+        self.node.saved[slot].as_ref().ok_or(Error::Unsupported {
+            op: "tape",
+            what: "this sweep, because the forward pass was recorded without it (see `Keep`)".into(),
+        })
+    }
+
+    /// Tape row of sweep row `r`.
+    pub fn base(&self, r: usize) -> usize {
+        self.rows[r] as usize
+    }
+
+    /// Whether input `i` of the operation wants a gradient.
+    pub fn wants(&self, i: usize) -> bool {
+        self.node.inputs.get(i).is_some_and(Option::is_some)
+    }
+
+    /// Shape of the operation's output in the forward pass.
+    pub fn shape(&self) -> &'a [usize] {
+        &self.node.shape
+    }
+
+    /// Refuses gradients of weights where sweep rows are not the tape rows: they would be sums over the wrong rows.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`].
+    pub fn whole_batch(&self, op: &'static str) -> Result<()> {
+        if self.rows.iter().enumerate().all(|(i, &r)| i == r as usize) {
+            Ok(())
+        } else {
+            Err(Error::Unsupported {
+                op,
+                what: "gradients of weights for selected rows; ask for the whole batch".into(),
+            })
+        }
+    }
+}
+
+/// Gradients of an operation's inputs, in their order; `None` where none was wanted or it is zero.
+pub type Grads = Vec<Option<Tensor>>;
+
+/// One operation = one record on the tape. `self` holds checked arguments only, never tensors.
+pub trait Op: Send + Sync + 'static {
+    /// The value. Saves what the sweeps named in `save.keep` will need.
+    ///
+    /// # Errors
+    /// Shapes and types that do not fit.
+    fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor>;
+
+    /// The gradient of each wanted input ([`Cx::wants`]) from the gradient `dy` `[R, ...]` of the output.
+    ///
+    /// # Errors
+    /// As the operation documents.
+    fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads>;
+
+    /// As backward, except that a nonlinearity returns difference quotients between `cx.rows` and `cx.partner`
+    /// (DeepLIFT, Shrikumar et al. 2017).
+    ///
+    /// # Errors
+    /// As backward.
+    fn rescale(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        self.backward(cx, dy)
+    }
+
+    /// Window of the output that can change when the inputs change on theirs: geometry alone. `len` = rows of the output.
+    fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
+        Window { len, ..Window::hull(x) }
+    }
+
+    /// Change of the output on `to`, `[width, M, C]`; an input that is `None` does not change. Rows outside the sequence
+    /// may hold anything: the tape clears them.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless the operation has a delta form.
+    fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+        let _ = (cx, dx, to);
+        Err(Error::Unsupported { op: self.name(), what: "the delta sweep; use `--engine naive`".into() })
+    }
+
+    /// Name of the operation in messages.
+    fn name(&self) -> &'static str;
+}
+
+/// The record of a forward pass.
+pub struct Tape {
+    nodes: Vec<Node>,
+    keep: Keep,
+    mode: Mode,
+    scope: Vec<String>,
+    /// Whether layers may record fused operations: false while explaining, or when a tap lies inside one.
+    pub fuse: bool,
+    /// Batch statistics `(buffer number, mean, unbiased variance)` wait here for the trainer: forward changes no model.
+    pub stats: Vec<(usize, Tensor, Tensor)>,
+}
+
+impl Tape {
+    /// An empty tape.
+    pub fn new(keep: Keep, mode: Mode) -> Self {
+        Self { nodes: vec![], keep, mode, scope: vec![], fuse: true, stats: vec![] }
+    }
+
+    /// A tape for plain prediction: it records nothing.
+    pub fn predict() -> Self {
+        Self::new(Keep::default(), Mode::Eval)
+    }
+
+    /// How layers with two faces behave.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// What the recording is for.
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// Number of recorded nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    fn push(&mut self, op: Option<Box<dyn Op>>, inputs: Vec<Option<NodeId>>, saved: Slots, value: Tensor) -> Var {
+        self.nodes.push(Node { op, inputs, saved, shape: value.shape().to_vec(), layer: self.layer() });
+        Var { value, node: Some(self.nodes.len() - 1) }
+    }
+
+    fn layer(&self) -> Arc<str> {
+        self.scope.join(".").into()
+    }
+
+    /// A value that sweeps may ask about: an input, or a parameter in training. A constant if no sweep is to follow.
+    pub fn leaf(&mut self, t: Tensor) -> Var {
+        if self.keep.any() { self.push(None, vec![], Default::default(), t) } else { Var::constant(t) }
+    }
+
+    /// Runs `f` inside a named layer: errors and nodes carry its path.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn scoped<T>(&mut self, name: impl Into<String>, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.scope.push(name.into());
+        let result = f(self);
+        self.scope.pop();
+        result
+    }
+
+    /// Runs an operation and records it if anything that it reads is on the tape. Public functions of operations check
+    /// their arguments, then call this.
+    ///
+    /// # Errors
+    /// Those of the operation, with the layer's path.
+    pub fn apply(&mut self, op: impl Op, x: &[&Var]) -> Result<Var> {
+        let recorded = x.iter().any(|v| v.node.is_some());
+        let keep = if recorded { self.keep } else { Keep::default() };
+        let mut save = Save { keep, slots: Default::default() };
+        let tensors: Vec<&Tensor> = x.iter().map(|v| &v.value).collect();
+        let value = op.forward(&tensors, &mut save).map_err(|e| at(&self.layer(), "forward", e))?;
+        if !recorded {
+            return Ok(Var::constant(value));
+        }
+        let inputs = x.iter().map(|v| v.node).collect();
+        Ok(self.push(Some(Box::new(op)), inputs, save.slots, value))
+    }
+}
+
+fn at(layer: &Arc<str>, sweep: &'static str, source: Error) -> Error {
+    if layer.is_empty() {
+        return source;
+    }
+    Error::At { layer: layer.clone(), sweep, source: Box::new(source) }
+}

@@ -1,0 +1,482 @@
+//! Dilated 1-D convolution (cross-correlation, as in PyTorch).
+//!
+//! `y[n, o, :] = b + sum_t x[n, o * stride + t * dilation - left, :] W[t]`, rows outside the sequence are zero.
+//!
+//! Shapes: x `[N, L, C]`, W `[k, C, O]` (a checkpoint's `[O, C, k]` is turned once, at its door), b `[O]`, y `[N, Lo, O]` with
+//! `Lo = (L + left + right - dilation (k - 1) - 1) / stride + 1`. PyTorch: `torch.nn.functional.conv1d` on the zero-padded input.
+//!
+//! An implicit GEMM: channels last makes the rows that a tap reads a matrix, so a tap is one product over shifted rows; there
+//! is no im2col buffer. Taps are added in fixed order. Fewer than 16 outputs would starve the product: then all taps are
+//! one product `[rows, C] x [C, k O]`, whose columns are shifted and added.
+
+use crate::error::{Error, Result};
+use crate::ops::checked_rank;
+use crate::real;
+use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
+use crate::tensor::gemm::{self, Gemm, Mat};
+use crate::tensor::{self, Tensor};
+use crate::util::par;
+
+/// Output rows that one task computes, all taps: its rows of x and y stay in the second-level cache.
+const ROWS: usize = 384;
+/// Below this many outputs the taps are one product.
+const NARROW: usize = 16;
+
+/// Geometry of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv1dArgs {
+    /// Taps k.
+    pub kernel: usize,
+    /// Distance of two outputs, in input rows.
+    pub stride: usize,
+    /// Distance of two taps, in input rows.
+    pub dilation: usize,
+    /// Zero rows before and after the sequence.
+    pub pad: (usize, usize),
+}
+
+impl Conv1dArgs {
+    /// 'Same' padding of a span s = dilation (k - 1) + 1: `s / 2 - [s even]` rows before, `s / 2` after.
+    pub fn same(kernel: usize, dilation: usize) -> Self {
+        let span = dilation * kernel.saturating_sub(1) + 1;
+        Self { kernel, stride: 1, dilation, pad: (span / 2 - usize::from(span % 2 == 0), span / 2) }
+    }
+
+    /// No padding.
+    pub fn valid(kernel: usize) -> Self {
+        Self { kernel, stride: 1, dilation: 1, pad: (0, 0) }
+    }
+
+    /// Distance of the first tap from the last.
+    pub fn reach(&self) -> usize {
+        self.dilation * (self.kernel - 1)
+    }
+
+    /// Output rows for `l` input rows.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the padded sequence is shorter than the kernel's span, or for a zero kernel, stride or dilation.
+    pub fn output(&self, l: usize) -> Result<usize> {
+        if self.kernel == 0 || self.stride == 0 || self.dilation == 0 {
+            return Err(Error::Argument {
+                op: "conv1d",
+                what: format!(
+                    "kernel {}, stride {}, dilation {}: expected at least 1 each",
+                    self.kernel, self.stride, self.dilation
+                ),
+            });
+        }
+        (l + self.pad.0 + self.pad.1).checked_sub(self.reach() + 1).map(|v| v / self.stride + 1).ok_or_else(|| {
+            Error::Argument {
+                op: "conv1d",
+                what: format!(
+                    "a kernel spanning {} rows does not fit into {l} rows padded by {} and {}",
+                    self.reach() + 1,
+                    self.pad.0,
+                    self.pad.1
+                ),
+            }
+        })
+    }
+
+    /// Output rows within `from..to` whose input row under tap `t` exists: (first output row, first input row, rows).
+    fn tap(&self, t: usize, l: usize, from: usize, to: usize) -> Option<(usize, usize, usize)> {
+        let s = self.stride as isize;
+        let shift = (t * self.dilation) as isize - self.pad.0 as isize;
+        let a = ((-shift + s - 1).div_euclid(s)).max(from as isize);
+        let b = ((l as isize - 1 - shift).div_euclid(s) + 1).min(to as isize);
+        (b > a).then(|| (a as usize, (a * s + shift) as usize, (b - a) as usize))
+    }
+
+    /// For stride 1, input rows within `from..to` whose output row under tap `t` exists: (first input, first output, rows).
+    fn tap_back(&self, t: usize, lo: usize, from: usize, to: usize) -> Option<(usize, usize, usize)> {
+        let shift = (t * self.dilation) as isize - self.pad.0 as isize;
+        let a = shift.max(from as isize);
+        let b = (lo as isize + shift).min(to as isize);
+        (b > a).then(|| (a as usize, (a - shift) as usize, (b - a) as usize))
+    }
+}
+
+/// Convolves `x` `[N, L, C]` with `w` `[k, C, O]`; see the head of this file.
+///
+/// # Errors
+/// [`Error::Shape`] if ranks, channels, kernel width or bias do not fit; [`Error::Argument`] if the kernel does not fit into
+/// the padded sequence.
+///
+/// ```
+/// use drg::{ops::{conv1d, Conv1dArgs}, tape::{Tape, Var}, tensor::Tensor};
+/// let x = Var::constant(Tensor::new(&[1, 3, 1], vec![1f32, 2., 3.])?);
+/// let w = Var::constant(Tensor::new(&[3, 1, 1], vec![1f32, 10., 100.])?);
+/// let y = conv1d(&mut Tape::predict(), &x, &w, None, Conv1dArgs::same(3, 1))?;
+/// assert_eq!(y.value.cpu::<f32>()?, [210., 321., 32.]);
+/// # Ok::<(), drg::Error>(())
+/// ```
+pub fn conv1d(tape: &mut Tape, x: &Var, w: &Var, bias: Option<&Var>, args: Conv1dArgs) -> Result<Var> {
+    let [_, l, c] = checked_rank(x, "conv1d", "x [N, L, C]")?;
+    let [k, ci, o] = checked_rank(w, "conv1d", "weight [k, C, O]")?;
+    if (k, ci) != (args.kernel, c) {
+        return Err(Error::Shape {
+            op: "conv1d",
+            arg: "weight",
+            expected: format!("[{}, {c}, O] for input {:?}", args.kernel, x.shape()),
+            found: w.shape().to_vec(),
+        });
+    }
+    if let Some(b) = bias.filter(|b| b.shape() != [o]) {
+        return Err(Error::Shape { op: "conv1d", arg: "bias", expected: format!("[{o}]"), found: b.shape().to_vec() });
+    }
+    args.output(l)?;
+    let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
+    tape.apply(Conv1d { args }, &inputs)
+}
+
+struct Conv1d {
+    args: Conv1dArgs,
+}
+
+impl Op for Conv1d {
+    fn name(&self) -> &'static str {
+        "conv1d"
+    }
+
+    fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
+        let ([n, l, c], [_, _, o]) = (x[0].dims("conv1d", "x")?, x[1].dims("conv1d", "weight")?);
+        let lo = self.args.output(l)?;
+        save.put(0, save.keep.backward, x[0]); // dw needs x; rescale and delta need the weight alone
+        save.put(1, save.keep.any(), x[1]);
+        let size = Size { n, l, lo, c, o };
+        real!("conv1d", x[0], T => {
+            let bias = x.get(2).map(|b| b.cpu::<T>()).transpose()?;
+            let mut y = tensor::stale::<T>(n * lo * o);
+            forward(&self.args, size, x[0].cpu()?, x[1].cpu()?, bias, &mut y);
+            Ok(Tensor::of(&[n, lo, o], y))
+        })
+    }
+
+    fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        let [r, lo, o] = dy.dims("conv1d", "dy")?;
+        let w = cx.saved(1)?;
+        let c = w.shape()[1];
+        // The input's length is not in the output's shape when the stride drops rows: it is in the saved input, or, when the
+        // recording kept none (rescale), follows for stride 1.
+        let l = match cx.saved(0) {
+            Ok(x) => x.shape()[1],
+            Err(_) if self.args.stride == 1 => lo + self.args.reach() - self.args.pad.0 - self.args.pad.1,
+            Err(e) => return Err(e),
+        };
+        let size = Size { n: r, l, lo, c, o };
+        real!("conv1d", dy, T => {
+            let (g, w) = (dy.cpu::<T>()?, w.cpu::<T>()?);
+            let dx = cx.wants(0).then(|| Tensor::of(&[r, l, c], backward_input(&self.args, size, g, w)));
+            if cx.wants(1) || cx.wants(2) {
+                cx.whole_batch("conv1d")?;
+            }
+            let dw = match cx.wants(1) {
+                true => Some(Tensor::of(cx.saved(1)?.shape(), backward_weight(&self.args, size, cx.saved(0)?.cpu()?, g))),
+                false => None,
+            };
+            let db = cx.wants(2).then(|| Tensor::of(&[o], par::column_sums(g, o)));
+            Ok(vec![dx, dw, db])
+        })
+    }
+
+    fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
+        let (a, from) = (&self.args, Window::hull(x));
+        let (left, reach, stride) = (a.pad.0 as i32, a.reach() as i32, a.stride as i32);
+        if stride == 1 {
+            return from.shifted(left - reach, a.reach(), len);
+        }
+        from.mapped(len, |s| (s + left - reach + stride - 1).div_euclid(stride), |e| (e + left).div_euclid(stride))
+    }
+
+    fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+        let (x, w, m) = (super::changed(dx, 0)?, cx.saved(1)?, to.mutants());
+        let [_, c, o] = w.dims("conv1d", "weight")?;
+        let a = &self.args;
+        let d = x.rows()?;
+        real!("conv1d", w, T => {
+            let (d, w, mut y) = (d.cpu::<T>()?, w.cpu::<T>()?, tensor::zeros::<T>(to.width * m * o));
+            if a.stride == 1 {
+                // k products of (width x M) rows; nothing outside the window is computed.
+                for t in 0..a.kernel {
+                    let first = (a.reach() - t * a.dilation) * m * o;
+                    let rows = x.at.width * m;
+                    gemm::add(Mat::new(d, rows, c, c), Mat::new(&w[t * c * o..], c, o, o), &mut y[first..], o);
+                }
+            } else {
+                // Starts round per mutant: rows are found by position.
+                for (r, i, p) in to.cells() {
+                    for t in 0..a.kernel {
+                        let Some(q) = (p * a.stride + t * a.dilation).checked_sub(a.pad.0) else { continue };
+                        let Some(k) = x.at.row(i, q).filter(|_| q < x.at.len) else { continue };
+                        gemm::add(Mat::new(&d[k * c..], 1, c, c), Mat::new(&w[t * c * o..], c, o, o), &mut y[r * o..], o);
+                    }
+                }
+            }
+            Ok(Tensor::of(&[to.width, m, o], y))
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Size {
+    n: usize,
+    l: usize,
+    lo: usize,
+    c: usize,
+    o: usize,
+}
+
+impl Size {
+    /// Rows of a task: whole sequences while they are many and short, blocks of them otherwise.
+    fn tasks(&self, rows: usize) -> Vec<(usize, usize, usize)> {
+        let per = if self.n >= 2 * par::threads() { ROWS } else { ROWS.min(rows.div_ceil(4 * par::threads()).max(64)) };
+        (0..self.n).flat_map(|i| (0..rows).step_by(per).map(move |from| (i, from, (from + per).min(rows)))).collect()
+    }
+}
+
+/// Splits `y` into the consecutive pieces of `tasks` (sequence, from, to), `width` elements a row.
+fn pieces<'a, T>(
+    mut y: &'a mut [T],
+    tasks: Vec<(usize, usize, usize)>,
+    width: usize,
+) -> Vec<(usize, usize, usize, &'a mut [T])> {
+    tasks
+        .into_iter()
+        .map(|(i, from, to)| {
+            let (piece, rest) = std::mem::take(&mut y).split_at_mut((to - from) * width);
+            y = rest;
+            (i, from, to, piece)
+        })
+        .collect()
+}
+
+fn forward<T: Gemm>(a: &Conv1dArgs, size: Size, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
+    let Size { l, lo, c, o, .. } = size;
+    let narrow = (o < NARROW && a.kernel > 1).then(|| taps_side_by_side(w, a.kernel, c, o));
+    par::each(pieces(y, size.tasks(lo), o), |(i, from, to, y)| {
+        match bias {
+            Some(b) => y.chunks_exact_mut(o).for_each(|row| row.copy_from_slice(b)),
+            None => y.fill(T::default()),
+        }
+        let x = &x[i * l * c..][..l * c];
+        if let Some(w) = &narrow {
+            return forward_narrow(a, [l, c, o], x, w, from, to, y);
+        }
+        for t in 0..a.kernel {
+            let Some((first, input, rows)) = a.tap(t, l, from, to) else { continue };
+            let x = Mat::new(&x[input * c..], rows, c, a.stride * c);
+            gemm::add(x, Mat::new(&w[t * c * o..], c, o, o), &mut y[(first - from) * o..], o);
+        }
+    });
+}
+
+/// W `[k, C, O]` as `[C, k O]`.
+fn taps_side_by_side<T: Copy + Default>(w: &[T], k: usize, c: usize, o: usize) -> Vec<T> {
+    let mut out = vec![T::default(); k * c * o];
+    for t in 0..k {
+        for i in 0..c {
+            out[(i * k + t) * o..][..o].copy_from_slice(&w[(t * c + i) * o..][..o]);
+        }
+    }
+    out
+}
+
+fn forward_narrow<T: Gemm>(
+    a: &Conv1dArgs,
+    [l, c, o]: [usize; 3],
+    x: &[T],
+    w: &[T],
+    from: usize,
+    to: usize,
+    y: &mut [T],
+) {
+    let first = (from * a.stride).saturating_sub(a.pad.0).min(l);
+    let last = ((to - 1) * a.stride + a.reach() + 1).saturating_sub(a.pad.0).min(l);
+    let wide = a.kernel * o;
+    let mut g = tensor::zeros::<T>((last - first) * wide);
+    gemm::add(Mat::new(&x[first * c..], last - first, c, c), Mat::new(w, c, wide, wide), &mut g, wide);
+    for t in 0..a.kernel {
+        let Some((out, input, rows)) = a.tap(t, l, from, to) else { continue };
+        for r in 0..rows {
+            let g = &g[(input + r * a.stride - first) * wide + t * o..][..o];
+            for (y, &g) in y[(out + r - from) * o..][..o].iter_mut().zip(g) {
+                *y = *y + g;
+            }
+        }
+    }
+}
+
+/// dy of one sequence, the taps of an input row side by side: `[L, k O]`; the narrow form of both gradients.
+fn gathered<T: Gemm>(a: &Conv1dArgs, size: Size, dy: &[T]) -> Vec<T> {
+    let (Size { l, lo, o, .. }, wide) = (size, a.kernel * size.o);
+    let mut g = tensor::zeros::<T>(l * wide);
+    for t in 0..a.kernel {
+        let Some((out, input, rows)) = a.tap(t, l, 0, lo) else { continue };
+        for r in 0..rows {
+            let at = (input + r * a.stride) * wide + t * o;
+            g[at..at + o].copy_from_slice(&dy[(out + r) * o..][..o]);
+        }
+    }
+    g
+}
+
+fn backward_input<T: Gemm>(a: &Conv1dArgs, size: Size, dy: &[T], w: &[T]) -> Vec<T> {
+    let Size { n, l, lo, c, o } = size;
+    let mut dx = tensor::stale::<T>(n * l * c);
+    if o < NARROW && a.kernel > 1 {
+        let w = taps_side_by_side(w, a.kernel, c, o);
+        let wide = a.kernel * o;
+        par::each(dx.chunks_exact_mut(l * c).enumerate().collect(), |(i, dx): (usize, &mut [T])| {
+            let g = gathered(a, size, &dy[i * lo * o..][..lo * o]);
+            dx.fill(T::default());
+            gemm::add(Mat::new(&g, l, wide, wide), Mat::new(&w, c, wide, wide).t(), dx, c);
+        });
+        return dx;
+    }
+    // [k, O, C], so that the product reads rows.
+    let mut wt = tensor::stale::<T>(w.len());
+    par::each(wt.chunks_exact_mut(c * o).enumerate().collect(), |(t, wt): (usize, &mut [T])| {
+        let w = &w[t * c * o..][..c * o];
+        for (j, row) in wt.chunks_exact_mut(c).enumerate() {
+            for (i, v) in row.iter_mut().enumerate() {
+                *v = w[i * o + j];
+            }
+        }
+    });
+    let tasks = if a.stride == 1 { size.tasks(l) } else { (0..n).map(|i| (i, 0, l)).collect() };
+    par::each(pieces(&mut dx, tasks, c), |(i, from, to, dx)| {
+        dx.fill(T::default());
+        let dy = &dy[i * lo * o..][..lo * o];
+        for t in 0..a.kernel {
+            let w = Mat::new(&wt[t * c * o..], o, c, c);
+            if a.stride == 1 {
+                let Some((input, out, rows)) = a.tap_back(t, lo, from, to) else { continue };
+                gemm::add(Mat::new(&dy[out * o..], rows, o, o), w, &mut dx[(input - from) * c..], c);
+            } else {
+                let Some((out, input, rows)) = a.tap(t, l, 0, lo) else { continue };
+                gemm::add(Mat::new(&dy[out * o..], rows, o, o), w, &mut dx[input * c..], a.stride * c);
+            }
+        }
+    });
+    dx
+}
+
+/// Every (tap, block of input channels) is a product of its own over all sequences in order, so threads share no sum.
+fn backward_weight<T: Gemm>(a: &Conv1dArgs, size: Size, x: &[T], dy: &[T]) -> Vec<T> {
+    let Size { n, l, lo, c, o } = size;
+    if o < NARROW && a.kernel > 1 {
+        let wide = a.kernel * o;
+        let mut sum = tensor::zeros::<T>(c * wide);
+        for i in 0..n {
+            let g = gathered(a, size, &dy[i * lo * o..][..lo * o]);
+            gemm::add(Mat::new(&x[i * l * c..], l, c, c).t(), Mat::new(&g, l, wide, wide), &mut sum, wide);
+        }
+        let mut dw = vec![T::default(); a.kernel * c * o];
+        for t in 0..a.kernel {
+            for i in 0..c {
+                dw[(t * c + i) * o..][..o].copy_from_slice(&sum[(i * a.kernel + t) * o..][..o]);
+            }
+        }
+        return dw;
+    }
+    let mut dw = tensor::zeros::<T>(a.kernel * c * o);
+    let block = c.div_ceil((4 * par::threads()).div_ceil(a.kernel)).next_multiple_of(16).min(c);
+    let mut tasks = Vec::new();
+    for (t, tap) in dw.chunks_exact_mut(c * o).enumerate() {
+        for (b, piece) in tap.chunks_mut(block * o).enumerate() {
+            tasks.push((t, b * block, piece));
+        }
+    }
+    par::each(tasks, |(t, channel, dw)| {
+        let Some((out, input, rows)) = a.tap(t, l, 0, lo) else { return };
+        let width = dw.len() / o;
+        for i in 0..n {
+            let x = Mat::new(&x[(i * l + input) * c + channel..], rows, width, a.stride * c);
+            gemm::add(x.t(), Mat::new(&dy[(i * lo + out) * o..], rows, o, o), dw, o);
+        }
+    });
+    dw
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::check;
+
+    /// (N, L, C, O, arguments): odd shapes, length 1, padding longer than the sequence, strides that do not divide.
+    const CASES: &[(usize, usize, usize, usize, Conv1dArgs)] = &[
+        (2, 7, 3, 17, Conv1dArgs { kernel: 3, stride: 1, dilation: 1, pad: (1, 1) }),
+        (2, 11, 2, 18, Conv1dArgs { kernel: 4, stride: 1, dilation: 2, pad: (2, 3) }),
+        (1, 1, 3, 16, Conv1dArgs { kernel: 5, stride: 1, dilation: 3, pad: (6, 6) }),
+        (3, 5, 2, 16, Conv1dArgs { kernel: 3, stride: 1, dilation: 1, pad: (9, 8) }),
+        (2, 11, 3, 17, Conv1dArgs { kernel: 3, stride: 2, dilation: 1, pad: (1, 0) }),
+        (2, 13, 2, 16, Conv1dArgs { kernel: 2, stride: 3, dilation: 4, pad: (2, 1) }),
+        (2, 9, 4, 1, Conv1dArgs { kernel: 5, stride: 1, dilation: 2, pad: (4, 4) }),
+        (2, 9, 4, 3, Conv1dArgs { kernel: 4, stride: 2, dilation: 1, pad: (1, 2) }),
+        (3, 4, 5, 6, Conv1dArgs { kernel: 1, stride: 1, dilation: 1, pad: (0, 0) }),
+    ];
+
+    #[test]
+    fn cases() {
+        for (i, &(n, l, c, o, args)) in CASES.iter().enumerate() {
+            let mut r = check::Random::new(i as u64);
+            let inputs = [r.normal(&[n, l, c]), r.normal(&[args.kernel, c, o]), r.normal(&[o])];
+            let f = |t: &mut Tape, v: &[Var]| conv1d(t, &v[0], &v[1], Some(&v[2]), args);
+            check::gradients(&format!("conv1d case {i}"), &inputs, f);
+            check::precision(&format!("conv1d case {i}"), &inputs, f);
+            check::delta(&format!("conv1d case {i}"), &inputs, f);
+        }
+    }
+
+    #[test]
+    fn equals_the_definition() {
+        for (i, &(n, l, c, o, args)) in CASES.iter().enumerate() {
+            let mut r = check::Random::new(90 + i as u64);
+            let (x, w) = (r.normal(&[n, l, c]), r.normal(&[args.kernel, c, o]));
+            let y = conv1d(&mut Tape::predict(), &Var::constant(x.clone()), &Var::constant(w.clone()), None, args);
+            let y = y.unwrap().value;
+            let (lo, x, w) = (args.output(l).unwrap(), x.to_f64(), w.to_f64());
+            assert_eq!(y.shape(), [n, lo, o]);
+            for (at, &got) in y.cpu::<f64>().unwrap().iter().enumerate() {
+                let (s, p, j) = (at / (lo * o), at / o % lo, at % o);
+                let mut want = 0.0;
+                for t in 0..args.kernel {
+                    let q = (p * args.stride + t * args.dilation) as isize - args.pad.0 as isize;
+                    for ch in (0..c).filter(|_| (0..l as isize).contains(&q)) {
+                        want += x[(s * l + q as usize) * c + ch] * w[(t * c + ch) * o + j];
+                    }
+                }
+                assert!((got - want).abs() < 1e-12, "case {i}: {got} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_batch_or_threads() {
+        let (args, mut r) = (Conv1dArgs::same(5, 2), check::Random::new(5));
+        for o in [3, 40] {
+            let x = r.normal(&[5, 700, 24]).to_dtype(tensor::DType::F32).unwrap();
+            let w = Var::constant(r.normal(&[5, 24, o]).to_dtype(tensor::DType::F32).unwrap());
+            let run = |x: Tensor| conv1d(&mut Tape::predict(), &Var::constant(x), &w, None, args).unwrap().value;
+            let whole = run(x.clone());
+            for i in 0..5 {
+                let one = run(x.rows(i, i + 1).unwrap());
+                assert_eq!(one.cpu::<f32>().unwrap(), whole.rows(i, i + 1).unwrap().cpu::<f32>().unwrap());
+            }
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                assert_eq!(pool.install(|| run(x.clone())).cpu::<f32>().unwrap(), whole.cpu::<f32>().unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let mut r = check::Random::new(0);
+        let (x, w) = (Var::constant(r.normal(&[2, 4, 3])), Var::constant(r.normal(&[3, 2, 5])));
+        let e = conv1d(&mut Tape::predict(), &x, &w, None, Conv1dArgs::valid(3)).unwrap_err().to_string();
+        assert_eq!(e, "conv1d: weight must be [3, 3, O] for input [2, 4, 3]; found [3, 2, 5]");
+        assert!(Conv1dArgs::valid(6).output(4).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! Where a change is: windows of rows, one start per mutant and one width for all, and the changes on them.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::real;
+use crate::tensor::{self, Tensor};
+
+/// Row `w` of mutant `m` is position `start[m] + w` of its sequence. Starts may be negative and windows may overhang the
+/// ends, so that the shift between two layers is the same for all mutants; a change outside the sequence is zero. Dense
+/// means all starts 0 and width = `len`; a vector `[M, F]` has `len` 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First position, per mutant.
+    pub start: Arc<[i32]>,
+    /// Rows per mutant.
+    pub width: usize,
+    /// Rows of the whole map.
+    pub len: usize,
+}
+
+impl Window {
+    /// The whole map, for `m` mutants.
+    pub fn dense(m: usize, len: usize) -> Self {
+        Self { start: vec![0; m].into(), width: len, len }
+    }
+
+    /// Number of mutants.
+    pub fn mutants(&self) -> usize {
+        self.start.len()
+    }
+
+    /// Whether the window is the whole map.
+    pub fn is_dense(&self) -> bool {
+        self.width == self.len && self.start.iter().all(|&s| s == 0)
+    }
+
+    /// The window moved by `by` rows and `grow` rows wider, in a map of `len` rows.
+    pub fn shifted(&self, by: i32, grow: usize, len: usize) -> Self {
+        Self { start: self.start.iter().map(|s| s + by).collect(), width: self.width + grow, len }
+    }
+
+    /// The windows `first(start) ..= last(end)` of every mutant, where `end` is the last row of its window, at the largest
+    /// of their widths: for operations that divide positions (pools, strides), where starts round per mutant.
+    pub fn mapped(&self, len: usize, first: impl Fn(i32) -> i32, last: impl Fn(i32) -> i32) -> Self {
+        let reach = self.width as i32 - 1;
+        let start: Arc<[i32]> = self.start.iter().map(|&s| first(s)).collect();
+        let width = self.start.iter().zip(&*start).map(|(&s, &o)| last(s + reach) - o + 1).max().unwrap_or(0);
+        Self { start, width: width.max(0) as usize, len }
+    }
+
+    /// The smallest windows that hold all parts: a start per mutant, one width. Parts that are `None` do not change.
+    ///
+    /// # Panics
+    /// If there is no part: a sweep only reaches operations with a changed input.
+    pub fn hull(x: &[Option<&Window>]) -> Self {
+        let parts: Vec<&Window> = x.iter().flatten().copied().collect();
+        let first = parts.first().expect("an operation is reached through a changed input");
+        let start: Arc<[i32]> =
+            (0..first.mutants()).map(|m| parts.iter().map(|p| p.start[m]).min().unwrap_or(0)).collect();
+        let width = parts
+            .iter()
+            .flat_map(|p| p.start.iter().zip(&*start).map(|(s, h)| (s - h) as usize + p.width))
+            .max()
+            .unwrap_or(0);
+        Self { start, width, len: first.len }
+    }
+
+    /// Index in `[width * M]` of position `p` of mutant `m`, if the window holds it.
+    pub fn row(&self, m: usize, p: usize) -> Option<usize> {
+        usize::try_from(p as i64 - i64::from(self.start[m]))
+            .ok()
+            .filter(|&w| w < self.width)
+            .map(|w| w * self.start.len() + m)
+    }
+
+    /// (index in `[width * M]`, mutant, position) of every row that lies inside the sequence.
+    pub fn cells(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let m = self.start.len();
+        (0..self.width * m).filter_map(move |r| {
+            usize::try_from(self.start[r % m] + (r / m) as i32).ok().filter(|&p| p < self.len).map(|p| (r, r % m, p))
+        })
+    }
+}
+
+/// A new base at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Position in the sequence, from 0.
+    pub at: usize,
+    /// New base: 0..=3 = A C G T.
+    pub to: u8,
+}
+
+/// What changes: bases of the input, or rows of an activation.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The edits of each mutant.
+    Bases(Arc<[Vec<Edit>]>),
+    /// `[width, M, C]`, position by position, mutants side by side.
+    Rows(Tensor),
+}
+
+/// The change of one activation for a block of M mutants. Outside its window nothing changes.
+#[derive(Clone, Debug)]
+pub struct Delta {
+    /// Where.
+    pub at: Window,
+    /// What.
+    pub change: Change,
+}
+
+impl Delta {
+    /// The changed rows `[width, M, C]`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the change is one of bases.
+    pub fn rows(&self) -> Result<&Tensor> {
+        match &self.change {
+            Change::Rows(d) => Ok(d),
+            Change::Bases(_) => {
+                Err(Error::Unsupported { op: "delta", what: "an operation other than the stem on edited bases".into() })
+            }
+        }
+    }
+
+    /// The same change on another window; whatever lies outside the sequence becomes zero.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the change is one of bases.
+    pub fn placed(&self, to: &Window) -> Result<Self> {
+        let (d, m) = (self.rows()?, to.mutants());
+        let c = d.shape()[2];
+        real!("delta", d, T => {
+            let x = d.cpu::<T>()?;
+            let mut y = tensor::zeros::<T>(to.width * m * c);
+            for (r, i, p) in self.at.cells() {
+                if let Some(o) = to.row(i, p) {
+                    y[o * c..][..c].copy_from_slice(&x[r * c..][..c]);
+                }
+            }
+            Ok(Self { at: to.clone(), change: Change::Rows(Tensor::of(&[to.width, m, c], y)) })
+        })
+    }
+
+    /// Seeds a sweep with edited bases: the window of each mutant holds all of its edits.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for no mutants, a mutant without edits, a position outside `len` or a base above 3.
+    pub fn edits(edits: Vec<Vec<Edit>>, len: usize) -> Result<Self> {
+        let bad = |what: String| Err(Error::Argument { op: "edits", what });
+        if edits.is_empty() {
+            return bad("expected at least one mutant".into());
+        }
+        let mut start = Vec::with_capacity(edits.len());
+        let mut width = 0;
+        for (i, mutant) in edits.iter().enumerate() {
+            let (Some(first), Some(last)) = (mutant.iter().map(|e| e.at).min(), mutant.iter().map(|e| e.at).max())
+            else {
+                return bad(format!("mutant {i} has no edit"));
+            };
+            if last >= len {
+                return bad(format!("mutant {i} edits position {last} of a sequence of {len}"));
+            }
+            if let Some(e) = mutant.iter().find(|e| e.to > 3) {
+                return bad(format!("mutant {i} sets position {} to code {}; expected 0 to 3", e.at, e.to));
+            }
+            start.push(first as i32);
+            width = width.max(last - first + 1);
+        }
+        Ok(Self { at: Window { start: start.into(), width, len }, change: Change::Bases(edits.into()) })
+    }
+}
