@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ops::checked_rank;
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
-use crate::tensor::gemm::{self, Gemm, Mat};
+use crate::tensor::gemm::{self, Gemm, Mat, Packed};
 use crate::tensor::{self, Tensor};
 use crate::util::par;
 
@@ -254,6 +254,7 @@ fn pieces<'a, T>(
 fn forward<T: Gemm>(a: &Conv1dArgs, size: Size, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     let Size { l, lo, c, o, .. } = size;
     let narrow = (o < NARROW && a.kernel > 1).then(|| taps_side_by_side(w, a.kernel, c, o));
+    let taps = if narrow.is_none() { packed_taps(w, a.kernel, |w| Mat::new(w, c, o, o)) } else { vec![] };
     par::each(pieces(y, size.tasks(lo), o), |(i, from, to, y)| {
         match bias {
             Some(b) => y.chunks_exact_mut(o).for_each(|row| row.copy_from_slice(b)),
@@ -266,9 +267,15 @@ fn forward<T: Gemm>(a: &Conv1dArgs, size: Size, x: &[T], w: &[T], bias: Option<&
         for t in 0..a.kernel {
             let Some((first, input, rows)) = a.tap(t, l, from, to) else { continue };
             let x = Mat::new(&x[input * c..], rows, c, a.stride * c);
-            gemm::add(x, Mat::new(&w[t * c * o..], c, o, o), &mut y[(first - from) * o..], o);
+            gemm::add_packed(x, &taps[t], &mut y[(first - from) * o..], o);
         }
     });
+}
+
+/// Every tap's matrix, laid out for many products.
+fn packed_taps<T: Gemm>(w: &[T], k: usize, tap: impl Fn(&[T]) -> Mat<T> + Sync + Send) -> Vec<Packed<T>> {
+    let size = w.len() / k;
+    par::map(k, |t| gemm::pack(tap(&w[t * size..][..size])))
 }
 
 /// W `[k, C, O]` as `[C, k O]`.
@@ -334,28 +341,19 @@ fn backward_input<T: Gemm>(a: &Conv1dArgs, size: Size, dy: &[T], w: &[T]) -> Vec
         });
         return dx;
     }
-    // [k, O, C], so that the product reads rows.
-    let mut wt = tensor::stale::<T>(w.len());
-    par::each(wt.chunks_exact_mut(c * o).enumerate().collect(), |(t, wt): (usize, &mut [T])| {
-        let w = &w[t * c * o..][..c * o];
-        for (j, row) in wt.chunks_exact_mut(c).enumerate() {
-            for (i, v) in row.iter_mut().enumerate() {
-                *v = w[i * o + j];
-            }
-        }
-    });
+    let taps = packed_taps(w, a.kernel, |w| Mat::new(w, c, o, o).t());
     let tasks = if a.stride == 1 { size.tasks(l) } else { (0..n).map(|i| (i, 0, l)).collect() };
     par::each(pieces(&mut dx, tasks, c), |(i, from, to, dx)| {
         dx.fill(T::default());
         let dy = &dy[i * lo * o..][..lo * o];
         for t in 0..a.kernel {
-            let w = Mat::new(&wt[t * c * o..], o, c, c);
+            let w = &taps[t];
             if a.stride == 1 {
                 let Some((input, out, rows)) = a.tap_back(t, lo, from, to) else { continue };
-                gemm::add(Mat::new(&dy[out * o..], rows, o, o), w, &mut dx[(input - from) * c..], c);
+                gemm::add_packed(Mat::new(&dy[out * o..], rows, o, o), w, &mut dx[(input - from) * c..], c);
             } else {
                 let Some((out, input, rows)) = a.tap(t, l, 0, lo) else { continue };
-                gemm::add(Mat::new(&dy[out * o..], rows, o, o), w, &mut dx[input * c..], a.stride * c);
+                gemm::add_packed(Mat::new(&dy[out * o..], rows, o, o), w, &mut dx[input * c..], a.stride * c);
             }
         }
     });

@@ -14,6 +14,16 @@ pub trait Float:
     + std::ops::Neg<Output = Self>
     + 'static
 {
+    /// o
+    fn of(v: f64) -> Self;
 }
-impl Float for f32 {}
-impl Float for f64 {}
+impl Float for f32 {
+    fn of(v: f64) -> f32 {
+        v as f32
+    }
+}
+impl Float for f64 {
+    fn of(v: f64) -> f64 {
+        v
+    }
+}
