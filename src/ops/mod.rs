@@ -1,9 +1,15 @@
 //! Operations: one op, one file, which holds what it computes, its checked public function, its part in every sweep, its CPU
 //! code and its tests. Adding an op adds a file and a line here.
 
+mod activation;
 mod conv1d;
+mod elementwise;
+mod layout;
 
+pub use activation::activation;
 pub use conv1d::{Conv1dArgs, conv1d};
+pub use elementwise::{add, divide, multiply, subtract};
+pub use layout::{channels, concat, crop, flatten};
 
 use crate::error::{Error, Result};
 use crate::tape::{Delta, Var};
@@ -16,4 +22,18 @@ pub(crate) fn checked_rank<const R: usize>(v: &Var, op: &'static str, arg: &'sta
 /// The change of input `i`, for operations with a single input that can change.
 pub(crate) fn changed<'a>(dx: &[Option<&'a Delta>], i: usize) -> Result<&'a Delta> {
     dx.get(i).copied().flatten().ok_or(Error::Unsupported { op: "delta", what: "a change of weights".into() })
+}
+
+/// Runs `f(row, first element in the row, piece)` on pieces of the rows of `y`, `size` elements each: for operations whose
+/// sweep rows point anywhere on the tape.
+pub(crate) fn for_rows<T: Send>(y: &mut [T], size: usize, f: impl Fn(usize, usize, &mut [T]) + Sync) {
+    const PIECE: usize = 1 << 14;
+    if size == 0 {
+        return;
+    }
+    let mut pieces = Vec::with_capacity(y.len() / size);
+    for (r, row) in y.chunks_exact_mut(size).enumerate() {
+        pieces.extend(row.chunks_mut(PIECE).enumerate().map(|(i, piece)| (r, i * PIECE, piece)));
+    }
+    crate::util::par::each(pieces, |(r, at, piece)| f(r, at, piece));
 }

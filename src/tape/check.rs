@@ -209,8 +209,7 @@ pub fn compare(name: &str, got: Option<Delta>, y: &Tensor, naive: &Tensor, rows:
     let (m, size) = (rows.len(), y.len() / y.shape()[0]);
     let mut dense = vec![0.0; m * size];
     if let Some(got) = got {
-        let len = if y.shape().len() > 2 { y.shape()[1] } else { 1 };
-        let c = size / len;
+        let c = size / got.at.len;
         let d = got.rows().expect("rows").to_f64();
         for (k, i, p) in got.at.cells() {
             dense[i * size + p * c..][..c].copy_from_slice(&d[k * c..][..c]);

@@ -64,7 +64,8 @@ impl Tape {
                 continue;
             };
             let windows: Vec<Option<&Window>> = dx.iter().map(|x| x.map(|x| &x.at)).collect();
-            let len = if node.shape.len() > 2 { node.shape[1] } else { 1 };
+            // A vector keeps the rows that it was flattened from, if any.
+            let len = if node.shape.len() > 2 { node.shape[1] } else { Window::hull(&windows).len };
             let raw = op.window(&windows, len);
             let cx = Cx { node, rows, partner: None };
             let change = op.delta(&cx, &dx, &raw).map_err(|e| at(&node.layer, "delta", e))?;

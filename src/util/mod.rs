@@ -5,3 +5,4 @@ pub mod fs;
 pub mod math;
 pub mod par;
 pub mod philox;
+pub mod simd;

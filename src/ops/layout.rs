@@ -1,0 +1,279 @@
+//! Moving data without arithmetic: flatten, concatenation of channels, selection of channels, cropping of rows.
+//!
+//! PyTorch (channels first there): `flatten(1)`, `torch.cat(dim=1)`, `x[:, a:b]`, `x[..., a:b]`.
+
+use crate::error::{Error, Result};
+use crate::ops::checked_rank;
+use crate::real;
+use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
+use crate::tensor::{self, Real, Tensor};
+
+/// `[N, L, C]` to `[N, L C]`, position major. Nothing is copied. A reference checkpoint flattens channel major; its dense
+/// weights are reordered at the checkpoint's door.
+///
+/// # Errors
+/// [`Error::Shape`] unless x has rank 3.
+pub fn flatten(tape: &mut Tape, x: &Var) -> Result<Var> {
+    let [_, l, c] = checked_rank(x, "flatten", "x [N, L, C]")?;
+    tape.apply(Flatten { l, c }, &[x])
+}
+
+/// Concatenates along the last axis.
+///
+/// # Errors
+/// [`Error::Shape`] if other sizes differ, [`Error::Argument`] for an empty list.
+pub fn concat(tape: &mut Tape, x: &[&Var]) -> Result<Var> {
+    let Some(first) = x.first() else {
+        return Err(Error::Argument { op: "concat", what: "expected at least one tensor".into() });
+    };
+    let rank = first.shape().len();
+    if let Some(bad) = x.iter().find(|v| v.shape().len() != rank || v.shape()[..rank - 1] != first.shape()[..rank - 1])
+    {
+        return Err(Error::Shape {
+            op: "concat",
+            arg: "x",
+            expected: format!("{:?} in all but the last size", first.shape()),
+            found: bad.shape().to_vec(),
+        });
+    }
+    tape.apply(Concat { widths: x.iter().map(|v| v.shape()[rank - 1]).collect() }, x)
+}
+
+/// Channels `from..to` of the last axis.
+///
+/// # Errors
+/// [`Error::Argument`] if they are not all there.
+pub fn channels(tape: &mut Tape, x: &Var, from: usize, to: usize) -> Result<Var> {
+    let width = x.shape().last().copied().unwrap_or(0);
+    if from >= to || to > width {
+        return Err(Error::Argument {
+            op: "channels",
+            what: format!("expected a range within 0..{width}, found {from}..{to}"),
+        });
+    }
+    tape.apply(Channels { from, to, width }, &[x])
+}
+
+/// Rows `from..to` of every sequence of `[N, L, C]`.
+///
+/// # Errors
+/// [`Error::Argument`] if they are not all there.
+pub fn crop(tape: &mut Tape, x: &Var, from: usize, to: usize) -> Result<Var> {
+    let [_, l, _] = checked_rank(x, "crop", "x [N, L, C]")?;
+    if from >= to || to > l {
+        return Err(Error::Argument {
+            op: "crop",
+            what: format!("expected a range within 0..{l}, found {from}..{to}"),
+        });
+    }
+    tape.apply(Crop { from, to, l }, &[x])
+}
+
+struct Flatten {
+    l: usize,
+    c: usize,
+}
+
+impl Op for Flatten {
+    fn name(&self) -> &'static str {
+        "flatten"
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &mut Save) -> Result<Tensor> {
+        x[0].reshape(&[x[0].shape()[0], self.l * self.c])
+    }
+
+    fn backward(&self, _: &Cx, dy: &Tensor) -> Result<Grads> {
+        Ok(vec![Some(dy.reshape(&[dy.shape()[0], self.l, self.c])?)])
+    }
+
+    /// The change stays in rows: the dense layer behind takes column slices.
+    fn window(&self, x: &[Option<&Window>], _: usize) -> Window {
+        Window::hull(x)
+    }
+
+    fn delta(&self, _: &Cx, dx: &[Option<&Delta>], _: &Window) -> Result<Tensor> {
+        super::changed(dx, 0)?.rows().cloned()
+    }
+}
+
+struct Concat {
+    widths: Vec<usize>,
+}
+
+impl Concat {
+    fn joined<T: Real>(&self, parts: &[Option<&[T]>], rows: usize) -> Vec<T> {
+        let width: usize = self.widths.iter().sum();
+        let mut y = tensor::zeros::<T>(rows * width);
+        let mut first = 0;
+        for (part, &w) in parts.iter().zip(&self.widths) {
+            if let Some(part) = part {
+                for (y, x) in y.chunks_exact_mut(width).zip(part.chunks_exact(w)) {
+                    y[first..first + w].copy_from_slice(x);
+                }
+            }
+            first += w;
+        }
+        y
+    }
+}
+
+impl Op for Concat {
+    fn name(&self) -> &'static str {
+        "concat"
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &mut Save) -> Result<Tensor> {
+        let mut shape = x[0].shape().to_vec();
+        let rows = shape[..shape.len() - 1].iter().product();
+        *shape.last_mut().expect("a rank above 0") = self.widths.iter().sum();
+        real!("concat", x[0], T => {
+            let parts: Vec<Option<&[T]>> = x.iter().map(|x| x.cpu::<T>().map(Some)).collect::<Result<_>>()?;
+            Ok(Tensor::of(&shape, self.joined(&parts, rows)))
+        })
+    }
+
+    fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        let width: usize = self.widths.iter().sum();
+        let mut first = 0;
+        let mut grads = vec![];
+        for (i, &w) in self.widths.iter().enumerate() {
+            grads.push(if cx.wants(i) { Some(cut(dy, width, first, first + w)?) } else { None });
+            first += w;
+        }
+        Ok(grads)
+    }
+
+    fn delta(&self, _: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+        let placed: Vec<Option<Delta>> =
+            dx.iter().map(|d| d.map(|d| d.placed(to)).transpose()).collect::<Result<_>>()?;
+        let rows = to.width * to.mutants();
+        let Some(any) = placed.iter().flatten().next() else { return super::changed(dx, 0)?.rows().cloned() };
+        real!("concat", any.rows()?, T => {
+            let parts: Vec<Option<&[T]>> =
+                placed.iter().map(|d| d.as_ref().map(|d| d.rows()?.cpu::<T>()).transpose()).collect::<Result<_>>()?;
+            Ok(Tensor::of(&[to.width, to.mutants(), self.widths.iter().sum()], self.joined(&parts, rows)))
+        })
+    }
+}
+
+/// Columns `from..to` of rows of `width`.
+fn cut(x: &Tensor, width: usize, from: usize, to: usize) -> Result<Tensor> {
+    let mut shape = x.shape().to_vec();
+    *shape.last_mut().expect("a rank above 0") = to - from;
+    real!("channels", x, T => {
+        let y: Vec<T> = x.cpu::<T>()?.chunks_exact(width).flat_map(|row| row[from..to].iter().copied()).collect();
+        Ok(Tensor::of(&shape, y))
+    })
+}
+
+struct Channels {
+    from: usize,
+    to: usize,
+    width: usize,
+}
+
+impl Op for Channels {
+    fn name(&self) -> &'static str {
+        "channels"
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &mut Save) -> Result<Tensor> {
+        cut(x[0], self.width, self.from, self.to)
+    }
+
+    fn backward(&self, _: &Cx, dy: &Tensor) -> Result<Grads> {
+        let mut shape = dy.shape().to_vec();
+        *shape.last_mut().expect("a rank above 0") = self.width;
+        real!("channels", dy, T => {
+            let mut dx = tensor::zeros::<T>(shape.iter().product());
+            for (dx, dy) in dx.chunks_exact_mut(self.width).zip(dy.cpu::<T>()?.chunks_exact(self.to - self.from)) {
+                dx[self.from..self.to].copy_from_slice(dy);
+            }
+            Ok(vec![Some(Tensor::of(&shape, dx))])
+        })
+    }
+
+    fn delta(&self, _: &Cx, dx: &[Option<&Delta>], _: &Window) -> Result<Tensor> {
+        cut(super::changed(dx, 0)?.rows()?, self.width, self.from, self.to)
+    }
+}
+
+struct Crop {
+    from: usize,
+    to: usize,
+    l: usize,
+}
+
+impl Op for Crop {
+    fn name(&self) -> &'static str {
+        "crop"
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &mut Save) -> Result<Tensor> {
+        let [n, l, c] = x[0].dims("crop", "x")?;
+        real!("crop", x[0], T => {
+            let y: Vec<T> = x[0].cpu::<T>()?.chunks_exact(l * c).flat_map(|x| x[self.from * c..self.to * c].iter().copied()).collect();
+            Ok(Tensor::of(&[n, self.to - self.from, c], y))
+        })
+    }
+
+    fn backward(&self, _: &Cx, dy: &Tensor) -> Result<Grads> {
+        let [n, rows, c] = dy.dims("crop", "dy")?;
+        real!("crop", dy, T => {
+            let mut dx = tensor::zeros::<T>(n * self.l * c);
+            for (dx, dy) in dx.chunks_exact_mut(self.l * c).zip(dy.cpu::<T>()?.chunks_exact(rows * c)) {
+                dx[self.from * c..self.to * c].copy_from_slice(dy);
+            }
+            Ok(vec![Some(Tensor::of(&[n, self.l, c], dx))])
+        })
+    }
+
+    fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
+        Window::hull(x).shifted(-(self.from as i32), 0, len)
+    }
+
+    fn delta(&self, _: &Cx, dx: &[Option<&Delta>], _: &Window) -> Result<Tensor> {
+        super::changed(dx, 0)?.rows().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Conv1dArgs, activation, conv1d};
+    use crate::tape::check;
+    use crate::util::math::Activation;
+
+    #[test]
+    fn cases() {
+        let mut r = check::Random::new(1);
+        let inputs = [r.normal(&[2, 6, 3]), r.normal(&[3, 3, 2])];
+        let all = |t: &mut Tape, v: &[Var]| {
+            let wide = conv1d(t, &v[0], &v[1], None, Conv1dArgs::same(3, 1))?;
+            let joined = concat(t, &[&wide, &v[0], &wide])?;
+            let some = channels(t, &joined, 1, 5)?;
+            let cropped = crop(t, &some, 2, 5)?;
+            let flat = flatten(t, &cropped)?;
+            activation(t, &flat, Activation::Tanh)
+        };
+        check::gradients("layout", &inputs, all);
+        check::precision("layout", &inputs, all);
+        check::delta("layout", &inputs, |t, v| {
+            let wide = conv1d(t, &v[0], &v[1], None, Conv1dArgs::same(3, 1))?;
+            let joined = concat(t, &[&wide, &v[0], &wide])?;
+            let some = channels(t, &joined, 1, 5)?;
+            crop(t, &some, 2, 5)
+        });
+        check::delta("flatten", &inputs[..1], |t, v| flatten(t, &v[0]));
+    }
+
+    #[test]
+    fn values_and_errors() {
+        let x = Var::constant(Tensor::new(&[1, 2, 3], vec![1f32, 2., 3., 4., 5., 6.]).unwrap());
+        let t = &mut Tape::predict();
+        assert_eq!(channels(t, &x, 1, 3).unwrap().value.cpu::<f32>().unwrap(), [2., 3., 5., 6.]);
+        assert_eq!(concat(t, &[&x, &x]).unwrap().shape(), [1, 2, 6]);
+        assert!(channels(t, &x, 2, 4).is_err() && crop(t, &x, 1, 1).is_err() && concat(t, &[]).is_err());
+    }
+}
