@@ -96,19 +96,15 @@ impl Sequences {
         if names.len() != rows.len() {
             return refuse(format!("{} names for {} sequences", names.len(), rows.len()));
         }
-        let length = rows.iter().map(|r| r.as_ref().len()).max().unwrap_or(0);
-        let mut bases = vec![UNKNOWN; rows.len() * length];
-        for (i, row) in rows.iter().enumerate() {
+        let mut builder = Builder { unknown, ..Builder::default() };
+        for (name, row) in names.into_iter().zip(rows) {
             let row = row.as_ref();
-            if row.is_empty() {
-                return refuse(format!("sequence '{}' is empty", names[i]));
-            }
             if let Some(at) = row.iter().position(|&code| code > UNIFORM) {
-                return refuse(format!("sequence '{}' has code {} at position {at}; codes go to 5", names[i], row[at]));
+                return refuse(format!("sequence '{name}' has code {} at position {at}; codes go to 5", row[at]));
             }
-            bases[i * length..i * length + row.len()].copy_from_slice(row);
+            builder.push(name, row)?;
         }
-        Self::from_packed(names, length, bases, unknown)
+        builder.finish()
     }
 
     /// Sequences of codes that already lie in `[N, L]`.
@@ -180,6 +176,61 @@ impl Sequences {
     /// Letters of sequence `i`; filling and unknown bases are N. Panics if there is no such sequence.
     pub fn to_string(&self, i: usize) -> String {
         self.row(i).iter().map(|&code| decode(code) as char).collect()
+    }
+}
+
+/// Sequences that come one after another and may differ in length.
+#[derive(Debug, Default)]
+pub struct Builder {
+    /// As in [`Sequences`]; the reader counts.
+    pub unknown: usize,
+    names: Vec<String>,
+    bases: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Builder {
+    /// Adds a sequence of codes.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if it is empty.
+    pub fn push(&mut self, name: String, codes: &[u8]) -> Result<()> {
+        if codes.is_empty() {
+            return refuse(format!("sequence '{name}' is empty"));
+        }
+        self.names.push(name);
+        self.bases.extend_from_slice(codes);
+        self.ends.push(self.bases.len());
+        Ok(())
+    }
+
+    /// How many of the sequences so far are shorter than the longest.
+    pub fn shorter(&self) -> usize {
+        let longest = self.lengths().max().unwrap_or(0);
+        self.lengths().filter(|&n| n < longest).count()
+    }
+
+    /// All sequences, the shorter ones filled.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is none or a name comes twice.
+    pub fn finish(self) -> Result<Sequences> {
+        let length = self.lengths().max().unwrap_or(0);
+        if self.bases.len() == self.names.len() * length {
+            return Sequences::from_packed(self.names, length, self.bases, self.unknown);
+        }
+        let mut bases = vec![UNKNOWN; self.names.len() * length];
+        let mut start = 0;
+        for (row, &end) in bases.chunks_exact_mut(length).zip(&self.ends) {
+            row[..end - start].copy_from_slice(&self.bases[start..end]);
+            start = end;
+        }
+        Sequences::from_packed(self.names, length, bases, self.unknown)
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        self.ends.iter().zip(starts).map(|(end, start)| end - start)
     }
 }
 
