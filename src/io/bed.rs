@@ -104,6 +104,9 @@ pub fn fetch_regions(
     Ok((sequences, notes))
 }
 
+/// No chromosome is that long; sums of two such numbers stay far from the ends of i64.
+const MAX_POSITION: i64 = 1 << 40;
+
 fn parse_region(path: &Path, number: usize, line: &str) -> Result<Region> {
     let cells: Vec<&str> =
         if line.contains('\t') { line.split('\t').map(str::trim).collect() } else { line.split_whitespace().collect() };
@@ -112,7 +115,7 @@ fn parse_region(path: &Path, number: usize, line: &str) -> Result<Region> {
         return Err(Error::line(path, number, what));
     }
     let position = |column: usize, name: &str| {
-        let found = cells[column].parse::<i64>().ok().filter(|&n| n >= 0);
+        let found = cells[column].parse::<i64>().ok().filter(|n| (0..MAX_POSITION).contains(n));
         found.ok_or_else(|| {
             let what = format!("expected a position (0 or more), found '{}'", cells[column]);
             Error::cell(path, number, name, what)
@@ -127,7 +130,7 @@ fn parse_region(path: &Path, number: usize, line: &str) -> Result<Region> {
         return Err(Error::cell(path, number, "strand", format!("expected +, - or ., found '{strand}'")));
     }
     let summit = match cells.len() {
-        10 => cells[9].parse().ok().filter(|&offset: &i64| offset >= 0).map(|offset| start + offset),
+        10 => cells[9].parse().ok().filter(|offset| (0..MAX_POSITION).contains(offset)).map(|offset| start + offset),
         _ => None,
     };
     let name = match cells.get(3) {

@@ -20,6 +20,9 @@ pub struct Genome {
     contigs: HashMap<String, Contig>,
 }
 
+/// More positions than any use of a model needs at once: a mistake, not a request for memory.
+const MAX_INTERVAL: u64 = 1 << 32;
+
 /// Where a chromosome lies: the columns of a `.fai` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Contig {
@@ -76,6 +79,9 @@ impl Genome {
         let contig = self.contig(chrom)?;
         if start >= end {
             return Err(Error::Usage(format!("{chrom}:{start}-{end}: the interval is empty; start must be below end")));
+        }
+        if end.abs_diff(start) > MAX_INTERVAL {
+            return Err(Error::Usage(format!("{chrom}:{start}-{end}: more than 4294967296 positions at once")));
         }
         let from = start.clamp(0, contig.length as i64);
         let to = end.clamp(from, contig.length as i64);

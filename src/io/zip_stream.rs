@@ -168,7 +168,7 @@ impl Entry {
 }
 
 fn deflate(input: &[u8], flush: FlushCompress) -> io::Result<Vec<u8>> {
-    let mut state = Compress::new(Compression::new(3), false);
+    let mut state = Compress::new(Compression::new(2), false);
     let mut out = Vec::new();
     loop {
         out.reserve(input.len() / 2 + 1024);
