@@ -70,7 +70,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Meme> {
 
 /// The text of a MEME file (version 4). Numbers are written so that reading returns the same bits; white space in a name
 /// becomes `_`.
-pub fn format(meme: &Meme) -> String {
+pub fn to_text(meme: &Meme) -> String {
     let mut text = String::from("MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n");
     let mut put = |line: std::fmt::Arguments<'_>| text.write_fmt(line).expect("writing to a String cannot fail");
     if let Some([a, c, g, t]) = meme.background {
@@ -97,9 +97,9 @@ pub fn format(meme: &Meme) -> String {
     text
 }
 
-/// [`format`] of probabilities.
-pub fn format_pwms(pwms: &[Pwm]) -> String {
-    format(&Meme { background: None, matrices: pwms.iter().map(Matrix::from).collect() })
+/// [`to_text`] of probabilities.
+pub fn pwms_to_text(pwms: &[Pwm]) -> String {
+    to_text(&Meme { background: None, matrices: pwms.iter().map(Matrix::from).collect() })
 }
 
 fn text_of(path: &Path) -> Result<String> {
@@ -241,7 +241,7 @@ MOTIF crp CRP_1\nletter-probability matrix: alength= 4 w= 2 nsites= 17 E= 4.1e-0
         assert_eq!((crp.name.as_str(), crp.alternate.as_deref(), crp.sites), ("crp", Some("CRP_1"), Some(17.0)));
         assert_eq!(crp.rows, [[0.0, 0.176_471, 0.0, 0.823_529], [1.0, 0.0, 0.0, 0.0]]);
         assert_eq!((lex.bias, lex.sites, lex.rows.as_slice()), (Some(-0.5), None, &[[-1e-3, 2.0, 3.0, 0.25]][..]));
-        assert_eq!(parse(&format(&meme), Path::new("m.meme")).unwrap(), meme);
+        assert_eq!(parse(&to_text(&meme), Path::new("m.meme")).unwrap(), meme);
     }
 
     #[test]
@@ -251,10 +251,10 @@ MOTIF crp CRP_1\nletter-probability matrix: alength= 4 w= 2 nsites= 17 E= 4.1e-0
             Pwm { name: "a_1;b".into(), probabilities: vec![thirds, [0.0, 1.0, 0.0, 0.0]] },
             Pwm { name: "two words".into(), probabilities: vec![[0.25; 4]; 4] },
         ];
-        let meme = parse(&format_pwms(&pwms), Path::new("m.meme")).unwrap();
+        let meme = parse(&pwms_to_text(&pwms), Path::new("m.meme")).unwrap();
         assert_eq!(meme.matrices[0], Matrix::from(&pwms[0]));
         assert_eq!((meme.matrices[1].name.as_str(), meme.matrices[1].rows.len()), ("two_words", 4));
-        assert!(parse(&format_pwms(&[]), Path::new("m.meme")).unwrap().matrices.is_empty());
+        assert!(parse(&pwms_to_text(&[]), Path::new("m.meme")).unwrap().matrices.is_empty());
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Simulation {
     /// # Errors
     /// What the writer says.
     pub fn write_motifs(&self, out: &mut dyn Write) -> Result<()> {
-        out.write_all(meme::format_pwms(&self.motifs).as_bytes())
+        out.write_all(meme::pwms_to_text(&self.motifs).as_bytes())
     }
 
     /// Fold file of sets of sequence indices (see [`Simulation::folds`]): a line `# Set_i`, then the names of the set in
