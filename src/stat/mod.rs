@@ -1,1 +1,17 @@
-//! Numbers about numbers: correlations, ranks, areas under curves.
+//! Numbers about numbers: correlations, ranks, errors, areas under curves, intervals, and the score table of a model.
+//!
+//! Everything works on plain `f64` slices. A function of two slices panics when their lengths differ; a number that
+//! does not exist (no points, no variance, one label only) is NaN, and each function says when. A NaN among the
+//! inputs gives NaN; leaving out missing targets is the job of [`scores`].
+
+mod classification;
+mod correlation;
+mod describe;
+mod regression;
+mod scores;
+
+pub use classification::{auprc, auroc};
+pub use correlation::{cosine, fisher_interval, ordinal_ranks, pearson, pearson_distance, ranks, spearman};
+pub use describe::{bootstrap_interval, mean, median, normal_cdf, normal_quantile, quantile, sd};
+pub use regression::{mse, r2, rmse};
+pub use scores::{Axis, Metric, Score, Table, scores};
