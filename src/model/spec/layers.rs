@@ -124,7 +124,7 @@ pub struct BlockLayerPlan {
     pub length: usize,
 }
 
-/// A convolution block; its activation, dropout and way of skipping are those of its [`BlockSpec`].
+/// A convolution block; its activation, dropout and way of skipping are those of its [`BlockSpec`](super::BlockSpec).
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockPlan {
     /// Layers that are built; fewer than asked for where the length gets too small.
@@ -208,7 +208,7 @@ pub struct HeadPlan {
     pub stack: Option<usize>,
 }
 
-/// Everything that a network builder needs beside the [`ModelSpec`]. What reads the flattened map (`channels * length`
+/// Everything that a network builder needs beside the [`ModelSpec`](super::ModelSpec). What reads the flattened map (`channels * length`
 /// features, index `c * length + l`) is the embedding or first layer of every stack, or the heads where there is no
 /// stack.
 #[derive(Debug, Clone, PartialEq)]
