@@ -1,1 +1,7 @@
 //! Architectures, their specification and their checkpoint.
+
+#[cfg(test)]
+mod cases;
+pub mod naming;
+pub mod options;
+pub mod spec;

@@ -1,0 +1,346 @@
+//! Layers of a planned model, and the tensors that they own.
+//!
+//! Names and order are those of the reference's state dict; [`Plan::tensors`] lists them, so that initial values can be
+//! drawn in its order and checkpoints can be checked.
+
+use super::{HeadOutput, PoolKind};
+
+/// Whether a tensor of a reference's state dict carries nothing learned, so that loading skips it: positional tables,
+/// and the windows of pools in skips.
+pub fn is_derived_tensor(name: &str) -> bool {
+    name.ends_with(".pos_queries") || name.contains(".rconv.pool")
+}
+
+/// How a tensor starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// Uniform in +-1/sqrt(fan_in).
+    Uniform {
+        /// Inputs of one output.
+        fan_in: usize,
+    },
+    /// All one.
+    One,
+    /// All zero.
+    Zero,
+}
+
+/// What a tensor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It has a gradient.
+    Parameter,
+    /// Running statistics of a batch norm.
+    Buffer,
+    /// Number of batches that a batch norm has seen; int64, no axes.
+    Counter,
+}
+
+/// One tensor of the state dict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorPlan {
+    /// Its name there.
+    pub name: String,
+    /// Its shape in PyTorch's order.
+    pub shape: Vec<usize>,
+    /// How it starts.
+    pub init: Init,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// Batch norm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NormPlan {
+    /// Prefix of its tensors.
+    pub name: String,
+    /// Channels or features.
+    pub features: usize,
+}
+
+/// One-dimensional convolution with zero padding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConvPlan {
+    /// Prefix of its tensors.
+    pub name: String,
+    /// Channels in.
+    pub inputs: usize,
+    /// Channels out.
+    pub outputs: usize,
+    /// Width.
+    pub width: usize,
+    /// Dilation.
+    pub dilation: usize,
+    /// Step.
+    pub stride: usize,
+    /// Zeros (left, right).
+    pub padding: (usize, usize),
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// Length out.
+    pub length: usize,
+}
+
+/// Pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolPlan {
+    /// What a window becomes.
+    pub kind: PoolKind,
+    /// Window.
+    pub size: usize,
+    /// Step.
+    pub stride: usize,
+    /// Padding (left, right).
+    pub padding: (usize, usize),
+    /// Length in.
+    pub from: usize,
+    /// Length out.
+    pub length: usize,
+}
+
+/// What the end of a skip adds or appends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SkipPlan {
+    /// Convolution of width 1 where the number of channels has changed since the skip began.
+    pub conv: Option<ConvPlan>,
+    /// Pools that the main path passed since the skip began, in order. Maximum pools pad with zeros here.
+    pub pools: Vec<PoolPlan>,
+}
+
+/// One layer of a block: norm, activation, convolution, skip, dropout, pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockLayerPlan {
+    /// Batch norm in front of the activation.
+    pub norm: Option<NormPlan>,
+    /// Convolution.
+    pub conv: ConvPlan,
+    /// Skip that ends here.
+    pub skip: Option<SkipPlan>,
+    /// Pool after the layer.
+    pub pool: Option<PoolPlan>,
+    /// Channels after the layer.
+    pub channels: usize,
+    /// Length after the layer.
+    pub length: usize,
+}
+
+/// A convolution block; its activation, dropout and way of skipping are those of its [`BlockSpec`](super::BlockSpec).
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockPlan {
+    /// Layers that are built; fewer than asked for where the length gets too small.
+    pub layers: Vec<BlockLayerPlan>,
+    /// Channels after the block.
+    pub channels: usize,
+    /// Length after the block.
+    pub length: usize,
+}
+
+/// One attention block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionPlan {
+    /// Prefix of its tensors.
+    pub name: String,
+    /// Channels in.
+    pub inputs: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Dimensions of queries and keys of a head.
+    pub key_dim: usize,
+    /// Dimensions of values of a head, and channels out.
+    pub value_dim: usize,
+    /// Channels of the joined heads, in front of the output projection.
+    pub joined: usize,
+    /// Batch norm in front.
+    pub norm: Option<NormPlan>,
+    /// Length in and inside.
+    pub from: usize,
+    /// Pool after the block.
+    pub pool: Option<PoolPlan>,
+    /// Length out.
+    pub length: usize,
+}
+
+/// Fully connected layer with bias, or a skip without.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DensePlan {
+    /// Prefix of its tensors.
+    pub name: String,
+    /// Features in.
+    pub inputs: usize,
+    /// Features out.
+    pub outputs: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
+}
+
+/// One layer of a fully connected stack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FcLayerPlan {
+    /// Batch norm in front.
+    pub norm: Option<NormPlan>,
+    /// The layer.
+    pub dense: DensePlan,
+    /// Skip that ends here; it starts at the end of the previous one, the first at the start of the stack.
+    pub skip: Option<DensePlan>,
+}
+
+/// A fully connected stack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FcPlan {
+    /// Linear embedding without activation.
+    pub embed: Option<DensePlan>,
+    /// Layers.
+    pub layers: Vec<FcLayerPlan>,
+    /// Features out.
+    pub width: usize,
+}
+
+/// A head.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadPlan {
+    /// Batch norm in front.
+    pub norm: Option<NormPlan>,
+    /// Linear layer.
+    pub dense: DensePlan,
+    /// What follows.
+    pub output: HeadOutput,
+    /// The fully connected stack that it reads; none = the flattened map.
+    pub stack: Option<usize>,
+}
+
+/// Everything that a network builder needs beside the [`ModelSpec`](super::ModelSpec). What reads the flattened map (`channels * length`
+/// features, index `c * length + l`) is the embedding or first layer of every stack, or the heads where there is no
+/// stack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// First layer.
+    pub stem: ConvPlan,
+    /// Pool after it.
+    pub pool: Option<PoolPlan>,
+    /// First convolution block.
+    pub first_block: Option<BlockPlan>,
+    /// Convolution of width 1.
+    pub embedding: Option<ConvPlan>,
+    /// Attention blocks.
+    pub attention: Vec<AttentionPlan>,
+    /// Second convolution block.
+    pub second_block: Option<BlockPlan>,
+    /// Channels of the map that is flattened.
+    pub channels: usize,
+    /// Its length.
+    pub length: usize,
+    /// Fully connected stacks: none, one for all heads, or one a head.
+    pub fc: Vec<FcPlan>,
+    /// Heads.
+    pub heads: Vec<HeadPlan>,
+}
+
+/// Tensors of a plan, gathered in the order of the state dict.
+#[derive(Default)]
+struct Tensors(Vec<TensorPlan>);
+
+impl Tensors {
+    fn push(&mut self, name: String, shape: &[usize], init: Init, role: Role) {
+        self.0.push(TensorPlan { name, shape: shape.to_vec(), init, role });
+    }
+
+    fn weight(&mut self, name: &str, shape: &[usize], bias: bool) {
+        let init = Init::Uniform { fan_in: shape[1..].iter().product() };
+        self.push(format!("{name}.weight"), shape, init, Role::Parameter);
+        if bias {
+            self.push(format!("{name}.bias"), &shape[..1], init, Role::Parameter);
+        }
+    }
+
+    fn scale(&mut self, name: &str, features: usize) {
+        self.push(format!("{name}.weight"), &[features], Init::One, Role::Parameter);
+        self.push(format!("{name}.bias"), &[features], Init::Zero, Role::Parameter);
+    }
+
+    fn norm(&mut self, norm: &Option<NormPlan>) {
+        if let Some(NormPlan { name, features }) = norm {
+            self.scale(name, *features);
+            self.push(format!("{name}.running_mean"), &[*features], Init::Zero, Role::Buffer);
+            self.push(format!("{name}.running_var"), &[*features], Init::One, Role::Buffer);
+            self.push(format!("{name}.num_batches_tracked"), &[], Init::Zero, Role::Counter);
+        }
+    }
+
+    fn conv(&mut self, conv: &ConvPlan) {
+        self.weight(&conv.name, &[conv.outputs, conv.inputs, conv.width], conv.bias);
+    }
+
+    fn dense(&mut self, dense: &DensePlan) {
+        self.weight(&dense.name, &[dense.outputs, dense.inputs], dense.bias);
+    }
+
+    fn block(&mut self, block: &BlockPlan) {
+        for layer in &block.layers {
+            self.norm(&layer.norm);
+            self.conv(&layer.conv);
+            layer.skip.iter().filter_map(|skip| skip.conv.as_ref()).for_each(|conv| self.conv(conv));
+        }
+    }
+
+    fn attention(&mut self, block: &AttentionPlan) {
+        let AttentionPlan { name, inputs, heads, key_dim, value_dim, joined, .. } = block;
+        let mut pointwise = |part: &str, outputs: usize, inputs: usize| {
+            self.weight(&format!("{name}.{part}"), &[outputs, inputs, 1], false);
+        };
+        pointwise("embed_queries", heads * key_dim, 2 * inputs);
+        pointwise("embed_keys", heads * key_dim, 2 * inputs);
+        pointwise("embed_values", heads * value_dim, 2 * inputs);
+        pointwise("combine_layer", *value_dim, *joined);
+        if value_dim != inputs {
+            pointwise("reslayer", *value_dim, *inputs);
+        }
+        self.norm(&block.norm);
+        self.scale(&format!("{name}.layer_norm"), *value_dim);
+        self.weight(&format!("{name}.feedforward.0"), &[4 * value_dim, *value_dim, 1], false);
+        self.weight(&format!("{name}.feedforward.2"), &[*value_dim, 4 * value_dim, 1], false);
+        self.scale(&format!("{name}.feedforward_layer_norm"), *value_dim);
+    }
+}
+
+impl Plan {
+    /// Every tensor in the order of the reference's state dict, without those of [`is_derived_tensor`].
+    pub fn tensors(&self) -> Vec<TensorPlan> {
+        let mut all = Tensors::default();
+        all.conv(&self.stem);
+        self.first_block.iter().for_each(|block| all.block(block));
+        self.embedding.iter().for_each(|conv| all.conv(conv));
+        self.attention.iter().for_each(|block| all.attention(block));
+        self.second_block.iter().for_each(|block| all.block(block));
+        for stack in &self.fc {
+            stack.embed.iter().for_each(|dense| all.dense(dense));
+            for layer in &stack.layers {
+                all.norm(&layer.norm);
+                all.dense(&layer.dense);
+                layer.skip.iter().for_each(|skip| all.dense(skip));
+            }
+        }
+        for head in &self.heads {
+            all.norm(&head.norm);
+            all.dense(&head.dense);
+        }
+        all.0
+    }
+
+    /// Number of trainable values.
+    pub fn parameters(&self) -> usize {
+        let sizes = self.tensors().into_iter().filter(|t| t.role == Role::Parameter);
+        sizes.map(|t| t.shape.iter().product::<usize>()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_tensors_are_recognised() {
+        assert!(is_derived_tensor("distattention.Mheadattention0.pos_queries"));
+        assert!(is_derived_tensor("trconvolution_layers.convlayers.ResiduallayerConv1.rconv.pool0.norm"));
+        assert!(!is_derived_tensor("trconvolution_layers.convlayers.ResiduallayerConv1.rconv.conv.weight"));
+    }
+}
