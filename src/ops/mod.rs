@@ -3,11 +3,16 @@
 
 mod activation;
 mod conv1d;
+mod dropout;
 mod elementwise;
 mod layout;
+mod linear;
+mod pool;
+mod reduce;
 
 pub use activation::activation;
 pub use conv1d::{Conv1dArgs, conv1d};
+pub use dropout::dropout;
 pub use elementwise::{add, divide, multiply, subtract};
 pub use layout::{channels, concat, crop, flatten};
 
