@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::axis::{self, Axis, Frame, SMALL, TEXT, TITLE};
 use super::colour::Colour;
+use super::interval::{Interval, Lanes};
 use super::logo::{self, Alphabet};
 use super::svg::{Canvas, Style, Svg, Type};
 use super::{check_finite, check_positive, extent, font, refuse};
@@ -25,19 +26,8 @@ pub struct Attribution<'a> {
     pub heights: Option<&'a [f32]>,
     /// Coordinate of the first base on the axis (0-based).
     pub start: i64,
-    /// Boxes above the letters: planted sites, motif hits, BED features.
+    /// Boxes above the letters: planted sites, motif hits, BED features. What lies outside the drawn range is left out.
     pub intervals: &'a [Interval<'a>],
-}
-
-/// A labelled stretch of the sequence.
-#[derive(Debug, Clone, Copy)]
-pub struct Interval<'a> {
-    /// First base, in the coordinates of the axis.
-    pub start: i64,
-    /// One past the last base.
-    pub end: i64,
-    /// Text; equal labels get equal colours.
-    pub label: &'a str,
 }
 
 /// Which letters stand at a position.
@@ -109,8 +99,6 @@ impl Default for AttributionFigure {
 const LONGEST: usize = 20_000;
 /// Narrowest plot that short windows are stretched to.
 const NARROWEST: f64 = 300.0;
-/// Height of a lane of intervals.
-const LANE: f64 = 14.0;
 /// Width of a base from which the sequence is written out below the letters.
 const WRITTEN_FROM: f64 = 6.0;
 /// Room for the title of a panel.
@@ -140,7 +128,7 @@ impl AttributionFigure {
             self.panel(&mut page, &layout, view, i, top);
             top += layout.panel_height(self, view, i + 1 == views.len());
         }
-        if self.heat_map && layout.unit >= DOT_FROM {
+        if layout.dots {
             let (x, y) = (layout.left + layout.plot, layout.height - 7.5);
             page.text(x, y, NOTE, &Type::new(SMALL).end().colour(Colour::GREY));
             let x = x - font::width(NOTE, SMALL, false) - 6.0;
@@ -166,11 +154,11 @@ impl AttributionFigure {
         if panels.is_empty() {
             return refuse(OP, "there is nothing to draw: give at least one attribution");
         }
-        let mut colours: Vec<&str> = Vec::new();
-        panels.iter().enumerate().map(|(i, p)| self.view(i, p, &mut colours)).collect()
+        let mut labels = Vec::new();
+        panels.iter().enumerate().map(|(i, p)| self.view(i, p, &mut labels)).collect()
     }
 
-    fn view<'a>(&self, index: usize, panel: &'a Attribution<'a>, colours: &mut Vec<&'a str>) -> Result<View<'a>> {
+    fn view<'a>(&self, index: usize, panel: &'a Attribution<'a>, labels: &mut Vec<&'a str>) -> Result<View<'a>> {
         let length = panel.reference.len();
         let name = if panel.title.is_empty() { format!("panel {index}") } else { format!("'{}'", panel.title) };
         if length == 0 {
@@ -193,6 +181,9 @@ impl AttributionFigure {
         let letters = self.alphabet.letters();
         check_finite(OP, panel.values, |i| format!("{name}: the value of {} at {}", letters[i / length], i % length))?;
         check_finite(OP, panel.heights.unwrap_or(&[]), |i| format!("{name}: the letter height at {i}"))?;
+        if panel.start.unsigned_abs() > 1 << 52 {
+            return refuse(OP, format!("{name}: the coordinate {} of the first base is out of range", panel.start));
+        }
         let range = self.range.clone().unwrap_or(0..length);
         if range.start >= range.end || range.end > length {
             let (a, b) = (range.start, range.end);
@@ -206,25 +197,15 @@ impl AttributionFigure {
             );
         }
         let (first, last) = (panel.start + range.start as i64, panel.start + range.end as i64);
-        let mut boxes = Vec::new();
-        for b in panel.intervals {
-            if b.start >= b.end {
-                let (a, z, label) = (b.start, b.end, b.label);
-                return refuse(
-                    OP,
-                    format!("{name}: interval '{label}' from {a} to {z} is empty; the end is not part of it"),
-                );
-            }
-            let colour = colours.iter().position(|l| *l == b.label).unwrap_or_else(|| {
-                colours.push(b.label);
-                colours.len() - 1
-            });
-            if b.start < last && b.end > first {
-                let (from, to) = (b.start.max(first) - first, b.end.min(last) - first);
-                boxes.push(Placed { from: from as f64, to: to as f64, label: b.label.into(), colour, lane: 0 });
-            }
+        if let Some(b) = panel.intervals.iter().find(|b| b.start >= b.end) {
+            let (a, z, label) = (b.start, b.end, b.label);
+            return refuse(
+                OP,
+                format!("{name}: interval '{label}' from {a} to {z} is empty; the end is not part of it"),
+            );
         }
-        Ok(View { panel, range, boxes, lanes: 0 })
+        let lanes = Lanes::new(panel.intervals, first, last, labels);
+        Ok(View { panel, range, lanes })
     }
 
     fn panel(&self, page: &mut Canvas, layout: &Layout, view: &View, index: usize, top: f64) {
@@ -237,8 +218,8 @@ impl AttributionFigure {
             page.text(left, y + TEXT, &title, &Type::new(TEXT).bold());
             y += PANEL_TITLE;
         }
-        let frame = Frame { left, top: y + view.lanes as f64 * LANE, width, height: self.logo_height };
-        boxes(page, view, &frame, y, unit);
+        let frame = Frame { left, top: y + view.lanes.height(), width, height: self.logo_height };
+        view.lanes.draw(page, &frame, unit);
         let axis = Axis::linear(low, high, frame.bottom(), frame.top);
         frame.y_axis(page, &axis, &self.letter_ticks(&axis), &self.value_label, layout.room);
         self.letters(page, view, &frame, &axis, unit);
@@ -247,7 +228,7 @@ impl AttributionFigure {
         }
         let map = Frame { left, top: frame.bottom() + layout.strip(), width, height: 4.0 * self.row_height };
         if self.heat_map {
-            self.substitutions(page, view, &map, limit, unit);
+            self.substitutions(page, layout, view, &map, limit);
         }
         self.positions(
             page,
@@ -286,8 +267,8 @@ impl AttributionFigure {
         page.end();
     }
 
-    fn substitutions(&self, page: &mut Canvas, view: &View, map: &Frame, limit: f64, unit: f64) {
-        let h = self.row_height;
+    fn substitutions(&self, page: &mut Canvas, layout: &Layout, view: &View, map: &Frame, limit: f64) {
+        let (h, unit) = (self.row_height, layout.unit);
         page.group(&[("class", "substitutions"), ("shape-rendering", "crispEdges")]);
         for code in 0..4 {
             for (i, at) in view.range.clone().enumerate() {
@@ -297,7 +278,7 @@ impl AttributionFigure {
             }
         }
         page.end();
-        if unit >= DOT_FROM {
+        if layout.dots {
             page.group(&[("class", "reference"), ("fill", &Colour::INK.to_string())]);
             let r = (unit.min(h) * 0.17).clamp(0.5, 1.8);
             for (i, at) in view.range.clone().enumerate() {
@@ -330,7 +311,7 @@ impl AttributionFigure {
         let n = view.range.len();
         let first = view.first();
         // At most a label for every 64 pixels, each at a round coordinate and at the centre of its base.
-        let widest = font::width(&axis::label((first + n as i64) as f64, 1.0), SMALL, false).max(24.0) + 26.0;
+        let widest = font::width(&axis::label((first + n as i64) as f64, 1.0), SMALL, false).max(24.0) + 36.0;
         let wanted = ((n as f64 * layout.unit / widest) as usize).max(1);
         let step = (axis::nice_step(n as f64, wanted).round() as i64).max(1);
         let line = Style::stroke(Colour::INK, axis::HAIR);
@@ -382,17 +363,7 @@ impl AttributionFigure {
 struct View<'a> {
     panel: &'a Attribution<'a>,
     range: Range<usize>,
-    boxes: Vec<Placed<'a>>,
-    lanes: usize,
-}
-
-/// An interval in bases from the left edge.
-struct Placed<'a> {
-    from: f64,
-    to: f64,
-    label: std::borrow::Cow<'a, str>,
-    colour: usize,
-    lane: usize,
+    lanes: Lanes,
 }
 
 impl View<'_> {
@@ -418,64 +389,6 @@ impl View<'_> {
         }
         out
     }
-
-    /// Gives every box the first lane where neither it nor its label touches another one.
-    fn place(&mut self, unit: f64) {
-        let mut order: Vec<usize> = (0..self.boxes.len()).collect();
-        order.sort_by(|&a, &b| self.boxes[a].from.total_cmp(&self.boxes[b].from));
-        let mut ends: Vec<f64> = Vec::new();
-        for i in order {
-            // A label of more than half of the plot would not fit on either side of its box.
-            let half = font::fit(&self.boxes[i].label, SMALL, false, self.range.len() as f64 * unit / 2.0);
-            self.boxes[i].label = half.into();
-            let (from, to) = self.boxes[i].span(unit, self.range.len() as f64 * unit);
-            let lane = ends.iter().position(|end| *end + 3.0 <= from).unwrap_or(ends.len());
-            if lane == ends.len() {
-                ends.push(to);
-            } else {
-                ends[lane] = to;
-            }
-            self.boxes[i].lane = lane;
-        }
-        self.lanes = ends.len();
-    }
-}
-
-impl Placed<'_> {
-    fn fits_inside(&self, unit: f64) -> bool {
-        font::width(&self.label, SMALL, false) + 4.0 <= (self.to - self.from) * unit
-    }
-
-    /// Pixels from the left edge that box and label take; a label that does not fit inside stands to the right of its box,
-    /// or to the left where the plot ends.
-    fn span(&self, unit: f64, plot: f64) -> (f64, f64) {
-        let (from, to) = (self.from * unit, self.to * unit);
-        let text = font::width(&self.label, SMALL, false) + 4.0;
-        match () {
-            () if self.fits_inside(unit) => (from, to),
-            () if to + text <= plot || from < text => (from, to + text),
-            () => (from - text, to),
-        }
-    }
-}
-
-fn boxes(page: &mut Canvas, view: &View, frame: &Frame, top: f64, unit: f64) {
-    for b in &view.boxes {
-        let colour = Colour::category(b.colour);
-        let (x, y) = (frame.left + b.from * unit, top + b.lane as f64 * LANE);
-        let (w, h) = ((b.to - b.from) * unit, LANE - 3.0);
-        page.rect(x, frame.top, w, frame.height, &Style::fill(colour).fill_opacity(0.09));
-        page.rect(x, y, w, h, &Style::fill(colour).fill_opacity(0.25).outlined(colour, 0.8));
-        let baseline = y + h / 2.0 + SMALL * font::CAPITAL / 2.0;
-        let (from, to) = b.span(unit, frame.width);
-        if b.fits_inside(unit) {
-            page.text(x + w / 2.0, baseline, &b.label, &Type::new(SMALL).middle());
-        } else if to > b.to * unit {
-            page.text(x + w + 3.0, baseline, &b.label, &Type::new(SMALL));
-        } else {
-            page.text(frame.left + from, baseline, &b.label, &Type::new(SMALL));
-        }
-    }
 }
 
 /// Sizes that all panels share.
@@ -491,6 +404,8 @@ struct Layout {
     /// Limits of the letters and of the heat map, by panel.
     scales: Vec<((f64, f64), f64)>,
     same_axis: bool,
+    /// Whether the reference is marked in the heat map.
+    dots: bool,
 }
 
 impl Layout {
@@ -510,7 +425,7 @@ impl Layout {
         let widest = (figure.max_width - left - right).max(100.0);
         let stretched = (NARROWEST / longest).min(2.0 * figure.base_width);
         let unit = figure.base_width.max(stretched).min(widest / longest);
-        views.iter_mut().for_each(|v| v.place(unit));
+        views.iter_mut().for_each(|v| v.lanes.place(unit, v.range.len() as f64 * unit));
 
         let same_axis = views.iter().all(|v| v.first() == views[0].first() && v.range.len() == views[0].range.len());
         let header = if figure.title.is_empty() { 8.0 } else { 28.0 };
@@ -524,9 +439,12 @@ impl Layout {
             height: 0.0,
             scales,
             same_axis,
+            dots: figure.heat_map && unit >= DOT_FROM,
         };
         let heights = views.iter().enumerate().map(|(i, v)| layout.panel_height(figure, v, i + 1 == views.len()));
-        layout.height = (header + heights.sum::<f64>() + 6.0).ceil();
+        let words = font::width(&figure.position_label, TEXT, false) / 2.0 + font::width(NOTE, SMALL, false) + 20.0;
+        let note = if layout.dots && words > layout.plot / 2.0 { 14.0 } else { 0.0 };
+        layout.height = (header + heights.sum::<f64>() + note + 6.0).ceil();
         layout
     }
 
@@ -538,7 +456,7 @@ impl Layout {
             () if self.same_axis => 16.0,
             () => 28.0,
         };
-        title + view.lanes as f64 * LANE + figure.logo_height + self.strip() + map + below
+        title + view.lanes.height() + figure.logo_height + self.strip() + map + below
     }
 
     /// Height between letters and heat map.
@@ -675,6 +593,7 @@ mod tests {
         let mut values = VALUES;
         values[7] = f32::NAN;
         assert!(refused(Attribution { values: &values, ..small() }).contains("the value of G at 1 is NaN"));
+        assert!(refused(Attribution { start: i64::MAX, ..small() }).contains("out of range"));
         let intervals = [Interval { start: 2, end: 2, label: "m" }];
         assert!(
             refused(Attribution { intervals: &intervals, ..small() }).contains("interval 'm' from 2 to 2 is empty")

@@ -66,7 +66,11 @@ impl Axis {
             return linear_ticks(self.low, self.high, wanted);
         }
         let every = (decades / wanted.max(1) as f64).ceil().max(1.0) as i32;
-        let factors: &[f64] = if decades < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let factors: &[f64] = match decades {
+            d if d < 1.3 => &[1.0, 2.0, 3.0, 4.0, 5.0, 7.0],
+            d if d < 2.5 => &[1.0, 2.0, 5.0],
+            _ => &[1.0],
+        };
         let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
         (first..=last)
             .filter(|e| factors.len() > 1 || e.rem_euclid(every) == 0)
@@ -266,13 +270,13 @@ pub(super) fn colour_bar(
         page.text(frame.right() + 4.5, y + SMALL * font::CAPITAL / 2.0, &t.label, &Type::new(SMALL));
     }
     let title = font::fit(title, SMALL, false, frame.height + 24.0);
-    let x = frame.right() + 4.5 + widest(ticks) + SMALL + 1.0;
+    let x = frame.right() + 4.5 + widest(ticks) + SMALL + 3.0;
     page.text(x, frame.top + frame.height / 2.0, &title, &Type::new(SMALL).middle().turned());
 }
 
 /// Room that [`colour_bar`] needs right of the bar.
 pub(super) fn beside_bar(title: &str, ticks: &[Tick]) -> f64 {
-    4.5 + widest(ticks) + if title.is_empty() { 4.0 } else { SMALL + 5.0 }
+    4.5 + widest(ticks) + if title.is_empty() { 4.0 } else { SMALL + 7.0 }
 }
 
 #[cfg(test)]
@@ -296,7 +300,7 @@ mod tests {
     #[test]
     fn log_ticks_cover_decades() {
         assert_eq!(labels(&Axis::log(1.0, 2000.0, 0.0, 1.0).ticks(4)), ["1", "10", "100", "1000"]);
-        assert_eq!(labels(&Axis::log(0.04, 0.9, 0.0, 1.0).ticks(4)), ["0.05", "0.1", "0.2", "0.5"]);
+        assert_eq!(labels(&Axis::log(0.04, 0.98, 0.0, 1.0).ticks(4)), ["0.05", "0.1", "0.2", "0.5"]);
         let axis = Axis::log(1.0, 100.0, 0.0, 8.0);
         assert!((axis.at(10.0) - 4.0).abs() < 1e-12);
     }

@@ -88,7 +88,8 @@ impl BarFigure {
 
         let x = Axis::linear(low, high, frame.left, frame.right());
         let ticks = x.ticks(5);
-        for t in &ticks {
+        // Lines behind the numbers would only disturb them, and who reads numbers needs no lines.
+        for t in ticks.iter().filter(|_| !self.numbers) {
             let at = x.at(t.value);
             page.line((at, frame.top), (at, frame.bottom()), &Style::stroke(Colour::PALE, 0.6));
         }

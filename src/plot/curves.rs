@@ -82,7 +82,7 @@ impl LossFigure {
         let first = epochs.iter().flatten().copied().fold(last, f64::min);
 
         let header = if self.title.is_empty() { 4.0 } else { 24.0 };
-        let legend = legend(curves, self.width - 16.0);
+        let legend = legend(curves, self.best, self.width - 16.0);
         let top = header + legend.height() + 28.0;
         let mut page = Canvas::new(self.width, top + self.height + axis::below("Epoch"), &self.title);
         page.text(8.0, 16.0, &font::fit(&self.title, TITLE, true, self.width - 16.0), &Type::new(TITLE).bold());
@@ -155,7 +155,12 @@ impl LossFigure {
             page.line((at, frame.top), (at, frame.bottom()), &line);
             let room = font::width("fine-tuning", SMALL, false) + 4.0;
             let set = Type::new(SMALL).colour(Colour::GREY);
-            if at + room < frame.right() {
+            let right = at + room < frame.right();
+            // A halo, because a line of the grid may run behind the words.
+            let from = if right { at + 1.5 } else { at - room };
+            let halo = Style::fill(Colour::WHITE).fill_opacity(0.85);
+            page.rect(from, frame.top, room - 1.5, SMALL * 1.25, &halo);
+            if right {
                 page.text(at + 3.0, frame.top + SMALL, "fine-tuning", &set);
             } else {
                 page.text(at - 3.0, frame.top + SMALL, "fine-tuning", &set.end());
@@ -181,15 +186,12 @@ impl LossFigure {
             if curves.len() == 1 {
                 let line = Style::stroke(colour, 0.8).stroke_opacity(0.6);
                 page.line((px, frame.bottom()), (px, py), &line);
-                let text = format!("best: epoch {}, {}", row.epoch, axis::significant((panel.val)(row), 4));
-                let half = font::width(&text, SMALL, false) / 2.0 + 2.0;
-                let at = px.clamp(frame.left + half, frame.right() - half);
-                let above = py - 9.0;
-                // A halo keeps the words readable where the training curve passes behind them.
-                let box_top = above - SMALL * 0.85;
-                let halo = Style::fill(Colour::WHITE).fill_opacity(0.8);
-                page.rect(at - half, box_top, 2.0 * half, SMALL * 1.1, &halo);
-                page.text(at, above, &text, &Type::new(SMALL).middle().colour(colour));
+                // Beside the panel's title: anywhere inside, some curve would run through it.
+                // The epoch as logged; the axis goes on counting where fine-tuning starts again.
+                let stage = if starts(c.rows).iter().any(|&s| s <= best) { "fine-tuning " } else { "" };
+                let value = axis::significant((panel.val)(row), 4);
+                let text = format!("best: {stage}epoch {}, {value}", row.epoch);
+                page.text(frame.right(), frame.top - 9.0, &text, &Type::new(SMALL).end().colour(colour));
             }
             page.circle(px, py, 3.0, &Style::fill(Colour::WHITE).outlined(colour, 1.5));
         }
@@ -247,7 +249,7 @@ fn continued(rows: &[LossRow]) -> Vec<f64> {
     out
 }
 
-fn legend(curves: &[LossCurve], room: f64) -> Legend {
+fn legend(curves: &[LossCurve], best: bool, room: f64) -> Legend {
     let (train, val) = if curves.len() == 1 { colours(1, 0) } else { (Colour::GREY, Colour::GREY) };
     let sets = [
         (Mark::Line(Style::stroke(train, 1.3).dashed(TRAIN_DASH)), "training set".to_owned()),
@@ -258,7 +260,11 @@ fn legend(curves: &[LossCurve], room: f64) -> Legend {
         let style = Style::stroke(Colour::category(i), 1.6);
         (Mark::Line(style), c.name.to_owned())
     });
-    Legend::new(sets.into_iter().chain(models), room)
+    let ring = best.then(|| {
+        let colour = if curves.len() == 1 { val } else { Colour::GREY };
+        (Mark::Ring(Style::stroke(colour, 1.5)), "best epoch".to_owned())
+    });
+    Legend::new(sets.into_iter().chain(ring).chain(models), room)
 }
 
 #[cfg(test)]
@@ -293,7 +299,7 @@ mod tests {
             .unwrap();
         check(&svg);
         assert_eq!(count(&svg, "<polyline"), 2);
-        assert_eq!(count(&svg, "best: epoch 4, 0.3800"), 1);
+        assert_eq!(count(&svg, "best: fine-tuning epoch 4, 0.3800"), 1);
         assert_eq!(count(&svg, ">fine-tuning<"), 1);
         let other: Vec<_> = rows.iter().map(|r| LossRow { val_on_val: r.val_on_val - 1.0, ..*r }).collect();
         let curves = [LossCurve { name: "m", rows: &rows }, LossCurve { name: "other", rows: &other }];

@@ -9,6 +9,7 @@ use super::svg::{Canvas, Style, Type};
 pub(super) enum Mark {
     Line(Style),
     Box(Style),
+    Ring(Style),
 }
 
 /// Names with their marks, broken into lines.
@@ -56,6 +57,7 @@ impl Legend {
                 let y = baseline - TEXT * font::CAPITAL / 2.0;
                 match mark {
                     Mark::Line(style) => page.line((x, y), (x + 20.0, y), style),
+                    Mark::Ring(style) => page.circle(x + 5.0, y, 3.0, style),
                     Mark::Box(style) => page.rect(x, y - 4.5, 9.0, 9.0, style),
                 }
                 page.text(x + mark.width(), baseline, name, &Type::new(TEXT));
@@ -69,7 +71,7 @@ impl Mark {
     fn width(&self) -> f64 {
         match self {
             Self::Line(_) => 25.0,
-            Self::Box(_) => 14.0,
+            Self::Box(_) | Self::Ring(_) => 14.0,
         }
     }
 }

@@ -56,6 +56,8 @@ impl Default for ScatterFigure {
 
 /// Width that the columns fill if their number is not given: two columns of a printed page.
 const PAGE: f64 = 692.0;
+/// Ticks wanted on an axis.
+const TICKS: usize = 5;
 /// Distance between the centres of two cells of a row in pixels.
 const CELL: f64 = 5.0;
 
@@ -68,7 +70,7 @@ impl ScatterFigure {
     pub fn render(&self, panels: &[ScatterPanel]) -> Result<Svg> {
         self.check(panels)?;
         let drawn: Vec<_> = panels.iter().map(|p| self.prepare(p)).collect();
-        let ticks_room = drawn.iter().map(|d| axis::widest(&d.y.ticks(4))).fold(0.0, f64::max);
+        let ticks_room = drawn.iter().map(|d| axis::widest(&d.y.ticks(TICKS))).fold(0.0, f64::max);
         let left = ticks_room + if self.y_label.is_empty() { 12.0 } else { 26.0 };
         let most = drawn.iter().filter_map(|d| d.cells.as_ref()).flat_map(|c| c.values()).copied().max();
 
@@ -141,6 +143,12 @@ impl ScatterFigure {
         Drawn { x, y, points, cells }
     }
 
+    /// Ticks of the horizontal axis, fewer where their labels would run into each other.
+    fn x_ticks(&self, axis: &Axis) -> Vec<axis::Tick> {
+        let fits = |t: &Vec<axis::Tick>| (axis::widest(t) + 8.0) * t.len() as f64 <= self.panel;
+        (1..=TICKS).rev().map(|n| axis.ticks(n)).find(fits).unwrap_or_else(|| axis.ticks(1))
+    }
+
     fn panel(&self, page: &mut Canvas, panel: &ScatterPanel, d: &Drawn, frame: &Frame, room: f64, most: usize) {
         let title = font::fit(panel.title, TEXT, true, frame.width + 8.0);
         page.text(frame.left, frame.top - 7.0, &title, &Type::new(TEXT).bold());
@@ -179,8 +187,8 @@ impl ScatterFigure {
         page.text(frame.left + 5.0, frame.top + 10.5, &r, &Type::new(SMALL));
         page.text(frame.left + 5.0, frame.top + 22.5, &n, &Type::new(SMALL));
         let at = |axis: &Axis, from: f64, to: f64| Axis::linear(axis.low, axis.high, from, to);
-        frame.x_axis(page, &at(&d.x, frame.left, frame.right()), &d.x.ticks(4), &self.x_label);
-        frame.y_axis(page, &at(&d.y, frame.bottom(), frame.top), &d.y.ticks(4), &self.y_label, room);
+        frame.x_axis(page, &at(&d.x, frame.left, frame.right()), &self.x_ticks(&d.x), &self.x_label);
+        frame.y_axis(page, &at(&d.y, frame.bottom(), frame.top), &d.y.ticks(TICKS), &self.y_label, room);
     }
 }
 
