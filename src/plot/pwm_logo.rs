@@ -14,8 +14,8 @@ const OP: &str = "plot::pwm_logo";
 pub struct Motif<'a> {
     /// Name above the logo.
     pub name: &'a str,
-    /// Probabilities `[L, 4]` in the order A C G T; every row sums to 1.
-    pub probabilities: &'a [f32],
+    /// Probabilities of A C G T, one row a position; every row sums to 1.
+    pub probabilities: &'a [[f64; 4]],
     /// Columns that the logo is moved to the right, to align motifs below each other.
     pub offset: usize,
 }
@@ -66,11 +66,11 @@ impl MotifFigure {
     /// Draws one logo for each motif, one below the other.
     ///
     /// # Errors
-    /// [`crate::Error::Argument`] if there is no motif, a motif is empty or not `[L, 4]`, a probability is not finite or
+    /// [`crate::Error::Argument`] if there is no motif, a motif is empty, a probability is not finite or
     /// negative, a row does not sum to 1 within 0.01, or an option is out of its range.
     pub fn render(&self, motifs: &[Motif]) -> Result<Svg> {
         self.check(motifs)?;
-        let columns = motifs.iter().map(|m| m.offset + m.probabilities.len() / 4).max().unwrap_or(0);
+        let columns = motifs.iter().map(|m| m.offset + m.probabilities.len()).max().unwrap_or(0);
         let top_value = match self.probability {
             true => 1.0,
             false => self.background.iter().map(|q| -q.log2()).fold(0.0, f64::max),
@@ -110,13 +110,14 @@ impl MotifFigure {
             return refuse(OP, "there is nothing to draw: give at least one motif");
         }
         for m in motifs {
-            let (name, n) = (m.name, m.probabilities.len());
-            if n == 0 || n % 4 != 0 {
-                return refuse(OP, format!("motif '{name}' must be [L, 4] with L at least 1, found {n} numbers"));
+            let name = m.name;
+            if m.probabilities.is_empty() {
+                return refuse(OP, format!("motif '{name}' has no positions"));
             }
-            check_finite(OP, m.probabilities, |i| format!("motif '{name}', position {}, column {}", i / 4, i % 4))?;
-            for (i, row) in m.probabilities.chunks_exact(4).enumerate() {
-                let sum: f32 = row.iter().sum();
+            let flat = m.probabilities.as_flattened();
+            check_finite(OP, flat, |i| format!("motif '{name}', position {}, column {}", i / 4, i % 4))?;
+            for (i, row) in m.probabilities.iter().enumerate() {
+                let sum: f64 = row.iter().sum();
                 if row.iter().any(|p| *p < 0.0) || (sum - 1.0).abs() > 0.01 {
                     let what = format!("motif '{name}', position {i}: probabilities of sum 1 expected, found {row:?}");
                     return refuse(OP, what + "; normalise the rows first");
@@ -130,14 +131,13 @@ impl MotifFigure {
         let unit = self.base_width;
         let from = frame.left + motif.offset as f64 * unit;
         page.group(&[("class", "letters")]);
-        for (i, row) in motif.probabilities.chunks_exact(4).enumerate() {
-            let p = [0, 1, 2, 3].map(|b| f64::from(row[b]));
-            let heights = if self.probability { p } else { information(p, self.background) };
+        for (i, row) in motif.probabilities.iter().enumerate() {
+            let heights = if self.probability { *row } else { information(*row, self.background) };
             let pixels = heights.map(|v| frame.bottom() - axis.at(v));
             logo::column(page, self.alphabet, from + i as f64 * unit, frame.bottom(), unit, pixels);
         }
         page.end();
-        let n = motif.probabilities.len() / 4;
+        let n = motif.probabilities.len();
         page.line(
             (frame.left, frame.bottom()),
             (frame.left + frame.width, frame.bottom()),
@@ -158,8 +158,8 @@ mod tests {
     use super::*;
     use crate::plot::testing::{check, count};
 
-    const TATA: [f32; 16] =
-        [0.05, 0.05, 0.05, 0.85, 0.97, 0.01, 0.01, 0.01, 0.0, 0.0, 0.0, 1.0, 0.25, 0.25, 0.25, 0.25];
+    const TATA: [[f64; 4]; 4] =
+        [[0.05, 0.05, 0.05, 0.85], [0.97, 0.01, 0.01, 0.01], [0.0, 0.0, 0.0, 1.0], [0.25, 0.25, 0.25, 0.25]];
 
     #[test]
     fn information_is_that_of_the_formula() {
@@ -186,13 +186,13 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_motif() {
         let figure = MotifFigure::default();
-        let refused =
-            |p: &[f32]| figure.render(&[Motif { name: "m", probabilities: p, offset: 0 }]).unwrap_err().to_string();
+        let refused = |p: &[[f64; 4]]| {
+            figure.render(&[Motif { name: "m", probabilities: p, offset: 0 }]).unwrap_err().to_string()
+        };
         assert!(figure.render(&[]).is_err());
-        assert!(refused(&[]).contains("found 0 numbers"));
-        assert!(refused(&[0.5; 6]).contains("found 6 numbers"));
-        assert!(refused(&[0.5, 0.5, f32::NAN, 0.0]).contains("position 0, column 2 is NaN"));
-        assert!(refused(&[0.5, 0.5, 0.5, 0.0]).contains("normalise"));
+        assert!(refused(&[]).contains("has no positions"));
+        assert!(refused(&[[0.5, 0.5, f64::NAN, 0.0]]).contains("position 0, column 2 is NaN"));
+        assert!(refused(&[[0.5, 0.5, 0.5, 0.0]]).contains("normalise"));
         let background = [0.5, 0.5, 0.0, 0.0];
         assert!(
             MotifFigure { background, ..figure.clone() }.render(&[]).unwrap_err().to_string().contains("background")

@@ -7,6 +7,7 @@ use super::colour::Colour;
 use super::svg::{Canvas, Style, Svg, Type, number};
 use super::{check_finite, check_positive, extent, font, refuse};
 use crate::error::Result;
+use crate::stat::pearson;
 
 const OP: &str = "plot::scatter";
 
@@ -179,7 +180,7 @@ impl ScatterFigure {
             let ends = [low, high].map(|v| place(d.x.at(v), d.y.at(v)));
             page.line(ends[0], ends[1], &Style::stroke(Colour::GREY, 0.9).dashed("3 3"));
         }
-        let r = pearson(panel.measured, panel.predicted)
+        let r = correlation(panel.measured, panel.predicted)
             .map_or("r undefined".into(), |r| format!("r = {}{:.3}", if r < -0.0005 { "−" } else { "" }, r.abs()));
         let n = format!("n = {}", axis::grouped(&panel.measured.len().to_string()));
         let widest = font::width(&r, SMALL, false).max(font::width(&n, SMALL, false));
@@ -238,18 +239,9 @@ fn hexagon(x: f64, y: f64) -> String {
 }
 
 /// Pearson's correlation in f64; `None` where one side is constant.
-fn pearson(a: &[f32], b: &[f32]) -> Option<f64> {
-    let n = a.len() as f64;
-    let mean = |v: &[f32]| v.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    let (ma, mb) = (mean(a), mean(b));
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (&x, &y) in a.iter().zip(b) {
-        let (dx, dy) = (f64::from(x) - ma, f64::from(y) - mb);
-        ab += dx * dy;
-        aa += dx * dx;
-        bb += dy * dy;
-    }
-    (aa > 0.0 && bb > 0.0).then(|| (ab / (aa * bb).sqrt()).clamp(-1.0, 1.0))
+fn correlation(a: &[f32], b: &[f32]) -> Option<f64> {
+    let wide = |v: &[f32]| v.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+    Some(pearson(&wide(a), &wide(b))).filter(|r| !r.is_nan())
 }
 
 #[cfg(test)]
@@ -289,9 +281,9 @@ mod tests {
 
     #[test]
     fn correlation_is_exact_on_lines_and_undefined_on_constants() {
-        assert_eq!(pearson(&[1.0, 2.0, 3.0], &[-2.0, -4.0, -6.0]), Some(-1.0));
-        assert_eq!(pearson(&[1.0, 1.0], &[1.0, 2.0]), None);
-        let r = pearson(&[1.0, 2.0, 3.0, 4.0], &[1.0, 3.0, 2.0, 4.0]).unwrap();
+        assert_eq!(correlation(&[1.0, 2.0, 3.0], &[-2.0, -4.0, -6.0]), Some(-1.0));
+        assert_eq!(correlation(&[1.0, 1.0], &[1.0, 2.0]), None);
+        let r = correlation(&[1.0, 2.0, 3.0, 4.0], &[1.0, 3.0, 2.0, 4.0]).unwrap();
         assert!((r - 0.8).abs() < 1e-12);
         let svg = ScatterFigure::default().render(&[ScatterPanel { title: "", measured: &[1.0], predicted: &[1.0] }]);
         assert_eq!(count(&svg.unwrap(), "r undefined"), 1);
