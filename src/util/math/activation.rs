@@ -433,15 +433,10 @@ mod tests {
                     for i in 0..z.len() {
                         let scale = f64::from(d).abs() * steepest(a, wide[i], f64::from(d));
                         let error = (f64::from(out[i]) - exact[i]).abs();
-                        // e^(-z^2 / 2) magnifies the rounding of z by z^2
-                        let tail = 1.0 + wide[i] * wide[i] / 4.0;
-                        assert!(
-                            error <= 2e-6 * scale * tail,
-                            "{a:?} {level:?} f32 z {} d {d}: {} {}",
-                            z[i],
-                            out[i],
-                            exact[i]
-                        );
+                        // e^(-z^2 / 2) magnifies the rounding of z by z^2; around a flat minimum two parts of size d cancel
+                        let flat = if wide[i].abs() < 3.0 { 1.5e-6 * f64::from(d).abs() } else { 0.0 };
+                        let limit = (2e-6 * scale * (1.0 + wide[i] * wide[i] / 4.0)).max(flat);
+                        assert!(error <= limit, "{a:?} {level:?} f32 z {} d {d}: {} {}", z[i], out[i], exact[i]);
                         let (high, low) = (reference(a, wide[i] + f64::from(d)), reference(a, wide[i]));
                         let rounding = 1e-15 * (high.abs() + low.abs() + wide[i].abs() * scale / f64::from(d).abs());
                         let error = (exact[i] - (high - low)).abs();
