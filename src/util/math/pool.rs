@@ -144,15 +144,19 @@ dispatch! {
                     sums.changed::<I>(&w, &[p.pad.value; LANES], &y, &[p.change; LANES]);
                 }
             }
-            let (mut change, mut lanes) = (zero, 0u32);
+            let mut change = zero;
             for l in 0..LANES {
-                lanes += u32::from(sums.is_far(l));
                 change[l] = sums.above[l] / sums.below[l];
             }
-            if lanes > 0 {
+            // two loops, or the compiler makes neither wide
+            let mut far = [0u32; LANES];
+            for l in 0..LANES {
+                far[l] = u32::from(sums.largest[l] > T::of(LARGE_CHANGE)) | u32::from(sums.below[l] < T::of(SMALL_REST));
+            }
+            if far.iter().sum::<u32>() > 0 {
                 let resummed = resum::<I, T>(x, &y, d, first, pad, at, n);
                 for l in 0..LANES {
-                    change[l] = if sums.is_far(l) { resummed[l] } else { change[l] };
+                    change[l] = if far[l] > 0 { resummed[l] } else { change[l] };
                 }
             }
             store(&change, &mut out[at..at + n]);
@@ -171,12 +175,6 @@ struct Change<T> {
 }
 
 impl<T: Float> Change<T> {
-    /// Whether the fraction is no good in lane `l`.
-    #[inline(always)]
-    fn is_far(&self, l: usize) -> bool {
-        self.largest[l] > T::of(LARGE_CHANGE) || self.below[l] < T::of(SMALL_REST)
-    }
-
     #[inline(always)]
     fn unchanged(&mut self, w: &[T; LANES]) {
         for l in 0..LANES {
