@@ -135,7 +135,7 @@ impl Activation {
         with_curve!(self, value(None, x))
     }
 
-    /// y = f(scale[c] * x + shift[c]) for rows of C channels, C = length of `scale` and `shift`.
+    /// `y = f(scale[c] * x + shift[c])` for rows of C channels, C = length of `scale` and `shift`.
     pub fn value_affine<T: Float>(self, x: &[T], scale: &[T], shift: &[T], y: &mut [T]) {
         assert_eq!(x.len(), y.len(), "x and y must have one length");
         let rows = chunk_of_rows(x.len(), scale.len());
@@ -163,7 +163,7 @@ impl Activation {
         with_curve!(self, gradient(x, Some(dy), dx, Store::Add))
     }
 
-    /// dz = dy * f'(z) at z = scale[c] * x + shift[c], for rows of C channels. From dz follow dx = scale * dz
+    /// `dz = dy * f'(z)` at `z = scale[c] * x + shift[c]`, for rows of C channels. From dz follow dx = scale * dz
     /// ([`super::scale_channels`]), dshift = column sums of dz and dscale = column sums of dz * x ([`super::column_dots`]).
     pub fn gradient_affine<T: Float>(self, x: &[T], scale: &[T], shift: &[T], dy: &[T], dz: &mut [T]) {
         assert!(x.len() == dz.len() && dy.len() == dz.len(), "x, dy and dz must have one length");

@@ -57,7 +57,7 @@ pub struct PadChange<'a, T> {
 }
 
 dispatch! {
-    /// y[c] = sum_i x[i, c] softmax(x[.., c])_i over the rows of a window and its padding; C = length of y. `weights`, if given,
+    /// `y[c] = sum_i x[i, c] softmax(x[.., c])_i` over the rows of a window and its padding; C = length of y. `weights`, if given,
     /// receives the softmax, [rows, C], and one more row with the weight of a single padding row if there is padding.
     /// A window without rows and padding gives NaN.
     pub fn weighted_pool[I, T: Float](x: Rows<'_, T>, pad: Pad<T>, y: &mut [T], weights: Option<&mut [T]>) {
@@ -82,7 +82,7 @@ dispatch! {
 }
 
 dispatch! {
-    /// dx[i, c] = dy[c] s_i (1 + x[i, c] - y[c]) with s = softmax(x[.., c]), the gradient of [`weighted_pool`]; C = length of dy.
+    /// `dx[i, c] = dy[c] s_i (1 + x[i, c] - y[c])` with `s = softmax(x[.., c])`, the gradient of [`weighted_pool`]; C = length of dy.
     /// Row i of dx begins at `i * dx_pitch`. Nothing flows into the padding.
     pub fn weighted_pool_gradient[I, T: Float](x: Rows<'_, T>, pad: Pad<T>, dy: &[T], dx: &mut [T], dx_pitch: usize) {
         for (at, n) in blocks(dy.len()) {
