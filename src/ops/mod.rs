@@ -7,16 +7,21 @@ mod dropout;
 mod elementwise;
 mod layout;
 mod linear;
+mod loss;
 mod pool;
 mod reduce;
-mod loss;
+mod stem;
 
 pub use activation::activation;
 pub use conv1d::{Conv1dArgs, conv1d};
 pub use dropout::dropout;
 pub use elementwise::{add, divide, multiply, subtract};
 pub use layout::{channels, concat, crop, flatten};
+pub use linear::linear;
 pub use loss::{Loss, Values, loss};
+pub use pool::{Padding, PoolArgs, PoolKind, pool};
+pub use reduce::{mean_rows, softmax};
+pub use stem::{StemArgs, Strands, stem};
 
 use crate::error::{Error, Result};
 use crate::tape::{Delta, Var};
