@@ -2,6 +2,7 @@
 //! code and its tests. Adding an op adds a file and a line here.
 
 mod activation;
+mod batch_norm;
 mod conv1d;
 mod dropout;
 mod elementwise;
@@ -12,6 +13,7 @@ mod reduce;
 mod loss;
 
 pub use activation::activation;
+pub use batch_norm::{batch_norm_activation_eval, batch_norm_activation_train, batch_norm_eval, batch_norm_train};
 pub use conv1d::{Conv1dArgs, conv1d};
 pub use dropout::dropout;
 pub use elementwise::{add, divide, multiply, subtract};

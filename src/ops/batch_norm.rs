@@ -1,0 +1,750 @@
+//! Batch norm over channels, alone or with the activation that follows it.
+//!
+//! `y = f((x - mean[c]) * gamma[c] / sqrt(variance[c] + eps) + beta[c])`, f the identity in the plain form.
+//!
+//! Shapes: x, y `[N, L, C]` or `[N, C]` (any rank from 2, channels last); gamma, beta, mean, variance `[C]`. PyTorch:
+//! `torch.nn.functional.batch_norm` on `[N, C, L]`. The eval functions take running statistics; the train functions take
+//! those of the batch (variance biased) and leave mean and unbiased variance in [`Tape::stats`]. Momentum is the trainer's.
+//!
+//! These passes are bound by memory, so f costs no pass of its own and nothing but x is saved: z is computed again where f'
+//! needs it. Forward reads x once (train: twice, statistics first), backward x and dy once (train: twice, sums first).
+//! Statistics and sums over rows add short runs in the element type and runs in f64, over blocks whose borders depend on
+//! sizes alone. The mean enters as two numbers (nearest value and rest), so a mean far from zero costs no digits.
+
+use crate::error::{Error, Result};
+use crate::ops::changed;
+use crate::real;
+use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
+use crate::tensor::{self, Real, Tensor};
+use crate::util::math::{Activation, Float, column_sums, scale_channels};
+use crate::util::par;
+use crate::util::simd::dispatch;
+
+/// Rows of a block, at least: a block of x stays in the second-level cache for its second reading.
+const ROWS: usize = 128;
+/// Elements of a block, at least.
+const BLOCK: usize = 1 << 14;
+/// Rows that are added up in the element type before they go into f64.
+const RUN: usize = 32;
+/// Elements that go through normalisation and activation together; they stay in the first-level cache.
+const CHUNK: usize = 1024;
+
+/// Batch norm of `x` with running statistics; see the head of this file.
+///
+/// # Errors
+/// [`Error::Shape`] if x has no channels or a parameter is not `[C]`; [`Error::DType`] if gamma or beta is of another type.
+pub fn batch_norm_eval(
+    tape: &mut Tape,
+    x: &Var,
+    gamma: &Var,
+    beta: &Var,
+    mean: &Tensor,
+    variance: &Tensor,
+    eps: f64,
+) -> Result<Var> {
+    batch_norm_activation_eval(tape, x, gamma, beta, mean, variance, eps, Activation::Identity)
+}
+
+/// As [`batch_norm_eval`], then `activation`, in one pass over x. Has no rescale form: a tape for DeepLIFT takes the two
+/// operations one by one ([`Tape::fuse`]).
+///
+/// # Errors
+/// As [`batch_norm_eval`].
+pub fn batch_norm_activation_eval(
+    tape: &mut Tape,
+    x: &Var,
+    gamma: &Var,
+    beta: &Var,
+    mean: &Tensor,
+    variance: &Tensor,
+    eps: f64,
+    activation: Activation,
+) -> Result<Var> {
+    channels(x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
+    channels(x, &[("mean", mean.shape()), ("variance", variance.shape())])?;
+    let trained = gamma.node.is_some() || beta.node.is_some();
+    let op = BatchNorm { eps, activation, trained, batch: false };
+    tape.apply(op, &[x, gamma, beta, &Var::constant(mean.clone()), &Var::constant(variance.clone())])
+}
+
+/// Batch norm of `x` with the statistics of the batch; pushes `(buffer, mean, unbiased variance)` to [`Tape::stats`].
+///
+/// # Errors
+/// As [`batch_norm_eval`]; [`Error::Argument`] for fewer than two rows, which have no variance.
+pub fn batch_norm_train(tape: &mut Tape, buffer: usize, x: &Var, gamma: &Var, beta: &Var, eps: f64) -> Result<Var> {
+    batch_norm_activation_train(tape, buffer, x, gamma, beta, eps, Activation::Identity)
+}
+
+/// As [`batch_norm_train`], then `activation`, without a pass of its own.
+///
+/// # Errors
+/// As [`batch_norm_train`].
+pub fn batch_norm_activation_train(
+    tape: &mut Tape,
+    buffer: usize,
+    x: &Var,
+    gamma: &Var,
+    beta: &Var,
+    eps: f64,
+    activation: Activation,
+) -> Result<Var> {
+    let c = channels(x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
+    let n = x.value.len() / c;
+    if n < 2 {
+        return Err(Error::Argument {
+            op: "batch_norm",
+            what: format!("training needs at least 2 rows for a variance; found {n} in {:?}", x.shape()),
+        });
+    }
+    let (mean, variance) = real!("batch_norm", x.value, T => Ok(statistics(x.value.cpu::<T>()?, c)))?;
+    let unbiased: Vec<f64> = variance.iter().map(|v| v * (n as f64 / (n - 1) as f64)).collect();
+    let [mean, variance, unbiased] = [mean, variance, unbiased].map(|v| Tensor::of(&[c], v));
+    let dtype = x.value.dtype();
+    tape.stats.push((buffer, mean.to_dtype(dtype)?, unbiased.to_dtype(dtype)?));
+    // The statistics are constants here; backward knows that they came from x.
+    let op = BatchNorm { eps, activation, trained: true, batch: true };
+    tape.apply(op, &[x, gamma, beta, &Var::constant(mean), &Var::constant(variance)])
+}
+
+/// C, once x has channels and the parameters have their number.
+fn channels(x: &Var, parameters: &[(&'static str, &[usize])]) -> Result<usize> {
+    let wrong =
+        |arg, expected, found: &[usize]| Err(Error::Shape { op: "batch_norm", arg, expected, found: found.to_vec() });
+    let c = match x.shape() {
+        [_, .., c] if *c > 0 => *c,
+        other => return wrong("x", "[N, L, C] or [N, C] with at least one channel".into(), other),
+    };
+    for (name, shape) in parameters {
+        if *shape != [c] {
+            return wrong(name, format!("[{c}] for x {:?}", x.shape()), shape);
+        }
+    }
+    Ok(c)
+}
+
+struct BatchNorm {
+    eps: f64,
+    activation: Activation,
+    /// Whether gamma or beta may want a gradient.
+    trained: bool,
+    /// Whether mean and variance are those of x.
+    batch: bool,
+}
+
+impl Op for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
+        let (keep, curved) = (save.keep, !self.activation.is_linear());
+        save.put(0, keep.backward && (self.trained || curved) || keep.delta && curved, x[0]);
+        for (slot, parameter) in x[1..].iter().enumerate() {
+            save.put(slot + 1, keep.any(), parameter);
+        }
+        real!("batch_norm", x[0], T => {
+            let (k, c, from) = (Constants::<T>::new(&x[1..], self.eps)?, x[1].len(), x[0].cpu::<T>()?);
+            let mut y = tensor::stale::<T>(from.len());
+            par::rows(&mut y, c, |first, y| {
+                for (x, y) in from[first * c..].chunks(chunk(c)).zip(y.chunks_mut(chunk(c))) {
+                    k.normalise(&x[..y.len()], y);
+                    if curved {
+                        self.activation.value_in_place(y);
+                    }
+                }
+            });
+            Ok(Tensor::of(x[0].shape(), y))
+        })
+    }
+
+    fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        if self.batch || cx.wants(1) || cx.wants(2) {
+            cx.whole_batch("batch_norm")?;
+        }
+        let parameters = [cx.saved(1)?, cx.saved(2)?, cx.saved(3)?, cx.saved(4)?];
+        let c = parameters[0].len();
+        real!("batch_norm", dy, T => {
+            let k = Constants::<T>::new(&parameters, self.eps)?;
+            // The linear form outside training needs no x.
+            let x = if self.trained || !self.activation.is_linear() { cx.saved(0)?.cpu::<T>()? } else { &[] };
+            let sweep = Sweep { x, dy: dy.cpu()?, rows: cx.rows, c, k: &k, activation: self.activation };
+            let (dx, sums) = match (self.batch, self.trained) {
+                (true, _) => {
+                    let sums = sweep.sums();
+                    (cx.wants(0).then(|| sweep.through_statistics(&sums)), Some(sums))
+                }
+                (false, true) => {
+                    let (dx, sums) = sweep.both();
+                    (Some(dx), Some(sums))
+                }
+                (false, false) => (Some(sweep.input()), None),
+            };
+            let vector = |i: usize, v: fn(&Constants<T>, &Totals<T>, usize) -> f64| {
+                let sums = sums.as_ref().filter(|_| cx.wants(i))?;
+                Some(Tensor::of(&[c], (0..c).map(|j| T::of(v(&k, sums, j))).collect::<Vec<T>>()))
+            };
+            let dgamma = vector(1, |k, s, j| k.inverse[j] * (s.products[j] - k.rest[j] * s.plain[j]));
+            let dbeta = vector(2, |_, s, j| s.plain[j]);
+            let dx = dx.filter(|_| cx.wants(0)).map(|dx| Tensor::of(dy.shape(), dx));
+            Ok(vec![dx, dgamma, dbeta, None, None])
+        })
+    }
+
+    fn rescale(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        if self.activation.is_linear() {
+            return self.backward(cx, dy);
+        }
+        Err(Error::Unsupported {
+            op: "batch_norm",
+            what: "rescale of batch norm and activation in one; record them one by one (`Tape::fuse` = false)".into(),
+        })
+    }
+
+    fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+        let d = changed(dx, 0)?.rows()?;
+        let parameters = [cx.saved(1)?, cx.saved(2)?, cx.saved(3)?, cx.saved(4)?];
+        let c = parameters[0].len();
+        real!("batch_norm", d, T => {
+            let k = Constants::<T>::new(&parameters, self.eps)?;
+            let mut y = tensor::stale::<T>(d.len());
+            y.copy_from_slice(d.cpu()?);
+            if !y.is_empty() {
+                scale_channels(&k.scale, &mut y);
+            }
+            if !self.activation.is_linear() {
+                let (x, mut z) = (cx.saved(0)?.cpu::<T>()?, vec![T::ZERO; c]);
+                for (r, i, p) in to.cells() {
+                    k.normalise(&x[(cx.base(i) * to.len + p) * c..][..c], &mut z);
+                    self.activation.difference_in_place(&z, &mut y[r * c..][..c]);
+                }
+            }
+            Ok(Tensor::of(d.shape(), y))
+        })
+    }
+}
+
+/// Per channel: `z = (x - centre) * scale + shift`; the mean is `centre + rest`, `inverse` = 1 / sqrt(variance + eps).
+struct Constants<T> {
+    centre: Vec<T>,
+    scale: Vec<T>,
+    shift: Vec<T>,
+    rest: Vec<f64>,
+    inverse: Vec<f64>,
+}
+
+impl<T: Real> Constants<T> {
+    /// From gamma, beta, mean, variance.
+    fn new(parameters: &[&Tensor], eps: f64) -> Result<Self> {
+        let (gamma, beta) = (parameters[0].cpu::<T>()?, parameters[1].cpu::<T>()?);
+        let (mean, variance) = (parameters[2].to_f64(), parameters[3].to_f64());
+        let inverse: Vec<f64> = variance.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
+        let centre: Vec<T> = mean.iter().map(|&m| T::of(m)).collect();
+        let rest: Vec<f64> = mean.iter().zip(&centre).map(|(m, c)| m - c.f64()).collect();
+        let scale = |j: usize| gamma[j].f64() * inverse[j];
+        Ok(Self {
+            scale: (0..gamma.len()).map(|j| T::of(scale(j))).collect(),
+            shift: (0..gamma.len()).map(|j| T::of(beta[j].f64() - rest[j] * scale(j))).collect(),
+            centre,
+            rest,
+            inverse,
+        })
+    }
+
+    fn normalise(&self, x: &[T], z: &mut [T]) {
+        centred_affine(x, &self.centre, &self.scale, &self.shift, z);
+    }
+}
+
+/// Sums over rows, per channel: in the element type over a run of rows, runs in f64.
+struct Totals<T> {
+    /// Of dz (statistics: of x - centre).
+    plain: Vec<f64>,
+    /// Of dz (x - centre) (statistics: of its square).
+    products: Vec<f64>,
+    /// The two sums of the current run, and its rows.
+    run: Vec<T>,
+    rows: usize,
+}
+
+impl<T: Real> Totals<T> {
+    fn new(c: usize) -> Self {
+        Self { plain: vec![0.0; c], products: vec![0.0; c], run: vec![T::ZERO; 2 * c], rows: 0 }
+    }
+
+    /// Adds rows of x, with dz; without one, x - centre takes its place.
+    fn add(&mut self, x: &[T], centre: &[T], dz: Option<&[T]>) {
+        let c = centre.len();
+        for (i, x) in x.chunks(RUN * c).enumerate() {
+            let (plain, products) = self.run.split_at_mut(c);
+            match dz {
+                Some(dz) => weighted_moments(x, centre, &dz[i * RUN * c..][..x.len()], plain, products),
+                None => moments(x, centre, plain, products),
+            }
+            self.rows += x.len() / c;
+            if self.rows >= RUN {
+                self.close();
+            }
+        }
+    }
+
+    /// Ends the current run.
+    fn close(&mut self) {
+        let (plain, products) = self.run.split_at(self.plain.len());
+        self.plain.iter_mut().zip(plain).for_each(|(t, v)| *t += v.f64());
+        self.products.iter_mut().zip(products).for_each(|(t, v)| *t += v.f64());
+        self.run.fill(T::ZERO);
+        self.rows = 0;
+    }
+
+    /// The sum of the parts, in their order.
+    fn all(parts: Vec<Self>, c: usize) -> Self {
+        parts.into_iter().fold(Self::new(c), |mut sum, mut part| {
+            part.close();
+            sum.plain.iter_mut().zip(&part.plain).for_each(|(s, v)| *s += v);
+            sum.products.iter_mut().zip(&part.products).for_each(|(s, v)| *s += v);
+            sum
+        })
+    }
+}
+
+/// Rows of one block.
+fn block_rows(c: usize) -> usize {
+    ROWS.max(BLOCK / c)
+}
+
+/// Elements of whole rows that go through the first-level cache together.
+fn chunk(c: usize) -> usize {
+    (CHUNK / c).max(1) * c
+}
+
+/// Mean and biased variance of the columns. Every block is read for its mean, then, from the cache, for its deviations.
+fn statistics<T: Real>(x: &[T], c: usize) -> (Vec<f64>, Vec<f64>) {
+    let (per, n) = (block_rows(c) * c, (x.len() / c) as f64);
+    let blocks: Vec<(f64, Totals<T>)> = par::map(x.len().div_ceil(per), |b| {
+        let x = &x[b * per..][..per.min(x.len() - b * per)];
+        let rows = (x.len() / c) as f64;
+        let mut centre = vec![T::ZERO; c];
+        column_sums(x, &mut centre);
+        centre.iter_mut().for_each(|v| *v = T::of(v.f64() / rows));
+        let mut sums = Totals::new(c);
+        sums.add(x, &centre, None);
+        sums.close();
+        // From here on: mean, and sum of squares around it.
+        for j in 0..c {
+            let off = sums.plain[j] / rows;
+            sums.products[j] -= off * sums.plain[j];
+            sums.plain[j] = centre[j].f64() + off;
+        }
+        (rows, sums)
+    });
+    let (mut mean, mut variance) = (vec![0.0; c], vec![0.0; c]);
+    for (rows, block) in &blocks {
+        mean.iter_mut().zip(&block.plain).for_each(|(m, v)| *m += v * (rows / n));
+    }
+    for (rows, block) in &blocks {
+        for j in 0..c {
+            let off = block.plain[j] - mean[j];
+            variance[j] += (block.products[j] + rows * off * off) / n;
+        }
+    }
+    (mean, variance)
+}
+
+/// What a backward pass reads.
+struct Sweep<'a, T> {
+    /// Values of the tape; empty if nobody reads them.
+    x: &'a [T],
+    /// Gradients, of the sweep's rows.
+    dy: &'a [T],
+    rows: &'a [u32],
+    c: usize,
+    k: &'a Constants<T>,
+    activation: Activation,
+}
+
+impl<T: Real> Sweep<'_, T> {
+    /// Pieces of positions `first ..` (`count` of them) of the sweep, each within one tape row and one chunk: x, dy and the
+    /// offset, in elements, from `first`.
+    fn pieces(&self, first: usize, count: usize) -> impl Iterator<Item = (&[T], &[T], usize)> {
+        let (l, c, end) = (self.dy.len() / self.c / self.rows.len(), self.c, first + count);
+        let mut at = first;
+        std::iter::from_fn(move || {
+            let n = (l - at % l).min(end - at).min(chunk(c) / c);
+            if at == end {
+                return None;
+            }
+            let from = (self.rows[at / l] as usize * l + at % l) * c;
+            let x = if self.x.is_empty() { self.x } else { &self.x[from..from + n * c] };
+            let piece = (x, &self.dy[at * c..][..n * c], (at - first) * c);
+            at += n;
+            Some(piece)
+        })
+    }
+
+    /// dz = dy f'(z); `z` is scratch of a chunk.
+    fn inner(&self, x: &[T], dy: &[T], z: &mut [T], dz: &mut [T]) {
+        if self.activation.is_linear() {
+            dz.copy_from_slice(dy);
+        } else {
+            let z = &mut z[..dy.len()];
+            self.k.normalise(x, z);
+            self.activation.gradient(z, dy, dz);
+        }
+    }
+
+    fn scratch(&self) -> Vec<T> {
+        vec![T::ZERO; chunk(self.c)]
+    }
+
+    /// dx where the statistics are constants.
+    fn input(&self) -> Vec<T> {
+        let mut dx = tensor::stale::<T>(self.dy.len());
+        par::rows(&mut dx, self.c, |first, dx| {
+            let mut z = self.scratch();
+            for (x, dy, at) in self.pieces(first, dx.len() / self.c) {
+                let dx = &mut dx[at..at + dy.len()];
+                self.inner(x, dy, &mut z, dx);
+                scale_channels(&self.k.scale, dx);
+            }
+        });
+        dx
+    }
+
+    /// dx where the statistics are constants, and the sums for gamma and beta, in one pass.
+    fn both(&self) -> (Vec<T>, Totals<T>) {
+        let (c, per) = (self.c, block_rows(self.c));
+        let mut dx = tensor::stale::<T>(self.dy.len());
+        let mut parts: Vec<Totals<T>> = (0..dx.len().div_ceil(per * c)).map(|_| Totals::new(c)).collect();
+        let tasks = dx.chunks_mut(per * c).zip(&mut parts).enumerate().collect();
+        par::each(tasks, |(b, (dx, sums)): (usize, (&mut [T], &mut Totals<T>))| {
+            let mut z = self.scratch();
+            for (x, dy, at) in self.pieces(b * per, dx.len() / c) {
+                let dx = &mut dx[at..at + dy.len()];
+                self.inner(x, dy, &mut z, dx);
+                sums.add(x, &self.k.centre, Some(dx));
+                scale_channels(&self.k.scale, dx);
+            }
+        });
+        (dx, Totals::all(parts, c))
+    }
+
+    /// The sums alone: the first pass where statistics come from x.
+    fn sums(&self) -> Totals<T> {
+        let (c, per, rows) = (self.c, block_rows(self.c), self.dy.len() / self.c);
+        let parts = par::map(rows.div_ceil(per), |b| {
+            let (mut sums, mut z, mut dz) = (Totals::new(c), self.scratch(), self.scratch());
+            for (x, dy, _) in self.pieces(b * per, per.min(rows - b * per)) {
+                let dz = &mut dz[..dy.len()];
+                self.inner(x, dy, &mut z, dz);
+                sums.add(x, &self.k.centre, Some(dz));
+            }
+            sums
+        });
+        Totals::all(parts, c)
+    }
+
+    /// The second pass: dx = s (dz - mean(dz) - x' mean(dz x')), with x' = (x - mean) inverse and s = gamma inverse.
+    fn through_statistics(&self, sums: &Totals<T>) -> Vec<T> {
+        let (c, k, n) = (self.c, self.k, (self.dy.len() / self.c) as f64);
+        let slope = |j: usize| {
+            let product = sums.products[j] - k.rest[j] * sums.plain[j];
+            k.scale[j].f64() * k.inverse[j] * k.inverse[j] * product / n
+        };
+        let slopes: Vec<T> = (0..c).map(|j| T::of(-slope(j))).collect();
+        let shifts: Vec<T> =
+            (0..c).map(|j| T::of(slope(j) * k.rest[j] - k.scale[j].f64() * sums.plain[j] / n)).collect();
+        let mut dx = tensor::stale::<T>(self.dy.len());
+        par::rows(&mut dx, c, |first, dx| {
+            let mut z = self.scratch();
+            for (x, dy, at) in self.pieces(first, dx.len() / c) {
+                let dx = &mut dx[at..at + dy.len()];
+                self.inner(x, dy, &mut z, dx);
+                let line = &mut z[..dx.len()];
+                centred_affine(x, &k.centre, &slopes, &shifts, line);
+                scale_and_add(&k.scale, line, dx);
+            }
+        });
+        dx
+    }
+}
+
+dispatch! {
+    /// z = (x - centre[c]) * scale[c] + shift[c], row by row.
+    fn centred_affine[I, T: Float](x: &[T], centre: &[T], scale: &[T], shift: &[T], z: &mut [T]) {
+        let c = centre.len();
+        for (x, z) in x.chunks_exact(c).zip(z.chunks_exact_mut(c)) {
+            for ((((z, x), m), s), b) in z.iter_mut().zip(x).zip(centre).zip(scale).zip(shift) {
+                *z = (*x - *m).fma::<I>(*s, *b);
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// y = scale[c] * y + x, row by row.
+    fn scale_and_add[I, T: Float](scale: &[T], x: &[T], y: &mut [T]) {
+        let c = scale.len();
+        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
+            for ((y, x), s) in y.iter_mut().zip(x).zip(scale) {
+                *y = s.fma::<I>(*y, *x);
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// plain += x - centre, squares += (x - centre)^2, over rows.
+    fn moments[I, T: Float](x: &[T], centre: &[T], plain: &mut [T], squares: &mut [T]) {
+        for x in x.chunks_exact(centre.len()) {
+            for (((x, m), s), q) in x.iter().zip(centre).zip(&mut *plain).zip(&mut *squares) {
+                let d = *x - *m;
+                *s += d;
+                *q = d.fma::<I>(d, *q);
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// plain += w, products += w (x - centre), over rows.
+    fn weighted_moments[I, T: Float](x: &[T], centre: &[T], w: &[T], plain: &mut [T], products: &mut [T]) {
+        let c = centre.len();
+        for (x, w) in x.chunks_exact(c).zip(w.chunks_exact(c)) {
+            for ((((x, w), m), s), p) in x.iter().zip(w).zip(centre).zip(&mut *plain).zip(&mut *products) {
+                *s += *w;
+                *p = w.fma::<I>(*x - *m, *p);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::{Keep, Mode, Pass, check};
+    use crate::tensor::DType;
+
+    const CASES: &[(&[usize], Activation)] = &[
+        (&[3, 5, 7], Activation::Identity),
+        (&[2, 9, 3], Activation::Gelu),
+        (&[4, 1, 17], Activation::Silu),
+        (&[5, 6], Activation::Identity),
+        (&[6, 2], Activation::Sigmoid),
+        (&[1, 70, 1], Activation::Exp),
+    ];
+
+    /// x, gamma, beta, and running mean and variance.
+    fn inputs(shape: &[usize], seed: u64) -> ([Tensor; 3], [Tensor; 2]) {
+        let (mut r, c) = (check::Random::new(seed), shape[shape.len() - 1]);
+        ([r.normal(shape), r.normal(&[c]), r.normal(&[c])], [r.normal(&[c]), r.uniform(&[c], 0.3, 2.0)])
+    }
+
+    fn train_mode() -> Mode {
+        Mode::Train(Pass { seed: 0, number: 0, samples: [0, 1, 2].into() })
+    }
+
+    /// The activation as an operation of its own, to compose with.
+    struct Act(Activation);
+
+    impl Op for Act {
+        fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
+            save.put(0, true, x[0]);
+            let mut y = x[0].cpu::<f64>()?.to_vec();
+            self.0.value_in_place(&mut y);
+            Ok(Tensor::of(x[0].shape(), y))
+        }
+        fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+            let mut dx = dy.cpu::<f64>()?.to_vec();
+            self.0.gradient_in_place(cx.saved(0)?.cpu()?, &mut dx);
+            Ok(vec![Some(Tensor::of(dy.shape(), dx))])
+        }
+        fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+            let (d, z) = (changed(dx, 0)?.rows()?, cx.saved(0)?);
+            let (mut y, c) = (d.cpu::<f64>()?.to_vec(), d.shape()[2]);
+            for (r, i, p) in to.cells() {
+                let z = &z.cpu::<f64>()?[(cx.base(i) * to.len + p) * c..][..c];
+                self.0.difference_in_place(z, &mut y[r * c..][..c]);
+            }
+            Ok(Tensor::of(d.shape(), y))
+        }
+        fn name(&self) -> &'static str {
+            "act"
+        }
+    }
+
+    #[test]
+    fn cases_with_running_statistics() {
+        for (i, &(shape, activation)) in CASES.iter().enumerate() {
+            let (x, [mean, variance]) = inputs(shape, i as u64);
+            let f = |t: &mut Tape, v: &[Var]| {
+                batch_norm_activation_eval(t, &v[0], &v[1], &v[2], &mean, &variance, 1e-5, activation)
+            };
+            let name = format!("batch_norm eval {shape:?} {activation:?}");
+            check::gradients(&name, &x, f);
+            check::precision(&name, &x, f);
+            if shape.len() == 3 {
+                check::delta(&name, &x, f);
+            }
+        }
+    }
+
+    #[test]
+    fn cases_with_statistics_of_the_batch() {
+        for (i, &(shape, activation)) in CASES.iter().enumerate() {
+            let (x, _) = inputs(shape, 40 + i as u64);
+            let f = |t: &mut Tape, v: &[Var]| batch_norm_activation_train(t, 0, &v[0], &v[1], &v[2], 1e-5, activation);
+            let name = format!("batch_norm train {shape:?} {activation:?}");
+            check::gradients_in(&name, &train_mode(), &x, f);
+            check::precision(&name, &x, f);
+        }
+    }
+
+    /// Rows of several blocks, means far from zero.
+    #[test]
+    fn a_far_mean_costs_no_digits() {
+        let mut r = check::Random::new(3);
+        let x = r.normal(&[3, 777, 5]).to_f64().iter().enumerate().map(|(i, v)| v + 1e4 * (i % 5) as f64).collect();
+        let x = [Tensor::of(&[3, 777, 5], x), r.normal(&[5]), r.normal(&[5])];
+        for activation in [Activation::Identity, Activation::Gelu] {
+            let f = |t: &mut Tape, v: &[Var]| batch_norm_activation_train(t, 0, &v[0], &v[1], &v[2], 1e-5, activation);
+            check::precision("far mean", &x, f);
+        }
+    }
+
+    #[test]
+    fn equals_its_composition() {
+        let (x, [mean, variance]) = inputs(&[2, 9, 5], 4);
+        let a = Activation::Gelu;
+        let run = |keep: Keep, fused: bool, train: bool| {
+            let mut tape = Tape::new(keep, if train { train_mode() } else { Mode::Eval });
+            let v = x.clone().map(|t| tape.leaf(t));
+            let alone = if fused { a } else { Activation::Identity };
+            let y = if train {
+                batch_norm_activation_train(&mut tape, 0, &v[0], &v[1], &v[2], 1e-5, alone).unwrap()
+            } else {
+                batch_norm_activation_eval(&mut tape, &v[0], &v[1], &v[2], &mean, &variance, 1e-5, alone).unwrap()
+            };
+            let y = if fused { y } else { tape.apply(Act(a), &[&y]).unwrap() };
+            (tape, y)
+        };
+        let dy = check::Random::new(5).normal(&[2, 9, 5]);
+        for train in [false, true] {
+            let [one, two] = [true, false].map(|fused| {
+                let (tape, y) = run(Keep::BACKWARD, fused, train);
+                let g = tape.backward(y.node.unwrap(), dy.clone(), &[0, 1], &[0, 1, 2]).unwrap();
+                (y.value.to_f64(), g.into_iter().map(|g| g.unwrap().to_f64()).collect::<Vec<_>>())
+            });
+            assert_eq!(one, two);
+        }
+        let [one, two] = [true, false].map(|fused| {
+            let (tape, y) = run(Keep::DELTA, fused, false);
+            let at = Window { start: [-1, 7, 3].into(), width: 3, len: 9 };
+            let seed = Delta { at, change: crate::tape::Change::Rows(check::Random::new(6).normal(&[3, 3, 5])) };
+            let d = tape.delta(vec![(0, seed)], &[1, 0, 1], &[y.node.unwrap()]).unwrap().remove(0).unwrap();
+            d.rows().unwrap().to_f64()
+        });
+        assert_eq!(one, two);
+        let keep = Keep { rescale: true, ..Keep::default() };
+        let (tape, y) = run(keep, true, false);
+        let e = tape.rescale(y.node.unwrap(), dy, &[0, 1], &[0, 1], &[0]).unwrap_err().to_string();
+        assert!(e.contains("one by one"), "{e}");
+    }
+
+    /// Numbers of PyTorch 2.11 in float64:
+    /// `x = arange(12.).reshape(2, 3, 2).mul(.37).sin(); g = tensor([1.5, -.7]); b = tensor([.1, .2]); rm, rv = zeros(2), ones(2)`
+    /// `y = gelu(batch_norm(x.transpose(1, 2), rm, rv, g, b, True, 1., 1e-5)).transpose(1, 2)`
+    /// `y.backward(arange(12.).reshape(2, 3, 2).cos())`; y, x.grad, g.grad, b.grad, rm, rv.
+    #[test]
+    fn equals_pytorch() {
+        let wave = |f: fn(f64) -> f64| Tensor::of(&[2, 3, 2], (0..12).map(|i| f(f64::from(i))).collect::<Vec<_>>());
+        let mut tape = Tape::new(Keep::BACKWARD, train_mode());
+        let [x, g, b] =
+            [wave(|i| (i * 0.37).sin()), Tensor::of(&[2], vec![1.5, -0.7]), Tensor::of(&[2], vec![0.1, 0.2])]
+                .map(|t| tape.leaf(t));
+        let y = batch_norm_activation_train(&mut tape, 4, &x, &g, &b, 1e-5, Activation::Gelu).unwrap();
+        let want = [
+            -0.165062251270495,
+            0.0667484395031072,
+            0.863132581996258,
+            -0.1519001993687334,
+            1.8900302986306785,
+            -0.1608453972532472,
+            1.2532385575318932,
+            -0.0295324068356222,
+            -0.1365023543212267,
+            0.5730576692960605,
+            -0.0184632734319788,
+            1.3290262261745613,
+        ];
+        check::close("y", &y.value.to_f64(), &want, 1e-14);
+        let (buffer, mean, variance) = tape.stats.remove(0);
+        assert_eq!(buffer, 4);
+        check::close("mean", &mean.to_f64(), &[0.3529157258979352, 0.2924453694314775], 1e-15);
+        check::close("variance", &variance.to_f64(), &[0.3294007373034559, 0.4589430333067546], 1e-15);
+        let got = tape.backward(y.node.unwrap(), wave(f64::cos), &[0, 1], &[0, 1, 2]).unwrap();
+        let want: [&[f64]; 3] = [
+            &[
+                -0.1834511153817069,
+                -0.4159191102689016,
+                -1.1595688094501047,
+                0.2316678736183264,
+                -1.833472867383166,
+                0.054614103258855,
+                3.266419727486856,
+                -0.3982701582850114,
+                -0.0588001317040028,
+                0.8506651679375401,
+                -0.0311268035678758,
+                -0.3227578762608085,
+            ],
+            &[-0.2478762955557912, 0.750431567984243],
+            &[-0.1344622379242142, -0.3545043274354233],
+        ];
+        for (got, want) in got.iter().zip(want) {
+            check::close("gradient", &got.as_ref().unwrap().to_f64(), want, 1e-13);
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_threads_or_batch() {
+        let (x, [mean, variance]) = inputs(&[7, 301, 24], 9);
+        let [x, g, b] = x.map(|t| t.to_dtype(DType::F32).unwrap());
+        let run = || {
+            let mut tape = Tape::new(Keep::BACKWARD, train_mode());
+            let [v, g, b] = [&x, &g, &b].map(|t| tape.leaf(t.clone()));
+            let y = batch_norm_activation_train(&mut tape, 0, &v, &g, &b, 1e-5, Activation::Gelu).unwrap();
+            let rows: Vec<u32> = (0..7).collect();
+            let grads = tape.backward(y.node.unwrap(), x.clone(), &rows, &[0, 1, 2]).unwrap();
+            let grads = grads.into_iter().flat_map(|g| g.unwrap().to_f64());
+            y.value.to_f64().into_iter().chain(grads).collect::<Vec<f64>>()
+        };
+        let whole = run();
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert_eq!(pool.install(run), whole);
+        }
+        let eval = |x: Tensor| {
+            let [x, g, b] = [x, g.clone(), b.clone()].map(Var::constant);
+            let a = Activation::Gelu;
+            let y = batch_norm_activation_eval(&mut Tape::predict(), &x, &g, &b, &mean, &variance, 1e-5, a);
+            y.unwrap().value
+        };
+        assert_eq!(eval(x.rows(4, 5).unwrap()).to_f64(), eval(x.clone()).rows(4, 5).unwrap().to_f64());
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let (x, [mean, variance]) = inputs(&[1, 3], 0);
+        let [x, g, b] = x.map(Var::constant);
+        let tape = &mut Tape::predict();
+        let e = batch_norm_train(tape, 0, &x, &g, &b, 1e-5).unwrap_err().to_string();
+        assert_eq!(e, "batch_norm: training needs at least 2 rows for a variance; found 1 in [1, 3]");
+        let short = Tensor::of(&[2], vec![0.0, 1.0]);
+        let e = batch_norm_eval(tape, &x, &g, &b, &short, &variance, 1e-5).unwrap_err().to_string();
+        assert_eq!(e, "batch_norm: mean must be [3] for x [1, 3]; found [2]");
+        let e = batch_norm_eval(tape, &g, &g, &b, &mean, &variance, 1e-5).unwrap_err().to_string();
+        assert_eq!(e, "batch_norm: x must be [N, L, C] or [N, C] with at least one channel; found [3]");
+        let none = Var::constant(Tensor::of::<f64>(&[0, 4, 3], vec![]));
+        assert_eq!(batch_norm_eval(tape, &none, &g, &b, &mean, &variance, 1e-5).unwrap().shape(), [0, 4, 3]);
+    }
+}
