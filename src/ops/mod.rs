@@ -6,6 +6,7 @@ mod batch_norm;
 mod conv1d;
 mod dropout;
 mod elementwise;
+mod layer_norm;
 mod layout;
 mod linear;
 mod pool;
@@ -17,6 +18,7 @@ pub use batch_norm::{batch_norm_activation_eval, batch_norm_activation_train, ba
 pub use conv1d::{Conv1dArgs, conv1d};
 pub use dropout::dropout;
 pub use elementwise::{add, divide, multiply, subtract};
+pub use layer_norm::layer_norm;
 pub use layout::{channels, concat, crop, flatten};
 pub use loss::{Loss, Values, loss};
 
