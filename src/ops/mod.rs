@@ -2,6 +2,7 @@
 //! code and its tests. Adding an op adds a file and a line here.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod conv1d;
 mod dropout;
@@ -14,6 +15,7 @@ mod reduce;
 mod loss;
 
 pub use activation::activation;
+pub use attention::{AttentionArgs, attention, position_table};
 pub use batch_norm::{batch_norm_activation_eval, batch_norm_activation_train, batch_norm_eval, batch_norm_train};
 pub use conv1d::{Conv1dArgs, conv1d};
 pub use dropout::dropout;
