@@ -2,9 +2,12 @@
 //! code and its tests. Adding an op adds a file and a line here.
 
 mod activation;
+mod attention;
+mod batch_norm;
 mod conv1d;
 mod dropout;
 mod elementwise;
+mod layer_norm;
 mod layout;
 mod linear;
 mod loss;
@@ -13,9 +16,12 @@ mod reduce;
 mod stem;
 
 pub use activation::activation;
+pub use attention::{AttentionArgs, attention, position_table};
+pub use batch_norm::{batch_norm_activation_eval, batch_norm_activation_train, batch_norm_eval, batch_norm_train};
 pub use conv1d::{Conv1dArgs, conv1d};
 pub use dropout::dropout;
 pub use elementwise::{add, divide, multiply, subtract};
+pub use layer_norm::layer_norm;
 pub use layout::{channels, concat, crop, flatten};
 pub use linear::linear;
 pub use loss::{Loss, Values, loss};
