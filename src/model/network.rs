@@ -12,10 +12,13 @@ use crate::model::spec::{
 };
 use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
 use crate::ops::{self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
+use crate::real;
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
 
+/// Name of the table of positions of an attention block in the state dict.
+const POSITIONS: &str = "pos_queries";
 /// Added to variances, as PyTorch's norms do.
 const EPS: f64 = 1e-5;
 
@@ -70,7 +73,23 @@ impl Network {
             };
             builder.push(&t.name, &t.shape, layout(&plan, &t), kind, initial);
         }
-        Ok(Self { parameters: builder.finish(DType::F32, seed)?, spec: Arc::new(spec), plan: Arc::new(plan) })
+        // Tables of positions are fixed, but a checkpoint may bring its own: PyTorch's sines are not correctly rounded.
+        let tables: Vec<ParamId> = plan
+            .attention
+            .iter()
+            .map(|a| {
+                let (name, zero) = (format!("{}.{POSITIONS}", a.name), Initial::Constant(0.0));
+                builder.push(&name, &[a.inputs, a.from], Layout::Dense, Kind::Buffer, zero)
+            })
+            .collect();
+        let mut parameters = builder.finish(DType::F32, seed)?;
+        for (a, id) in plan.attention.iter().zip(tables) {
+            let (c, l) = (a.inputs, a.from);
+            let table = ops::position_table(c, l);
+            let torch: Vec<f64> = (0..c * l).map(|i| f64::from(table[i % l * c + i / l])).collect();
+            parameters.set_torch(id, &torch)?;
+        }
+        Ok(Self { parameters, spec: Arc::new(spec), plan: Arc::new(plan) })
     }
 
     /// The architecture.
@@ -316,7 +335,7 @@ impl Run<'_> {
         let weight = |part: &str| self.var(name, &format!("{part}.weight"));
         let residual =
             if plan.value_dim == plan.inputs { x.clone() } else { ops::linear(tape, &x, weight("reslayer")?, None)? };
-        let z = ops::concat(tape, &[&x, &positions(&x)?])?;
+        let z = ops::concat(tape, &[&x, &repeated(&self.var(name, POSITIONS)?.value, x.shape()[0])?])?;
         drop(x);
         let q = ops::linear(tape, &z, weight("embed_queries")?, None)?;
         let k = ops::linear(tape, &z, weight("embed_keys")?, None)?;
@@ -392,12 +411,12 @@ fn activate(tape: &mut Tape, x: &Var, name: ActivationName) -> Result<Var> {
     }
 }
 
-/// The table of positions, once a sequence, like `x` `[N, L, C]`.
-fn positions(x: &Var) -> Result<Var> {
-    let [n, l, c] = x.value.dims("attention", "x [N, L, C]")?;
-    let table = ops::position_table(c, l);
-    let all: Vec<f32> = (0..n).flat_map(|_| table.iter().copied()).collect();
-    Ok(Var::constant(Tensor::new(&[n, l, c], all)?.to_dtype(x.value.dtype())?))
+/// A table `[L, C]` once a sequence, `[n, L, C]`.
+fn repeated(table: &Tensor, n: usize) -> Result<Var> {
+    let [l, c] = table.dims("attention", "positions [L, C]")?;
+    real!("attention", table, T => {
+        Ok(Var::constant(Tensor::new(&[n, l, c], table.cpu::<T>()?.repeat(n))?))
+    })
 }
 
 fn is_pointwise(conv: &ConvPlan) -> bool {
