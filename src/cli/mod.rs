@@ -4,9 +4,13 @@
 //! takes, the library call, the files. Data and paths go to stdout, talk to stderr; files appear together and whole
 //! ([`output::Staged`]), each with `<file>.json` beside it that says how it was made.
 
+mod choose;
 mod completions;
 mod devices;
+mod effects;
+mod eval;
 mod output;
+mod paired;
 mod simulate;
 mod talk;
 
@@ -60,6 +64,7 @@ struct Common {
 #[allow(clippy::large_enum_variant, reason = "one value a process")]
 enum Verb {
     Simulate(simulate::Args),
+    Eval(eval::Args),
     Devices(devices::Args),
     Completions(completions::Args),
 }
@@ -124,6 +129,7 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
     }
     match cli.verb {
         Verb::Simulate(args) => simulate::run(&args, context),
+        Verb::Eval(args) => eval::run(&args, context),
         Verb::Devices(args) => devices::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }?;

@@ -16,7 +16,7 @@ use crate::util::{fs, par, simd};
 /// [`Error::Usage`] naming the folder that is missing, or if there is a folder of that name.
 pub(super) fn check_file(out: &Path) -> Result<()> {
     if out.is_dir() {
-        return Err(Error::Usage(format!("{} is a folder; -o names the file itself", out.display())));
+        return Err(Error::Usage(format!("{} is a folder; name a file in it", out.display())));
     }
     check_parent(out)
 }
@@ -44,7 +44,8 @@ fn check_parent(out: &Path) -> Result<()> {
     Err(Error::Usage(format!("cannot write {out}: there is no folder {parent}; make it first (mkdir -p {parent})")))
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// Folder that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
