@@ -3,13 +3,20 @@
 
 mod activation;
 mod conv1d;
+mod dropout;
 mod elementwise;
 mod layout;
+mod linear;
+mod pool;
+mod reduce;
+mod loss;
 
 pub use activation::activation;
 pub use conv1d::{Conv1dArgs, conv1d};
+pub use dropout::dropout;
 pub use elementwise::{add, divide, multiply, subtract};
 pub use layout::{channels, concat, crop, flatten};
+pub use loss::{Loss, Values, loss};
 
 use crate::error::{Error, Result};
 use crate::tape::{Delta, Var};

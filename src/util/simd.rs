@@ -80,7 +80,7 @@ fn choose(name: &str, widest: Level) -> Result<Level> {
     Ok(*level)
 }
 
-/// Whether a level has a fused multiply-add; the type parameter that [`dispatch!`] hands to a body.
+/// Whether a level has a fused multiply-add; the type parameter that `dispatch!` hands to a body.
 pub trait Isa {
     /// True if `a * b + c` shall be rounded once. Without the instruction, `mul_add` would call the C library, 60 times slower.
     const FUSED: bool;

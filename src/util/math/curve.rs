@@ -197,8 +197,10 @@ impl<T: Float> Curve<T> for Sin {
     }
     #[inline(always)]
     fn difference<I: Isa>(z: T, d: T) -> T {
+        // 2 cos(z + d / 2) sin(d / 2), with the cosine of the sum expanded because the sum would be rounded
         let half = d * T::of(0.5);
-        T::of(2.0) * (z + half).cos() * half.sin()
+        let (s, c) = (half.sin(), half.cos());
+        T::of(2.0) * s * (z.cos() * c - z.sin() * s)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Scalar and slice maths that ops share, f32 and f64: elementary functions, activations with their gradients and exact
 //! differences, softmax, the weighted pool cell, sums of fixed order.
 //!
-//! Everything is branch-free inside a block of [`BLOCK`] elements and compiled for every instruction set ([`super::simd`]). An
+//! Everything is branch-free inside a block of 64 elements and compiled for every instruction set ([`super::simd`]). An
 //! element's result depends on that element alone: the last, shorter block is padded and runs the same code.
 
 mod activation;
 mod curve;
 mod float;
+mod format;
 mod pool;
 mod slice;
 

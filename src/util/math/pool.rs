@@ -57,42 +57,47 @@ pub struct PadChange<'a, T> {
 }
 
 dispatch! {
-    /// y[c] = sum_i x[i, c] softmax(x[.., c])_i over the rows of a window and its padding; C = length of y. `weights`, if given,
+    /// `y[c] = sum_i x[i, c] softmax(x[.., c])_i` over the rows of a window and its padding; C = length of y. `weights`, if given,
     /// receives the softmax, [rows, C], and one more row with the weight of a single padding row if there is padding.
     /// A window without rows and padding gives NaN.
     pub fn weighted_pool[I, T: Float](x: Rows<'_, T>, pad: Pad<T>, y: &mut [T], weights: Option<&mut [T]>) {
         let (channels, mut weights) = (y.len(), weights);
         for (at, n) in blocks(channels) {
-            let (top, sums, value) = cell::<I, T>(x, pad, at, n);
+            let rows = x.count + usize::from(pad.rows > 0);
+            let keep = weights.as_deref_mut().map(|data| Keep { data, pitch: channels, rows });
+            let (sums, value) = cell::<I, T>(x, pad, at, n, keep);
             store(&value, &mut y[at..at + n]);
             let Some(weights) = weights.as_deref_mut() else { continue };
-            for i in 0..x.count + usize::from(pad.rows > 0) {
-                let mut w = if i < x.count { x.lanes(i, at, n) } else { [pad.value; LANES] };
+            let inverse = sums.map(|s| T::ONE / s);
+            for i in 0..rows {
+                let w = &mut weights[i * channels + at..][..n];
+                let mut v: [T; LANES] = load(w);
                 for l in 0..LANES {
-                    w[l] = (w[l] - top[l]).exp_decay::<I>() / sums[l];
+                    v[l] *= inverse[l];
                 }
-                store(&w, &mut weights[i * channels + at..][..n]);
+                store(&v, w);
             }
         }
     }
 }
 
 dispatch! {
-    /// dx[i, c] = dy[c] s_i (1 + x[i, c] - y[c]) with s = softmax(x[.., c]), the gradient of [`weighted_pool`]; C = length of dy.
+    /// `dx[i, c] = dy[c] s_i (1 + x[i, c] - y[c])` with `s = softmax(x[.., c])`, the gradient of [`weighted_pool`]; C = length of dy.
     /// Row i of dx begins at `i * dx_pitch`. Nothing flows into the padding.
     pub fn weighted_pool_gradient[I, T: Float](x: Rows<'_, T>, pad: Pad<T>, dy: &[T], dx: &mut [T], dx_pitch: usize) {
         for (at, n) in blocks(dy.len()) {
-            let (top, sums, y) = cell::<I, T>(x, pad, at, n);
+            let (sums, y) = cell::<I, T>(x, pad, at, n, Some(Keep { data: dx, pitch: dx_pitch, rows: x.count }));
             let mut share: [T; LANES] = load(&dy[at..at + n]);
             for l in 0..LANES {
                 share[l] = share[l] / sums[l];
             }
             for i in 0..x.count {
-                let mut v = x.lanes(i, at, n);
+                let dx = &mut dx[i * dx_pitch + at..][..n];
+                let (mut v, e): (_, [T; LANES]) = (x.lanes(i, at, n), load(dx));
                 for l in 0..LANES {
-                    v[l] = (v[l] - top[l]).exp_decay::<I>() * share[l] * (v[l] - y[l] + T::ONE);
+                    v[l] = e[l] * share[l] * (v[l] - y[l] + T::ONE);
                 }
-                store(&v, &mut dx[i * dx_pitch + at..][..n]);
+                store(&v, dx);
             }
         }
     }
@@ -114,10 +119,12 @@ dispatch! {
         out: &mut [T],
     ) {
         assert!(first + d.count <= x.count && weights.count >= x.count, "changed rows and weights must fit the window");
-        let zero = [T::ZERO; LANES];
+        let (zero, pad) = ([T::ZERO; LANES], pad.filter(|p| p.pad.rows > 0));
         for (at, n) in blocks(out.len()) {
             let y: [T; LANES] = load(&y[at..at + n]);
             let mut sums = Change { above: zero, below: zero, largest: zero };
+            // lanes behind the channels must not look as if everything had dropped out
+            sums.below[n..].fill(T::ONE);
             for i in 0..x.count {
                 let w = weights.lanes(i, at, n);
                 if (first..first + d.count).contains(&i) {
@@ -137,15 +144,19 @@ dispatch! {
                     sums.changed::<I>(&w, &[p.pad.value; LANES], &y, &[p.change; LANES]);
                 }
             }
-            let (mut far, mut change) = (zero, zero);
+            let mut change = zero;
             for l in 0..LANES {
-                far[l] = if sums.largest[l] > T::of(LARGE_CHANGE) || sums.below[l] < T::of(SMALL_REST) { T::ONE } else { T::ZERO };
                 change[l] = sums.above[l] / sums.below[l];
             }
-            if far[..n].iter().any(|f| *f > T::ZERO) {
+            // two loops, or the compiler makes neither wide
+            let mut far = [0u32; LANES];
+            for l in 0..LANES {
+                far[l] = u32::from(sums.largest[l] > T::of(LARGE_CHANGE)) | u32::from(sums.below[l] < T::of(SMALL_REST));
+            }
+            if far.iter().sum::<u32>() > 0 {
                 let resummed = resum::<I, T>(x, &y, d, first, pad, at, n);
                 for l in 0..LANES {
-                    change[l] = if far[l] > T::ZERO { resummed[l] } else { change[l] };
+                    change[l] = if far[l] > 0 { resummed[l] } else { change[l] };
                 }
             }
             store(&change, &mut out[at..at + n]);
@@ -232,9 +243,22 @@ fn resum<I: Isa, T: Float>(
     above
 }
 
-/// Maximum, sum of exponentials below it and value of the window, for channels `at..at + n`.
+/// Where [`cell`] leaves the exponentials of its rows, the padding counted as one row behind them.
+struct Keep<'a, T> {
+    data: &'a mut [T],
+    pitch: usize,
+    rows: usize,
+}
+
+/// Sum of exponentials below the maximum, and value of the window, for channels `at..at + n`.
 #[inline(always)]
-fn cell<I: Isa, T: Float>(x: Rows<'_, T>, pad: Pad<T>, at: usize, n: usize) -> ([T; LANES], [T; LANES], [T; LANES]) {
+fn cell<I: Isa, T: Float>(
+    x: Rows<'_, T>,
+    pad: Pad<T>,
+    at: usize,
+    n: usize,
+    mut keep: Option<Keep<'_, T>>,
+) -> ([T; LANES], [T; LANES]) {
     let padded = pad.rows > 0;
     let mut top = [if padded { pad.value } else { -T::INFINITY }; LANES];
     for i in 0..x.count {
@@ -244,31 +268,31 @@ fn cell<I: Isa, T: Float>(x: Rows<'_, T>, pad: Pad<T>, at: usize, n: usize) -> (
         }
     }
     let (mut sums, mut y) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    for i in 0..x.count {
-        let v = x.lanes(i, at, n);
+    for i in 0..x.count + usize::from(padded) {
+        let (v, times) =
+            if i < x.count { (x.lanes(i, at, n), T::ONE) } else { ([pad.value; LANES], T::of(pad.rows as f64)) };
+        let mut e = v;
         for l in 0..LANES {
-            let e = (v[l] - top[l]).exp_decay::<I>();
-            sums[l] += e;
-            y[l] = e.fma::<I>(v[l], y[l]);
+            e[l] = (v[l] - top[l]).exp_decay::<I>();
+            let all = e[l] * times;
+            sums[l] += all;
+            y[l] = all.fma::<I>(v[l], y[l]);
         }
-    }
-    if padded {
-        let rows = T::of(pad.rows as f64);
-        for l in 0..LANES {
-            let e = (pad.value - top[l]).exp_decay::<I>() * rows;
-            sums[l] += e;
-            y[l] = e.fma::<I>(pad.value, y[l]);
+        if let Some(keep) = keep.as_mut().filter(|keep| i < keep.rows) {
+            store(&e, &mut keep.data[i * keep.pitch + at..][..n]);
         }
     }
     for l in 0..LANES {
         y[l] = y[l] / sums[l];
     }
-    (top, sums, y)
+    (sums, y)
 }
 
-/// (first channel, number of channels) of every block.
+/// (first channel, number of channels) of every block. The last one overlaps its neighbour rather than being short, which would
+/// cost copies: the channels that are computed twice get the same bits twice.
 fn blocks(channels: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..channels).step_by(LANES).map(move |at| (at, LANES.min(channels - at)))
+    let n = LANES.min(channels);
+    (0..channels).step_by(LANES).map(move |at| (at.min(channels - n), n))
 }
 
 #[cfg(test)]
@@ -317,10 +341,12 @@ mod tests {
             let dy: Vec<T> = wave(channels, 1.3, 2.0);
             let pad = Pad { rows: pad_rows, value: T::of(-1.5) };
             let rows = Rows::new(&x, pitch, count);
-            let (mut y, mut dx) = (vec![T::ZERO; channels], vec![T::ZERO; count * pitch]);
+            let (mut y, mut dx) = (vec![T::ZERO; channels], vec![T::of(7.0); (count + 1) * pitch]);
             let mut w = vec![T::ZERO; (count + usize::from(pad_rows > 0)) * channels];
             weighted_pool(rows, pad, &mut y, Some(&mut w));
             weighted_pool_gradient(rows, pad, &dy, &mut dx, pitch);
+            let beside = |k: &usize| k / pitch >= count || k % pitch >= channels;
+            assert!((0..dx.len()).filter(beside).all(|k| dx[k] == T::of(7.0)), "wrote beside the window");
             for c in 0..channels {
                 let (weights, value) = reference(&column(&x, pitch, count, c, pad));
                 assert!((y[c].f64() - value).abs() < tolerance);
@@ -484,5 +510,38 @@ mod tests {
             &mut out,
         );
         assert!(out[0].is_nan() && out[1].is_finite());
+    }
+
+    /// As the timing of activations: `cargo test --lib -- --ignored --nocapture ns_per_pooled`.
+    #[test]
+    #[ignore = "timing"]
+    fn ns_per_pooled_element() {
+        let (size, channels, windows) = (6, 300, 40);
+        let x: Vec<f32> = wave(size * channels * windows, 0.37, 3.0);
+        let d: Vec<f32> = wave(2 * channels, 0.11, 0.2);
+        let (mut y, mut w, mut dx) = (vec![0.0; channels], vec![0.0; size * channels], x.clone());
+        at_every_level(|level| {
+            let time = |name: &str, f: &mut dyn FnMut(usize)| {
+                let mut best = f64::INFINITY;
+                for _ in 0..50 {
+                    let start = std::time::Instant::now();
+                    (0..windows).for_each(&mut *f);
+                    best = best.min(start.elapsed().as_secs_f64() / (windows * channels) as f64 * 1e9);
+                }
+                println!("{level:?} {name}: {best:.3} ns an output");
+            };
+            let window = |i: usize| Rows::new(&x[i * size * channels..], channels, size);
+            let pad = Pad::default();
+            time("pool of 6", &mut |i| weighted_pool(window(i), pad, &mut y, None));
+            time("pool of 6 with weights", &mut |i| weighted_pool(window(i), pad, &mut y, Some(&mut w)));
+            time("pool of 6, gradient", &mut |i| {
+                weighted_pool_gradient(window(i), pad, &d[..channels], &mut dx, channels)
+            });
+            let weights = Rows::new(&w, channels, size);
+            let mut out = vec![0.0; channels];
+            time("pool of 6, delta of 2 rows", &mut |i| {
+                weighted_pool_delta(window(i), weights, &y, Rows::new(&d, channels, 2), 1, None, &mut out);
+            });
+        });
     }
 }

@@ -94,7 +94,7 @@ dispatch! {
 }
 
 dispatch! {
-    /// Sum of a[i] * b[i].
+    /// Sum of `a[i] * b[i]`.
     pub fn dot[I, T: Float](a: &[T], b: &[T]) -> T {
         assert_eq!(a.len(), b.len(), "a and b must have one length");
         let mut sums = [T::ZERO; LANES];
@@ -171,7 +171,7 @@ dispatch! {
 }
 
 dispatch! {
-    /// y = scale[c] * x + shift[c] for rows of C channels, C = length of `scale` and `shift`.
+    /// `y = scale[c] * x + shift[c]` for rows of C channels, C = length of `scale` and `shift`.
     pub fn affine[I, T: Float](x: &[T], scale: &[T], shift: &[T], y: &mut [T]) {
         assert_eq!(x.len(), y.len(), "x and y must have one length");
         assert_eq!(scale.len(), shift.len(), "scale and shift must have one length");
@@ -186,7 +186,7 @@ dispatch! {
 }
 
 dispatch! {
-    /// y = scale[c] * y for rows of C channels, C = length of `scale`.
+    /// `y = scale[c] * y` for rows of C channels, C = length of `scale`.
     pub fn scale_channels[I, T: Float](scale: &[T], y: &mut [T]) {
         let mut scales = [T::ZERO; PATTERN];
         let scale = repeated(scale, &mut scales, y.len());
@@ -199,7 +199,7 @@ dispatch! {
 }
 
 dispatch! {
-    /// y += shift[c] for rows of C channels, C = length of `shift`.
+    /// `y += shift[c]` for rows of C channels, C = length of `shift`.
     pub fn shift_channels[I, T: Float](shift: &[T], y: &mut [T]) {
         let mut shifts = [T::ZERO; PATTERN];
         let shift = repeated(shift, &mut shifts, y.len());
@@ -211,7 +211,7 @@ dispatch! {
     }
 }
 
-/// out[c] = sum over rows of x[r, c], x [R, C] with C = length of `out`. Order: blocks of 32 rows from the first row on, added row
+/// `out[c]` = sum over rows of `x[r, c]`, x `[R, C]` with C = length of `out`. Order: blocks of 32 rows from the first row on, added row
 /// by row; block sums pairwise like a binary counter. It depends on R alone.
 pub fn column_sums<T: Float>(x: &[T], out: &mut [T]) {
     let c = out.len();
@@ -222,7 +222,7 @@ pub fn column_sums<T: Float>(x: &[T], out: &mut [T]) {
     });
 }
 
-/// out[c] = sum over rows of a[r, c] * b[r, c], in the order of [`column_sums`].
+/// `out[c]` = sum over rows of `a[r, c] * b[r, c]`, in the order of [`column_sums`].
 pub fn column_dots<T: Float>(a: &[T], b: &[T], out: &mut [T]) {
     assert_eq!(a.len(), b.len(), "a and b must have one length");
     let c = out.len();

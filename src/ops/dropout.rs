@@ -1,0 +1,121 @@
+//! Dropout: in training each element is zero with probability p and otherwise divided by 1 - p; in evaluation, x itself.
+//!
+//! Any shape `[N, ...]`. PyTorch: `nn.Dropout`. The mask is a function of (seed, layer, pass, sample, element) through Philox, so it
+//! depends neither on the batch nor on threads, is made again in backward instead of being stored, and a resumed run
+//! draws the same.
+
+use crate::error::{Error, Result};
+use crate::real;
+use crate::tape::{Cx, Grads, Mode, Op, Pass, Save, Tape, Var};
+use crate::tensor::{self, Real, Tensor};
+use crate::util::philox::philox4x32;
+
+/// Drops elements with probability `p` in training mode. `layer` numbers the dropout layers of a model.
+///
+/// # Errors
+/// [`Error::Argument`] unless 0 <= p < 1 or if the batch has another size than the pass's list of samples.
+pub fn dropout(tape: &mut Tape, x: &Var, p: f64, layer: u32) -> Result<Var> {
+    if !(0.0..1.0).contains(&p) {
+        return Err(Error::Argument { op: "dropout", what: format!("expected a probability in [0, 1), found {p}") });
+    }
+    let Mode::Train(pass) = tape.mode().clone() else { return Ok(x.clone()) };
+    if p == 0.0 {
+        return Ok(x.clone());
+    }
+    if x.shape().first() != Some(&pass.samples.len()) {
+        return Err(Error::Argument {
+            op: "dropout",
+            what: format!("the pass names {} samples, the batch has shape {:?}", pass.samples.len(), x.shape()),
+        });
+    }
+    tape.apply(Dropout { p, layer, pass }, &[x])
+}
+
+struct Dropout {
+    p: f64,
+    layer: u32,
+    pass: Pass,
+}
+
+impl Dropout {
+    /// `y = x * mask / (1 - p)` for elements `at..` of a sample. Four elements share a Philox block.
+    fn apply<T: Real>(&self, sample: u32, at: usize, x: &[T], y: &mut [T]) {
+        let key = [self.pass.seed as u32 ^ (self.layer << 16), (self.pass.seed >> 32) as u32 ^ self.layer];
+        let keep = T::of(1.0 / (1.0 - self.p));
+        let threshold = (self.p * 4_294_967_296.0) as u32;
+        debug_assert_eq!(at % 4, 0, "pieces begin with a block");
+        for (block, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
+            let words = philox4x32([(at / 4 + block) as u32, sample, self.pass.number, 0xD509], key);
+            for ((y, &x), word) in y.iter_mut().zip(x).zip(words) {
+                *y = if word < threshold { T::default() } else { x * keep };
+            }
+        }
+    }
+
+    fn masked(&self, x: &Tensor, rows: impl Fn(usize) -> usize + Sync) -> Result<Tensor> {
+        let size: usize = x.shape()[1..].iter().product();
+        real!("dropout", x, T => {
+            let from = x.cpu::<T>()?;
+            let mut y = tensor::stale::<T>(from.len());
+            super::for_rows(&mut y, size, |r, at, y| {
+                self.apply(self.pass.samples[rows(r)], at, &from[r * size + at..][..y.len()], y);
+            });
+            Ok(Tensor::of(x.shape(), y))
+        })
+    }
+}
+
+impl Op for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn forward(&self, x: &[&Tensor], _: &mut Save) -> Result<Tensor> {
+        self.masked(x[0], |r| r)
+    }
+
+    fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        Ok(vec![Some(self.masked(dy, |r| cx.base(r))?)])
+    }
+
+    fn rescale(&self, _: &Cx, _: &Tensor) -> Result<Grads> {
+        Err(Error::Unsupported { op: "dropout", what: "the rescale sweep in training mode".into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::check;
+
+    fn mode(samples: &[u32]) -> Mode {
+        Mode::Train(Pass { seed: 5, number: 2, samples: samples.into() })
+    }
+
+    #[test]
+    fn gradient_and_rate() {
+        let x = check::Random::new(1).normal(&[3, 7, 5]);
+        check::gradients_in("dropout", &mode(&[4, 9, 1]), &[x], |t, v| dropout(t, &v[0], 0.4, 1));
+        let ones = Var::constant(Tensor::of(&[10, 10_000], vec![1f32; 100_000]));
+        let mut tape = Tape::new(Default::default(), mode(&(0..10).collect::<Vec<_>>()));
+        let y = dropout(&mut tape, &ones, 0.3, 0).unwrap().value;
+        let kept = y.cpu::<f32>().unwrap().iter().filter(|&&v| v != 0.0).count();
+        assert!((kept as f64 / 1e5 - 0.7).abs() < 0.005, "{kept}");
+        let mean = y.to_f64().iter().sum::<f64>() / 1e5;
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+    }
+
+    #[test]
+    fn masks_follow_the_sample() {
+        let x = Tensor::of(&[3, 40], vec![1f32; 120]);
+        let run = |x: &Tensor, samples: &[u32], layer| {
+            let mut tape = Tape::new(Default::default(), mode(samples));
+            dropout(&mut tape, &Var::constant(x.clone()), 0.5, layer).unwrap().value.cpu::<f32>().unwrap().to_vec()
+        };
+        let whole = run(&x, &[7, 8, 9], 0);
+        assert_eq!(whole[40..80], run(&x.rows(0, 1).unwrap(), &[8], 0));
+        assert_ne!(whole[..40], whole[40..80]);
+        assert_ne!(whole, run(&x, &[7, 8, 9], 1));
+        assert!(dropout(&mut Tape::predict(), &Var::constant(x), 1.0, 0).is_err());
+    }
+}

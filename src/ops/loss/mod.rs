@@ -1,0 +1,418 @@
+//! Losses between predictions p and targets t, both `[B, T]` (rows, tracks). Every loss is a tensor of values that are then
+//! **summed**, never averaged; the trainer divides where it reports.
+//!
+//! | name | value at (i, c) |
+//! |---|---|
+//! | `MSE`, `L1Loss` | (p - t)², \|p - t\| |
+//! | `BCELoss` | -t ln p - (1 - t) ln(1 - p), logarithms not below -100; p and t within 0 to 1 |
+//! | `PoissonNNL`, `KL` | exp(p) - t p, t ln t - t p |
+//! | `CrossEntropy` | one a row: -sum of t log softmax(p) over tracks |
+//! | `Correlationdata`, `Correlationclass` | 1 - r of row i, of column c: the same value for every element of the line |
+//! | `Correlationmse`, `MSECorrelation` | 0.95 `Correlationdata`, 0.95 `Correlationclass`, + 0.05 (p - t)² |
+//! | `Correlationboth` | one in all: half the mean of 1 - r over rows + half the mean over columns |
+//! | `Correlationsumdata` | 1 - r between the rows' sums, the same for every element |
+//! | `Cosinedata`, `Cosineclass` | 1 - cos of row i, of column c; no floor: NaN for a vector of zeros |
+//! | `Cosineboth` | one in all: B T (half the mean of 1 - cos over rows + half the mean over columns) |
+//! | `CEloss{data,class}` | one a row, a column: the sum of -t ln(p + e), e = 1e-8 |
+//! | `SCEloss{data,class}` | the same of (-t ln(p + e) - p ln(t + e)) / 2 |
+//! | `HCEloss{data,class}` | `SCEloss` + 0.33 t ln(t + e) |
+//! | `JSD` | Jensen-Shannon divergence in bits of row i, after + e and division by the row's sum |
+//! | `MSEcontrastMSED`, `L1contrastL1D`, `L1contrastMSED` | A + mean over tracks j of B between p_j - p_c and t_j - t_c |
+//! | `MSEcontrastCORD`, `L1contrastCORD` | A + `Correlationdata` (r of the differences from c is r of the row) |
+//! | `None` | 0: the modality is left out |
+//!
+//! r is Pearson's correlation with each norm floored at 1e-16: a constant line has r = 0, loss 1. There the floored formula
+//! has slopes of 1e16, which end a training run; a constant line of predictions gets no gradient instead.
+//!
+//! Names and formulas are those of the models that `--cnn` strings describe; values equal `reduction='none'` of PyTorch where
+//! it has the loss. Everything is computed in f64 and in fixed order, and rounded once at the end. NaN passes through.
+
+mod formulas;
+
+use crate::error::{Error, Result, hint};
+use crate::ops::checked_rank;
+use crate::real;
+use crate::tape::{Cx, Grads, Op, Save, Tape, Var};
+use crate::tensor::{DType, Real, Tensor};
+use crate::util::math::Float;
+
+macro_rules! losses {
+    ($($variant:ident $name:literal: $doc:literal),* $(,)?) => {
+        /// A loss; the formulas stand at the head of this module's file.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Loss {
+            $(#[doc = concat!("`", $name, "`: ", $doc, ".")] $variant),*
+        }
+
+        impl Loss {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Name in options and files.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+        }
+    };
+}
+
+losses! {
+    Mse "MSE": "squared error",
+    L1 "L1Loss": "absolute error",
+    Bce "BCELoss": "binary cross entropy of probabilities",
+    PoissonNll "PoissonNNL": "negative log likelihood of Poisson counts, the prediction being the log rate",
+    Kl "KL": "Kullback-Leibler, the prediction being log probabilities",
+    CrossEntropy "CrossEntropy": "softmax cross entropy over tracks",
+    CorrelationData "Correlationdata": "correlation over tracks",
+    CorrelationClass "Correlationclass": "correlation over the batch",
+    CorrelationBoth "Correlationboth": "mean correlation over tracks and over the batch",
+    CorrelationSumData "Correlationsumdata": "correlation of the rows' sums",
+    CorrelationMse "Correlationmse": "correlation over tracks and squared error",
+    MseCorrelation "MSECorrelation": "correlation over the batch and squared error",
+    CosineData "Cosinedata": "cosine over tracks",
+    CosineClass "Cosineclass": "cosine over the batch",
+    CosineBoth "Cosineboth": "cosine over tracks and over the batch",
+    CeData "CElossdata": "cross entropy summed over tracks",
+    CeClass "CElossclass": "cross entropy summed over the batch",
+    SceData "SCElossdata": "symmetric cross entropy summed over tracks",
+    SceClass "SCElossclass": "symmetric cross entropy summed over the batch",
+    HceData "HCElossdata": "symmetric cross entropy less target entropy, summed over tracks",
+    HceClass "HCElossclass": "symmetric cross entropy less target entropy, summed over the batch",
+    Jsd "JSD": "Jensen-Shannon divergence over tracks",
+    MseContrastMse "MSEcontrastMSED": "squared error of tracks and of their differences",
+    L1ContrastL1 "L1contrastL1D": "absolute error of tracks and of their differences",
+    L1ContrastMse "L1contrastMSED": "absolute error of tracks, squared error of their differences",
+    MseContrastCorrelation "MSEcontrastCORD": "squared error of tracks, correlation of their differences",
+    L1ContrastCorrelation "L1contrastCORD": "absolute error of tracks, correlation of their differences",
+    None "None": "nothing; the modality is left out",
+}
+
+/// Known elsewhere, not here, and why.
+const OTHERS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "BCEMSE",
+            "BCEMCR",
+            "MultinomialMSE",
+            "JensenShannon",
+            "JensenShannonCount",
+            "LogL1Loss",
+            "LogCountDistLoss",
+            "CountDistLoss",
+        ],
+        "a mixture over windows of base-resolution profiles; use PoissonNNL or MSE",
+    ),
+    (&["NLL", "GNLL", "LogMSE", "DLogMSE"], "it never ran on a matrix of tracks; use PoissonNNL or MSE"),
+];
+
+/// The un-reduced values of a loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    /// `[B, T]`; `[B]` or `[T]` for losses that sum over a line; `[]` for those with one value in all.
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub values: Vec<f64>,
+}
+
+impl Loss {
+    /// The loss of a name.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for names that are valid elsewhere, [`Error::Usage`] with the nearest name for others.
+    pub fn parse(name: &str) -> Result<Self> {
+        if let Some(&loss) = Self::ALL.iter().find(|l| l.name() == name) {
+            return Ok(loss);
+        }
+        let names = || Self::ALL.iter().map(|l| l.name());
+        let other = OTHERS.iter().find(|(names, _)| names.contains(&name)).map(|(_, why)| *why);
+        let contrast = name.contains("contrast").then_some("this pair of a loss and its contrast");
+        match other.or(contrast) {
+            Some(why) => {
+                Err(Error::Unsupported { op: "loss", what: format!("'{name}': {why}{}", hint(name, names())) })
+            }
+            None => Err(Error::Usage(format!(
+                "unknown loss '{name}'{}; expected one of {}",
+                hint(name, names()),
+                names().collect::<Vec<_>>().join(", ")
+            ))),
+        }
+    }
+
+    /// Sum of the loss over a matrix of predictions and one of targets, `tracks` numbers a row each.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the matrices are empty or of different size, or, for `BCELoss`, if a number is outside 0 to 1.
+    ///
+    /// ```
+    /// use drg::ops::Loss;
+    /// assert_eq!(Loss::Mse.sum(&[1f32, 2., 3., 4.], &[1f32, 0., 3., 5.], 2)?, 5.0);
+    /// # Ok::<(), drg::Error>(())
+    /// ```
+    pub fn sum<T: Real>(self, prediction: &[T], target: &[T], tracks: usize) -> Result<f64> {
+        Ok(self.values(prediction, target, tracks)?.values.iter().sum())
+    }
+
+    /// As [`Loss::sum`], before the sum.
+    ///
+    /// # Errors
+    /// As [`Loss::sum`].
+    pub fn values<T: Real>(self, prediction: &[T], target: &[T], tracks: usize) -> Result<Values> {
+        let wide = |x: &[T]| -> Vec<f64> { x.iter().map(|v| v.f64()).collect() };
+        Ok(formulas::evaluate(self, &wide(prediction), &wide(target), tracks)?.0)
+    }
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `weight` times the sum of `loss` between `prediction` `[B, T]` and the constant `target` `[B, T]`, as `[1]`, of the
+/// prediction's type. A loss reads the whole batch: its backward sweep refuses a selection of rows.
+///
+/// # Errors
+/// [`Error::Shape`] if the prediction is no matrix or the target's shape differs, [`Error::DType`] if one is not of floats,
+/// [`Error::Argument`] as [`Loss::sum`].
+///
+/// ```
+/// use drg::{ops::{Loss, loss}, tape::{Keep, Mode, Tape}, tensor::Tensor};
+/// let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+/// let p = tape.leaf(Tensor::new(&[1, 2], vec![1f32, 2.])?);
+/// let y = loss(&mut tape, &p, &Tensor::new(&[1, 2], vec![0f32, 4.])?, Loss::Mse, 0.5)?;
+/// assert_eq!(y.value.cpu::<f32>()?, [2.5]);
+/// let dp = tape.backward(y.node.unwrap(), Tensor::new(&[1], vec![1f32])?, &[0], &[p.node.unwrap()])?;
+/// assert_eq!(dp[0].as_ref().unwrap().cpu::<f32>()?, [1., -2.]);
+/// # Ok::<(), drg::Error>(())
+/// ```
+pub fn loss(tape: &mut Tape, prediction: &Var, target: &Tensor, loss: Loss, weight: f64) -> Result<Var> {
+    let [b, t] = checked_rank(prediction, "loss", "prediction [B, T]")?;
+    if target.shape() != [b, t] {
+        return Err(Error::Shape {
+            op: "loss",
+            arg: "target",
+            expected: format!("[{b}, {t}], as the prediction"),
+            found: target.shape().to_vec(),
+        });
+    }
+    if target.dtype() == DType::U8 {
+        return Err(Error::DType { op: "loss", expected: "a target of f32 or f64", found: DType::U8 });
+    }
+    tape.apply(LossOp { loss, weight }, &[prediction, &Var::constant(target.clone())])
+}
+
+struct LossOp {
+    loss: Loss,
+    weight: f64,
+}
+
+impl Op for LossOp {
+    fn name(&self) -> &'static str {
+        "loss"
+    }
+
+    fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
+        let [b, t] = x[0].dims("loss", "prediction [B, T]")?;
+        real!("loss", x[0], T => {
+            let (values, gradient) = formulas::evaluate(self.loss, &x[0].to_f64(), &x[1].to_f64(), t)?;
+            if save.keep.backward {
+                // The gradient falls out of the same formulas, so backward has only to scale it.
+                let gradient = gradient.iter().map(|g| T::of(g * self.weight)).collect();
+                save.put(0, true, &Tensor::of::<T>(&[b, t], gradient));
+            }
+            let sum: f64 = values.values.iter().sum();
+            Ok(Tensor::of(&[1], vec![T::of(sum * self.weight)]))
+        })
+    }
+
+    fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        cx.whole_batch("loss")?;
+        let [_] = dy.dims("loss", "dy [1]")?;
+        let gradient = cx.saved(0)?;
+        real!("loss", dy, T => {
+            let scale = dy.cpu::<T>()?[0];
+            let dx = gradient.cpu::<T>()?.iter().map(|&g| scale * g).collect();
+            Ok(vec![Some(Tensor::of::<T>(gradient.shape(), dx)), None])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::check::{self, Random};
+    use crate::tape::{Keep, Mode, Pass};
+
+    /// Rows and tracks: odd, one row, one track, one number.
+    const SHAPES: &[(usize, usize)] = &[(6, 5), (3, 7), (1, 4), (5, 1), (1, 1)];
+
+    /// Predictions and targets that every loss takes: within 0 to 1.
+    fn pair(b: usize, t: usize, seed: u64) -> (Tensor, Tensor) {
+        let mut r = Random::new(seed);
+        (r.uniform(&[b, t], 0.05, 0.95), r.uniform(&[b, t], 0.05, 0.95))
+    }
+
+    /// A cosine between single numbers is 1 or -1: its gradient is rounding alone.
+    fn only_rounding(loss: Loss, b: usize, t: usize) -> bool {
+        match loss {
+            Loss::CosineData => t == 1,
+            Loss::CosineClass => b == 1,
+            Loss::CosineBoth => b == 1 && t == 1,
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn gradients_and_precision() {
+        // Train mode, because the check of selected rows is for operations whose output has rows.
+        let mode = Mode::Train(Pass { seed: 0, number: 0, samples: vec![0].into() });
+        for &kind in Loss::ALL {
+            for &(b, t) in SHAPES {
+                if kind == Loss::None || only_rounding(kind, b, t) {
+                    continue;
+                }
+                let (p, target) = pair(b, t, (100 * b + t) as u64);
+                let f = |tape: &mut Tape, v: &[Var]| loss(tape, &v[0], &target, kind, 0.7);
+                let name = format!("{kind} [{b}, {t}]");
+                check::gradients_in(&name, &mode, std::slice::from_ref(&p), f);
+                check::precision(&name, &[p], f);
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_of_unbounded_losses() {
+        let mut r = Random::new(7);
+        let (p, target) = (r.normal(&[5, 7]), r.normal(&[5, 7]));
+        for &kind in Loss::ALL.iter().filter(|k| {
+            let name = k.name();
+            ["MSE", "L1", "Corr", "Cos", "Poisson", "CrossE"].iter().any(|start| name.starts_with(start))
+        }) {
+            let f = |tape: &mut Tape, v: &[Var]| loss(tape, &v[0], &target, kind, -1.3);
+            check::gradients(kind.name(), std::slice::from_ref(&p), f);
+        }
+    }
+
+    #[test]
+    fn golden_sums() {
+        let p = [0.1, 0.5, -0.3, 0.9, 1., 2., 3., 4., 2., 2., 2., 2.];
+        let t = [1., 0., 2., -1., 0.5, 1.5, 2., 5., 1., 2., 3., 4.];
+        for (kind, want) in [
+            (Loss::Mse, 18.46),
+            (Loss::CorrelationData, 12.266_666_4),
+            (Loss::CorrelationClass, 5.748_271),
+            (Loss::CorrelationMse, 12.576_333_0),
+            (Loss::MseCorrelation, 6.383_857_2),
+            (Loss::CosineData, 6.632_650_4),
+            (Loss::PoissonNll, 72.201_561),
+            (Loss::None, 0.0),
+        ] {
+            let got = kind.sum(&p, &t, 4).unwrap();
+            assert!((got - want).abs() <= 2e-6 * want, "{kind}: {got}");
+        }
+    }
+
+    #[test]
+    fn shapes_of_values() {
+        let (p, t) = pair(3, 5, 1);
+        let (p, t) = (p.to_f64(), t.to_f64());
+        for &kind in Loss::ALL {
+            let want: &[usize] = match kind {
+                Loss::CorrelationBoth | Loss::CosineBoth => &[],
+                Loss::CrossEntropy | Loss::CeData | Loss::SceData | Loss::HceData => &[3],
+                Loss::CeClass | Loss::SceClass | Loss::HceClass => &[5],
+                _ => &[3, 5],
+            };
+            let got = kind.values(&p, &t, 5).unwrap();
+            assert_eq!(got.shape, want, "{kind}");
+            assert_eq!(got.values.len(), want.iter().product::<usize>(), "{kind}");
+        }
+    }
+
+    /// 0.1 has no exact mean in f64; a constant line must count as constant all the same.
+    #[test]
+    fn constant_lines_have_loss_one_and_no_gradient() {
+        let mut p = Random::new(3).normal(&[4, 7]).to_f64();
+        p[7..14].fill(0.1);
+        let target = Random::new(4).normal(&[4, 7]);
+        let got = Loss::CorrelationData.values(&p, target.cpu::<f64>().unwrap(), 7).unwrap();
+        assert_eq!(got.values[7..14], [1.0; 7]);
+        let flipped = Loss::CorrelationData.values(target.cpu::<f64>().unwrap(), &p, 7).unwrap();
+        assert_eq!(flipped.values[7..14], [1.0; 7]);
+        let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+        let x = tape.leaf(Tensor::of(&[4, 7], p));
+        let y = loss(&mut tape, &x, &target, Loss::CorrelationData, 1.0).unwrap();
+        let dy = Tensor::of(&[1], vec![1f64]);
+        let dx = tape.backward(y.node.unwrap(), dy, &[0, 1, 2, 3], &[x.node.unwrap()]).unwrap();
+        let dx = dx[0].as_ref().unwrap().to_f64();
+        assert_eq!(dx[7..14], [0.0; 7]);
+        assert!(dx[..7].iter().all(|g| *g != 0.0 && g.abs() < 100.0));
+    }
+
+    #[test]
+    fn nan_passes_through() {
+        let (p, t) = pair(3, 5, 2);
+        let mut p = p.to_f64();
+        p[6] = f64::NAN;
+        for &kind in Loss::ALL.iter().filter(|&&k| k != Loss::None) {
+            assert!(kind.sum(&p, &t.to_f64(), 5).unwrap().is_nan(), "{kind}");
+            let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+            let x = tape.leaf(Tensor::of(&[3, 5], p.clone()));
+            assert!(loss(&mut tape, &x, &t, kind, 1.0).unwrap().value.to_f64()[0].is_nan(), "{kind}");
+        }
+        assert_eq!(Loss::None.sum(&p, &t.to_f64(), 5).unwrap(), 0.0);
+    }
+
+    #[test]
+    fn logarithms_are_held() {
+        assert_eq!(Loss::Bce.sum(&[0., 1.], &[1., 0.], 2).unwrap(), 200.0);
+        assert_eq!(Loss::Bce.sum(&[0., 1.], &[0., 1.], 2).unwrap(), 0.0);
+        assert_eq!(Loss::Kl.sum(&[0.5, 2.], &[0., 1.], 2).unwrap(), -2.0);
+        let large = Loss::CrossEntropy.sum(&[1000., 0.], &[0., 1.], 2).unwrap();
+        assert_eq!(large, 1000.0);
+        assert!((Loss::Jsd.sum(&[0., 1.], &[1., 0.], 2).unwrap() - 2.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn names() {
+        for &kind in Loss::ALL {
+            assert_eq!(Loss::parse(kind.name()).unwrap(), kind);
+        }
+        let typing = Loss::parse("correlationdate").unwrap_err().to_string();
+        assert!(typing.starts_with("unknown loss 'correlationdate' (did you mean 'Correlationdata'?)"), "{typing}");
+        for name in ["JensenShannonCount", "BCEMSE", "GNLL", "MSEcontrastMSEF"] {
+            let e = Loss::parse(name).unwrap_err();
+            assert!(matches!(e, Error::Unsupported { .. }) && e.to_string().contains(name), "{e}");
+        }
+        assert!(matches!(Loss::parse(""), Err(Error::Usage(_))));
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let (p, t) = pair(3, 5, 5);
+        let x = Var::constant(p);
+        let run = |x: &Var, t: &Tensor| loss(&mut Tape::predict(), x, t, Loss::Mse, 1.0).unwrap_err().to_string();
+        let e = run(&x, &t.reshape(&[5, 3]).unwrap());
+        assert_eq!(e, "loss: target must be [3, 5], as the prediction; found [5, 3]");
+        assert!(run(&Var::constant(t.reshape(&[15]).unwrap()), &t).contains("rank 2"));
+        assert!(run(&x, &Tensor::bases(3, 5, vec![0; 15]).unwrap()).contains("U8"));
+        let empty = Tensor::of::<f32>(&[0, 5], vec![]);
+        assert!(run(&Var::constant(empty.clone()), &empty).contains("at least one"));
+        assert!(Loss::Mse.sum::<f32>(&[], &[], 0).is_err());
+        assert!(Loss::Mse.sum(&[1., 2., 3.], &[1., 2., 3.], 2).is_err());
+        assert!(Loss::Mse.sum(&[1., 2.], &[1., 2., 3.], 1).is_err());
+        let e = Loss::Bce.sum(&[0.5, 0.5, 0.5, 1.5], &[0.; 4], 2).unwrap_err().to_string();
+        assert_eq!(e, "BCELoss: prediction 1.5 at row 1, track 1; expected 0 to 1, as a sigmoid output gives");
+        assert!(Loss::Bce.sum(&[0.5], &[-1.], 1).is_err());
+    }
+
+    #[test]
+    fn selected_rows_are_refused() {
+        let (p, t) = pair(3, 5, 6);
+        let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+        let x = tape.leaf(p);
+        let y = loss(&mut tape, &x, &t, Loss::Mse, 1.0).unwrap();
+        let dy = Tensor::of(&[1], vec![1f64]);
+        assert!(tape.backward(y.node.unwrap(), dy, &[2, 0], &[x.node.unwrap()]).is_err());
+    }
+}

@@ -1,0 +1,415 @@
+//! Pooling over positions: maximum, mean, and the softmax-weighted mean `y = sum_i x_i softmax(x)_i` of a window.
+//!
+//! x `[N, L, C]` to y `[N, Lo, C]`, `Lo = (L + left + right - size) / stride + 1`; rows beyond the last window are dropped.
+//! PyTorch: `max_pool1d`, `avg_pool1d(count_include_pad=False)`; the weighted form is
+//! `(x * x.softmax(-1)).sum(-1)` over unfolded windows.
+//!
+//! What padding holds ([`Padding`]): the maximum and the mean leave it out (the maximum can also see zeros, as the skip
+//! connections of the reference do); the weighted mean leaves it out or fills it with a minimum, as the reference does.
+
+use crate::error::{Error, Result};
+use crate::real;
+use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
+use crate::tensor::{self, Real, Tensor};
+use crate::util::math::{self, Float, Pad, Rows};
+use crate::util::par;
+
+/// What a window is reduced to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// The largest value; the first of equal ones gets the gradient.
+    Max,
+    /// The mean of what is there.
+    Mean,
+    /// The softmax-weighted mean, parameter free.
+    Weighted,
+}
+
+/// What padded rows count as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Nothing: they have no weight.
+    Exclude,
+    /// Zeros (maximum only).
+    Zero,
+    /// The minimum of the sequence's own map, a constant in the gradient (weighted only).
+    SequenceMin,
+    /// The minimum of the whole batch, a constant in the gradient (weighted only): a prediction then depends on its neighbours.
+    BatchMin,
+}
+
+/// Geometry and kind of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolArgs {
+    /// Reduction.
+    pub kind: PoolKind,
+    /// Rows of a window.
+    pub size: usize,
+    /// Distance of two windows.
+    pub stride: usize,
+    /// Padded rows before and after.
+    pub pad: (usize, usize),
+    /// What they count as.
+    pub padding: Padding,
+}
+
+impl PoolArgs {
+    /// Output rows for `l` input rows.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for sizes that cannot be, or a window longer than the padded sequence.
+    pub fn output(&self, l: usize) -> Result<usize> {
+        let bad = |what: String| Err(Error::Argument { op: "pool", what });
+        if self.size == 0 || self.stride == 0 {
+            return bad(format!("size {} and stride {}: expected at least 1 each", self.size, self.stride));
+        }
+        if self.pad.0 >= self.size || self.pad.1 >= self.size + self.stride {
+            return bad(format!(
+                "padding {:?} would make windows of nothing but padding (size {})",
+                self.pad, self.size
+            ));
+        }
+        match (self.kind, self.padding) {
+            (_, Padding::Exclude)
+            | (PoolKind::Max, Padding::Zero)
+            | (PoolKind::Weighted, Padding::SequenceMin | Padding::BatchMin) => {}
+            (kind, padding) => return bad(format!("padding {padding:?} is not defined for {kind:?}")),
+        }
+        (l + self.pad.0 + self.pad.1).checked_sub(self.size).map(|v| v / self.stride + 1).ok_or_else(|| {
+            Error::Argument {
+                op: "pool",
+                what: format!("a window of {} rows does not fit into {l} rows padded by {:?}", self.size, self.pad),
+            }
+        })
+    }
+
+    /// Input rows of window `o`, and how many padded rows it has besides.
+    fn inputs(&self, o: usize, l: usize) -> (std::ops::Range<usize>, usize) {
+        let first = (o * self.stride).saturating_sub(self.pad.0).min(l);
+        let last = (o * self.stride + self.size).saturating_sub(self.pad.0).min(l);
+        (first..last, self.size - (last - first))
+    }
+
+    fn is_padded(&self, l: usize, lo: usize) -> bool {
+        self.pad.0 > 0 || self.inputs(lo - 1, l).1 > 0
+    }
+}
+
+/// Pools `x` `[N, L, C]` over positions; see the head of this file.
+///
+/// # Errors
+/// [`Error::Shape`] unless x has rank 3, [`Error::Argument`] for arguments that do not fit.
+pub fn pool(tape: &mut Tape, x: &Var, args: PoolArgs) -> Result<Var> {
+    let [_, l, _] = super::checked_rank(x, "pool", "x [N, L, C]")?;
+    args.output(l)?;
+    tape.apply(Pool { a: args, l }, &[x])
+}
+
+struct Pool {
+    a: PoolArgs,
+    l: usize,
+}
+
+impl Pool {
+    /// The value that padding has, per sequence; `None` if it has none or there is none.
+    fn fill<T: Real>(&self, x: &[T], n: usize, lo: usize) -> Vec<Option<T>> {
+        if !self.a.is_padded(self.l, lo) {
+            return vec![None; n];
+        }
+        let least = |x: &[T]| x.iter().copied().fold(x[0], |a, b| if b < a || b != b { b } else { a });
+        match self.a.padding {
+            Padding::Exclude => vec![None; n],
+            Padding::Zero => vec![Some(T::default()); n],
+            Padding::SequenceMin => par::map(n, |i| Some(least(&x[i * x.len() / n..][..x.len() / n]))),
+            Padding::BatchMin => vec![Some(least(x)); n],
+        }
+    }
+
+    /// One window: rows of `x` (one sequence, `[L, C]`), the padding's value if it has one.
+    fn cell<T: Real>(&self, x: &[T], o: usize, fill: Option<T>, y: &mut [T]) {
+        let c = y.len();
+        let (rows, padded) = self.a.inputs(o, self.l);
+        let fill = fill.filter(|_| padded > 0);
+        match self.a.kind {
+            PoolKind::Weighted => {
+                let pad = fill.map_or(Pad::default(), |value| Pad { rows: padded, value });
+                math::weighted_pool(Rows::new(&x[rows.start * c..], c, rows.len()), pad, y, None);
+            }
+            PoolKind::Mean => {
+                y.copy_from_slice(&x[rows.start * c..][..c]);
+                for p in rows.start + 1..rows.end {
+                    math::add(&x[p * c..][..c], y);
+                }
+                math::scale(T::of(1.0 / rows.len() as f64), y);
+            }
+            PoolKind::Max => {
+                y.copy_from_slice(&x[rows.start * c..][..c]);
+                for p in rows.start + 1..rows.end {
+                    for (y, &x) in y.iter_mut().zip(&x[p * c..][..c]) {
+                        *y = if x > *y || x != x { x } else { *y };
+                    }
+                }
+                if let Some(v) = fill {
+                    y.iter_mut().for_each(|y| *y = if v > *y { v } else { *y });
+                }
+            }
+        }
+    }
+
+    /// Adds the gradient of one window to `dx`, whose first row is row `first` of the sequence.
+    fn cell_backward<T: Real>(
+        &self,
+        x: &[T],
+        o: usize,
+        fill: Option<T>,
+        dy: &[T],
+        first: usize,
+        dx: &mut [T],
+        work: &mut Vec<T>,
+    ) {
+        let c = dy.len();
+        let (rows, padded) = self.a.inputs(o, self.l);
+        let fill = fill.filter(|_| padded > 0);
+        let at = (rows.start - first) * c;
+        match self.a.kind {
+            PoolKind::Weighted => {
+                let pad = fill.map_or(Pad::default(), |value| Pad { rows: padded, value });
+                // Windows are disjoint: written, not added.
+                math::weighted_pool_gradient(Rows::new(&x[rows.start * c..], c, rows.len()), pad, dy, &mut dx[at..], c);
+            }
+            PoolKind::Mean => {
+                for p in 0..rows.len() {
+                    math::axpy(T::of(1.0 / rows.len() as f64), dy, &mut dx[at + p * c..][..c]);
+                }
+            }
+            PoolKind::Max => {
+                work.resize(c, T::default());
+                self.cell(x, o, fill, work);
+                for j in 0..c {
+                    // Padding that wins takes the gradient with it.
+                    if let Some(p) = rows.clone().position(|p| x[p * c + j] == work[j]) {
+                        let d = &mut dx[at + p * c + j];
+                        *d = *d + dy[j];
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Op for Pool {
+    fn name(&self) -> &'static str {
+        "pool"
+    }
+
+    fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
+        let [n, l, c] = x[0].dims("pool", "x")?;
+        let lo = self.a.output(l)?;
+        save.put(0, save.keep.any(), x[0]);
+        if self.a.kind == PoolKind::Weighted && self.a.stride != self.a.size {
+            return Err(Error::Unsupported {
+                op: "pool",
+                what: format!("a weighted pool of size {} with stride {}; use equal ones", self.a.size, self.a.stride),
+            });
+        }
+        real!("pool", x[0], T => {
+            let x = x[0].cpu::<T>()?;
+            let fill = self.fill(x, n, lo);
+            let mut y = tensor::stale::<T>(n * lo * c);
+            par::rows(&mut y, c, |first, y| {
+                for (r, y) in y.chunks_exact_mut(c).enumerate() {
+                    let (i, o) = ((first + r) / lo, (first + r) % lo);
+                    self.cell(&x[i * l * c..][..l * c], o, fill[i], y);
+                }
+            });
+            Ok(Tensor::of(&[n, lo, c], y))
+        })
+    }
+
+    fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        let ([r, lo, c], l) = (dy.dims("pool", "dy")?, self.l);
+        let x = cx.saved(0)?;
+        real!("pool", dy, T => {
+            let (x, g) = (x.cpu::<T>()?, dy.cpu::<T>()?);
+            let fill = self.fill(x, x.len() / (l * c), lo);
+            let mut dx = tensor::zeros::<T>(r * l * c);
+            // Disjoint windows split anywhere; overlapping ones only between sequences.
+            let per = if self.a.stride >= self.a.size { (4096usize.div_ceil(c)).max(8) } else { lo };
+            let mut tasks = Vec::new();
+            for (i, mut piece) in dx.chunks_exact_mut(l * c).enumerate() {
+                let mut from = 0;
+                for o in (0..lo).step_by(per) {
+                    let to = if o + per >= lo { l } else { self.a.inputs(o + per, l).0.start };
+                    let (head, rest) = std::mem::take(&mut piece).split_at_mut((to - from) * c);
+                    tasks.push((i, o, from, head));
+                    (piece, from) = (rest, to);
+                }
+            }
+            par::each(tasks, |(i, o, from, dx)| {
+                let (n, mut work) = (cx.base(i), vec![]);
+                for o in o..(o + per).min(lo) {
+                    let dy = &g[(i * lo + o) * c..][..c];
+                    self.cell_backward(&x[n * l * c..][..l * c], o, fill[n], dy, from, dx, &mut work);
+                }
+            });
+            Ok(vec![Some(Tensor::of(&[r, l, c], dx))])
+        })
+    }
+
+    fn rescale(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        match self.a.kind {
+            PoolKind::Mean => self.backward(cx, dy),
+            kind => Err(Error::Unsupported { op: "pool", what: format!("the rescale sweep (DeepLIFT) of {kind:?}") }),
+        }
+    }
+
+    fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
+        let (size, stride, left) = (self.a.size as i32, self.a.stride as i32, self.a.pad.0 as i32);
+        let first = |p: i32| (p + left - size).div_euclid(stride) + 1;
+        Window::hull(x).mapped(len, first, |p| (p + left).div_euclid(stride))
+    }
+
+    fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+        let (x, from) = (cx.saved(0)?, super::changed(dx, 0)?);
+        let ([n, l, c], m) = (x.dims("pool", "x")?, to.mutants());
+        if self.a.is_padded(l, to.len) && matches!(self.a.padding, Padding::SequenceMin | Padding::BatchMin) {
+            return Err(Error::Unsupported {
+                op: "pool",
+                what: format!("the delta sweep with padding {:?}; use `--engine naive`", self.a.padding),
+            });
+        }
+        real!("pool", x, T => {
+            let (x, d) = (x.cpu::<T>()?, from.rows()?.cpu::<T>()?);
+            let fill = self.fill(x, n, to.len);
+            let mut y = tensor::zeros::<T>(to.width * m * c);
+            let (mut weights, mut value, mut moved) = (vec![], vec![T::default(); c], vec![]);
+            for (r, i, o) in to.cells() {
+                let (rows, padded) = self.a.inputs(o, l);
+                let start = i64::from(from.at.start[i]);
+                // The changed rows of the window are consecutive: their first position and number.
+                let a = rows.start.max(usize::try_from(start).unwrap_or(0));
+                let b = rows.end.min(usize::try_from(start + from.at.width as i64).unwrap_or(0));
+                if a >= b {
+                    continue;
+                }
+                let x = &x[cx.base(i) * l * c..][..l * c];
+                let out = &mut y[r * c..][..c];
+                let first = from.at.row(i, a).expect("position a lies inside the window of the change");
+                let changed = Rows::new(&d[first * c..], m * c, b - a);
+                match self.a.kind {
+                    PoolKind::Weighted => {
+                        weights.resize(rows.len() * c, T::default());
+                        let window = Rows::new(&x[rows.start * c..], c, rows.len());
+                        math::weighted_pool(window, Pad::default(), &mut value, Some(&mut weights));
+                        let weights = Rows::new(&weights, c, rows.len());
+                        math::weighted_pool_delta(window, weights, &value, changed, a - rows.start, None, out);
+                    }
+                    PoolKind::Mean => {
+                        for p in a..b {
+                            let row = from.at.row(i, p).expect("position p lies inside the window of the change");
+                            math::axpy(T::of(1.0 / rows.len() as f64), &d[row * c..][..c], out);
+                        }
+                    }
+                    PoolKind::Max => {
+                        // Relative to the old maximum, so that the new one is found among small numbers.
+                        self.cell(x, o, fill[cx.base(i)], &mut value);
+                        moved.clear();
+                        moved.extend(value.iter().map(|&v| match fill[cx.base(i)].filter(|_| padded > 0) {
+                            Some(f) => f - v,
+                            None => T::of(f64::NEG_INFINITY),
+                        }));
+                        for p in rows {
+                            let d = from.at.row(i, p).map(|row| &d[row * c..][..c]);
+                            for j in 0..c {
+                                let v = x[p * c + j] - value[j] + d.map_or(T::default(), |d| d[j]);
+                                moved[j] = if v > moved[j] { v } else { moved[j] };
+                            }
+                        }
+                        out.copy_from_slice(&moved);
+                    }
+                }
+            }
+            Ok(Tensor::of(&[to.width, m, c], y))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::check;
+
+    fn args(kind: PoolKind, size: usize, stride: usize, pad: (usize, usize), padding: Padding) -> PoolArgs {
+        PoolArgs { kind, size, stride, pad, padding }
+    }
+
+    #[test]
+    fn cases() {
+        use PoolKind::*;
+        for (i, (n, l, c, a)) in [
+            (2, 12, 3, args(Weighted, 3, 3, (0, 0), Padding::Exclude)),
+            (2, 7, 5, args(Weighted, 3, 3, (1, 1), Padding::Exclude)),
+            (2, 7, 34, args(Weighted, 4, 4, (0, 1), Padding::Exclude)),
+            (1, 1, 2, args(Weighted, 4, 4, (2, 2), Padding::Exclude)),
+            (2, 9, 2, args(Max, 3, 3, (0, 0), Padding::Exclude)),
+            (2, 10, 3, args(Max, 4, 2, (1, 1), Padding::Exclude)),
+            (2, 10, 3, args(Max, 4, 4, (1, 1), Padding::Zero)),
+            (2, 11, 3, args(Mean, 3, 3, (1, 1), Padding::Exclude)),
+            (3, 8, 2, args(Mean, 5, 3, (2, 1), Padding::Exclude)),
+            (2, 13, 2, args(Mean, 2, 5, (0, 0), Padding::Exclude)),
+            (1, 3, 1, args(Max, 1, 1, (0, 0), Padding::Exclude)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let x = check::Random::new(40 + i as u64).normal(&[n, l, c]);
+            let run = |t: &mut Tape, v: &[Var]| pool(t, &v[0], a);
+            let name = format!("pool case {i}");
+            check::gradients(&name, &[x.clone()], run);
+            check::precision(&name, &[x.clone()], run);
+            check::delta(&name, &[x], run);
+        }
+    }
+
+    /// The pad value is a constant of the gradient, so differences are taken where the minimum does not move.
+    #[test]
+    fn minimum_padding() {
+        let x = vec![1.0, 2.0, 0.0, -1.0, 3.0, 0.5, 2.0];
+        let run = |padding, values: &[f64], n: usize| {
+            let x = Var::constant(Tensor::of(&[n, values.len() / n, 1], values.to_vec()));
+            pool(&mut Tape::predict(), &x, args(PoolKind::Weighted, 3, 3, (1, 1), padding)).unwrap().value.to_f64()
+        };
+        for (got, want) in run(Padding::SequenceMin, &x, 1).iter().zip([1.635_146_4, 2.791_570_9, 1.619_726_7]) {
+            assert!((got - want).abs() < 1e-7, "{got} {want}");
+        }
+        let mut two = x.clone();
+        two.extend([5.0, -9.0, 5.0, 5.0, 5.0, 5.0, 5.0]);
+        assert_eq!(run(Padding::SequenceMin, &two, 2)[..3], run(Padding::SequenceMin, &x, 1));
+        assert_ne!(run(Padding::BatchMin, &two, 2)[..3], run(Padding::SequenceMin, &x, 1));
+        // Moving any other row than the smallest leaves the padding alone.
+        let a = args(PoolKind::Weighted, 3, 3, (1, 1), Padding::SequenceMin);
+        let mut tape = Tape::new(crate::tape::Keep::BACKWARD, crate::tape::Mode::Eval);
+        let leaf = tape.leaf(Tensor::of(&[1, 7, 1], x.clone()));
+        let y = pool(&mut tape, &leaf, a).unwrap();
+        let dy = Tensor::of(&[1, 3, 1], vec![0.3, -1.0, 2.0]);
+        let dx = tape.backward(y.node.unwrap(), dy, &[0], &[leaf.node.unwrap()]).unwrap()[0].take().unwrap().to_f64();
+        for j in (0..7).filter(|&j| j != 3) {
+            let at = |h: f64| {
+                let mut x = x.clone();
+                x[j] += h;
+                run(Padding::SequenceMin, &x, 1).iter().zip([0.3, -1.0, 2.0]).map(|(a, b)| a * b).sum::<f64>()
+            };
+            assert!((dx[j] - (at(1e-5) - at(-1e-5)) / 2e-5).abs() < 1e-8);
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_defined() {
+        assert!(args(PoolKind::Mean, 3, 3, (1, 1), Padding::Zero).output(9).is_err());
+        assert!(args(PoolKind::Max, 3, 3, (3, 0), Padding::Exclude).output(9).is_err());
+        assert!(args(PoolKind::Max, 9, 3, (0, 0), Padding::Exclude).output(4).is_err());
+        let x = Var::constant(check::Random::new(0).normal(&[1, 9, 1]));
+        let e = pool(&mut Tape::predict(), &x, args(PoolKind::Weighted, 3, 2, (0, 0), Padding::Exclude)).unwrap_err();
+        assert!(e.to_string().contains("size 3 with stride 2"), "{e}");
+    }
+}
