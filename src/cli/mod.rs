@@ -11,6 +11,7 @@ mod effects;
 mod eval;
 mod output;
 mod paired;
+mod plot;
 mod simulate;
 mod talk;
 
@@ -65,6 +66,7 @@ struct Common {
 enum Verb {
     Simulate(simulate::Args),
     Eval(eval::Args),
+    Plot(plot::Args),
     Devices(devices::Args),
     Completions(completions::Args),
 }
@@ -130,6 +132,7 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
     match cli.verb {
         Verb::Simulate(args) => simulate::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
+        Verb::Plot(args) => plot::run(&args, context),
         Verb::Devices(args) => devices::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }?;
