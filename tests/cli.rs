@@ -1,5 +1,9 @@
 //! The program as a user meets it: files, streams, exit codes, messages.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may fail where it stands and say why it was skipped"
+)]
 
 use std::path::{Path, PathBuf};
 
