@@ -119,7 +119,7 @@ fn pull(node: &Node, id: NodeId, g: &mut Grads, wanted: &[bool], rows: &[u32], p
 fn sum(mut a: Tensor, b: &Tensor) -> Result<Tensor> {
     real!("sum of gradients", b, T => {
         let y = a.cpu_mut::<T>()?;
-        par::zip(y, b.cpu::<T>()?, |y, x| y.iter_mut().zip(x).for_each(|(y, &x)| *y = *y + x));
+        par::zip(y, b.cpu::<T>()?, |y, x| y.iter_mut().zip(x).for_each(|(y, &x)| *y += x));
         Ok(())
     })?;
     Ok(a)
