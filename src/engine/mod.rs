@@ -1,1 +1,3 @@
-//! Train, predict, mutate: what is done with a model.
+//! What is done with a model: train, predict, mutate.
+
+pub mod mutate;
