@@ -20,7 +20,7 @@ pub enum Layout {
     Conv,
     /// `[O, F]` (or `[O, F, 1]`) there, `[F, O]` here.
     Dense,
-    /// A dense layer behind a flattened map: column `c * l + p` there, row `p * C + c` here.
+    /// A dense layer behind a flattened map: column `c * l + p` there, row `p * C + c` here. Also a vector over such a map.
     Flattened {
         /// Positions of the map.
         length: usize,
@@ -124,6 +124,7 @@ impl Builder {
         let shape = match layout {
             Layout::Plain => torch_shape.to_vec(),
             Layout::Conv => vec![torch_shape[2], torch_shape[1], torch_shape[0]],
+            Layout::Flattened { .. } if torch_shape.len() == 1 => torch_shape.to_vec(),
             Layout::Dense | Layout::Flattened { .. } => vec![torch_shape[1], torch_shape[0]],
         };
         let offset = &mut self.sizes[kind as usize];
@@ -343,7 +344,10 @@ fn permuted(e: &Entry, from: &[f64], inward: bool) -> Vec<f64> {
             Box::new(move |i| i % f * o + i / f)
         }
         Layout::Flattened { length, channels } => {
-            let (o, f) = (e.torch_shape[0], e.torch_shape[1]);
+            let (o, f) = match e.torch_shape[..] {
+                [f] => (1, f),
+                _ => (e.torch_shape[0], e.torch_shape[1]),
+            };
             Box::new(move |i| {
                 let (row, column) = (i / f, i % f);
                 ((column % length) * channels + column / length) * o + row

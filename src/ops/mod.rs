@@ -2,21 +2,32 @@
 //! code and its tests. Adding an op adds a file and a line here.
 
 mod activation;
+mod attention;
+mod batch_norm;
 mod conv1d;
 mod dropout;
 mod elementwise;
+mod layer_norm;
 mod layout;
 mod linear;
+mod loss;
 mod pool;
 mod reduce;
-mod loss;
+mod stem;
 
 pub use activation::activation;
+pub use attention::{AttentionArgs, attention, position_table};
+pub use batch_norm::{batch_norm_activation_eval, batch_norm_activation_train, batch_norm_eval, batch_norm_train};
 pub use conv1d::{Conv1dArgs, conv1d};
 pub use dropout::dropout;
 pub use elementwise::{add, divide, multiply, subtract};
+pub use layer_norm::layer_norm;
 pub use layout::{channels, concat, crop, flatten};
+pub use linear::linear;
 pub use loss::{Loss, Values, loss};
+pub use pool::{Padding, PoolArgs, PoolKind, pool};
+pub use reduce::{mean_rows, softmax};
+pub use stem::{StemArgs, Strands, stem};
 
 use crate::error::{Error, Result};
 use crate::tape::{Delta, Var};

@@ -67,8 +67,8 @@ pub fn zeros<T: Recycled>(n: usize) -> Vec<T> {
     v
 }
 
-/// Hands a buffer back.
-pub(super) fn recycle<T: Recycled>(mut v: Vec<T>) {
+/// Hands a buffer back for reuse, as dropping a tensor does with its own.
+pub fn give_back<T: Recycled>(mut v: Vec<T>) {
     let bytes = v.capacity() * size_of::<T>();
     if bytes < SMALLEST_BYTES {
         return;
@@ -92,7 +92,7 @@ mod tests {
         let n = 77_777;
         let v = zeros::<f64>(n);
         let place = v.as_ptr();
-        recycle(v);
+        give_back(v);
         let again = stale::<f64>(n - 100);
         assert_eq!(again.as_ptr(), place);
         assert_eq!(again.len(), n - 100);

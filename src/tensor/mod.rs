@@ -4,7 +4,7 @@
 mod alloc;
 pub mod gemm;
 
-pub use alloc::{set_cache_limit, stale, zeros};
+pub use alloc::{give_back, set_cache_limit, stale, zeros};
 
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ pub enum Buf {
 impl Drop for Buf {
     fn drop(&mut self) {
         match self {
-            Self::F32(v) => alloc::recycle(std::mem::take(v)),
-            Self::F64(v) => alloc::recycle(std::mem::take(v)),
+            Self::F32(v) => alloc::give_back(std::mem::take(v)),
+            Self::F64(v) => alloc::give_back(std::mem::take(v)),
             Self::U8(_) => {}
         }
     }

@@ -66,6 +66,7 @@ enum Layout<T> {
 /// A cache line: keeps packed rows aligned.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
+#[allow(dead_code, reason = "read as floats through `floats`")]
 struct Line([f32; 16]);
 
 /// Element types that can be multiplied.
@@ -150,7 +151,7 @@ pub fn add_parallel<T: Gemm>(a: Mat<T>, b: Mat<T>, c: &mut [T], pitch: usize) {
             }
         }
     }
-    blocks.into_iter().for_each(super::alloc::recycle);
+    blocks.into_iter().for_each(super::alloc::give_back);
 }
 
 /// Checks sizes; false if there is nothing to do.

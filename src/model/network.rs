@@ -1,0 +1,466 @@
+//! The single-input DRG network: from a [`ModelSpec`] to parameters, and from sequences to one output a head.
+//!
+//! Stem on both strands, activation, pool; a block of dilated convolutions; attention; a block of convolutions with pools;
+//! flatten; fully connected layers; heads. Tensors carry the names of the reference's state dict.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::model::spec::{
+    ActivationName, AttentionPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, HeadOutput, Init, ModelSpec, NormPlan,
+    Plan, PoolKind as PoolName, PoolPadding, PoolPlan, Residual, Role, SkipPlan, StrandPool, TensorPlan,
+};
+use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
+use crate::ops::{self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
+use crate::real;
+use crate::tape::{Mode, Tape, Var};
+use crate::tensor::{DType, Tensor};
+use crate::util::math::Activation;
+
+/// Name of the table of positions of an attention block in the state dict.
+const POSITIONS: &str = "pos_queries";
+/// Added to variances, as PyTorch's norms do.
+const EPS: f64 = 1e-5;
+
+/// A network with its numbers. Clones share nothing but the architecture.
+#[derive(Clone, Debug)]
+pub struct Network {
+    spec: Arc<ModelSpec>,
+    plan: Arc<Plan>,
+    parameters: Parameters,
+}
+
+/// Places at which a forward pass can be watched: the reference's `location`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tap {
+    /// '0': first convolution after the strands are combined, before its activation, `[N, L, K]`.
+    Stem,
+    /// '1': after the first activation and pool.
+    Pool,
+    /// '2': after the first block.
+    FirstBlock,
+    /// '3': after embedding and attention.
+    Attention,
+    /// '4': after the second block.
+    SecondBlock,
+    /// '5': flattened, position major.
+    Flat,
+    /// '6': input of the heads; of the first head if they have stacks of their own.
+    HeadInput,
+}
+
+/// What a forward pass reports about one of its tensors.
+pub type Observer<'a> = &'a mut dyn FnMut(Tap, &Var);
+
+impl Network {
+    /// A network with initial values drawn from `seed`: weights and biases uniform within `1 / sqrt(fan in)`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] if a layer cannot have its shape.
+    pub fn new(spec: ModelSpec, seed: u64) -> Result<Self> {
+        let plan = spec.plan()?;
+        let mut builder = Builder::default();
+        for t in plan.tensors() {
+            let initial = match t.init {
+                Init::Uniform { fan_in } => Initial::Uniform(1.0 / (fan_in as f64).sqrt()),
+                Init::One => Initial::Constant(1.0),
+                Init::Zero => Initial::Constant(0.0),
+            };
+            let kind = match t.role {
+                Role::Parameter => Kind::Parameter,
+                Role::Buffer => Kind::Buffer,
+                Role::Counter => Kind::Counter,
+            };
+            builder.push(&t.name, &t.shape, layout(&plan, &t), kind, initial);
+        }
+        // Tables of positions are fixed, but a checkpoint may bring its own: PyTorch's sines are not correctly rounded.
+        let tables: Vec<ParamId> = plan
+            .attention
+            .iter()
+            .map(|a| {
+                let (name, zero) = (format!("{}.{POSITIONS}", a.name), Initial::Constant(0.0));
+                builder.push(&name, &[a.inputs, a.from], Layout::Dense, Kind::Buffer, zero)
+            })
+            .collect();
+        let mut parameters = builder.finish(DType::F32, seed)?;
+        for (a, id) in plan.attention.iter().zip(tables) {
+            let (c, l) = (a.inputs, a.from);
+            let table = ops::position_table(c, l);
+            let torch: Vec<f64> = (0..c * l).map(|i| f64::from(table[i % l * c + i / l])).collect();
+            parameters.set_torch(id, &torch)?;
+        }
+        Ok(Self { parameters, spec: Arc::new(spec), plan: Arc::new(plan) })
+    }
+
+    /// The architecture.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Its layers.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The numbers.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The numbers, for loading and training.
+    pub fn parameters_mut(&mut self) -> &mut Parameters {
+        &mut self.parameters
+    }
+
+    /// The same network in another float type.
+    ///
+    /// # Errors
+    /// [`crate::Error::DType`] for bytes.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        Ok(Self { parameters: self.parameters.to_dtype(dtype)?, ..self.clone() })
+    }
+
+    /// The same numbers with other padding of weighted pools.
+    pub fn with_pool_padding(&self, padding: PoolPadding) -> Self {
+        let spec = ModelSpec { pool_padding: padding, ..(*self.spec).clone() };
+        Self { spec: Arc::new(spec), ..self.clone() }
+    }
+
+    /// Runs the network on packed bases `[N, L]` or numbers `[N, L, 4]`, L = [`ModelSpec::padded_length`]; one output a
+    /// head, `[N, tracks]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, with the layer's path.
+    pub fn forward(&self, tape: &mut Tape, bound: &Bound, x: &Var) -> Result<Vec<Var>> {
+        self.observed(tape, bound, x, &mut |_, _| ())
+    }
+
+    /// As [`Network::forward`], reporting the tensors at the taps.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn observed(&self, tape: &mut Tape, bound: &Bound, x: &Var, observe: Observer) -> Result<Vec<Var>> {
+        let mut run = Run { network: self, bound, dropouts: 0 };
+        let (spec, plan) = (&*self.spec, &*self.plan);
+        let mut x = tape.scoped("stem", |t| run.stem(t, x, observe))?;
+        observe(Tap::Pool, &x);
+        if let (Some(s), Some(p)) = (&spec.first_block, &plan.first_block) {
+            x = tape.scoped("first_block", |t| run.block(t, s, p, x))?;
+        }
+        observe(Tap::FirstBlock, &x);
+        if let Some(conv) = &plan.embedding {
+            x = tape.scoped("embedding", |t| run.conv(t, conv, &x))?;
+        }
+        for (i, block) in plan.attention.iter().enumerate() {
+            x = tape.scoped(format!("attention{i}"), |t| run.attention(t, block, x))?;
+        }
+        observe(Tap::Attention, &x);
+        if let (Some(s), Some(p)) = (&spec.second_block, &plan.second_block) {
+            x = tape.scoped("second_block", |t| run.block(t, s, p, x))?;
+        }
+        observe(Tap::SecondBlock, &x);
+        let flat = ops::flatten(tape, &x)?;
+        drop(x);
+        observe(Tap::Flat, &flat);
+        let mut stacks = vec![];
+        for i in 0..plan.fc.len() {
+            stacks.push(tape.scoped(format!("fc{i}"), |t| run.stack(t, i, &flat))?);
+        }
+        observe(Tap::HeadInput, stacks.first().unwrap_or(&flat));
+        let mut outputs = vec![];
+        for (i, head) in plan.heads.iter().enumerate() {
+            let x = head.stack.map_or(&flat, |s| &stacks[s]);
+            let y = tape.scoped(format!("head{i}"), |t| {
+                let x = match &head.norm {
+                    Some(n) => run.norm(t, n, x, Activation::Identity)?,
+                    None => x.clone(),
+                };
+                let y = run.dense(t, &head.dense, &x)?;
+                match head.output {
+                    HeadOutput::Linear => Ok(y),
+                    HeadOutput::Class => ops::activation(t, &y, Activation::Sigmoid),
+                    HeadOutput::MultiClass => ops::softmax(t, &y),
+                    HeadOutput::Function(f) => activate(t, &y, f),
+                }
+            })?;
+            outputs.push(y);
+        }
+        Ok(outputs)
+    }
+}
+
+/// One forward pass: where the numbers are, and how many dropout layers have passed.
+struct Run<'a> {
+    network: &'a Network,
+    bound: &'a Bound,
+    dropouts: u32,
+}
+
+impl Run<'_> {
+    fn id(&self, name: &str, part: &str) -> Result<ParamId> {
+        self.network.parameters.id(&format!("{name}.{part}"))
+    }
+
+    fn var(&self, name: &str, part: &str) -> Result<&Var> {
+        Ok(self.bound.var(self.id(name, part)?))
+    }
+
+    fn stem(&mut self, tape: &mut Tape, x: &Var, observe: Observer) -> Result<Var> {
+        let (spec, plan) = (&self.network.spec.stem, &self.network.plan.stem);
+        let strands = match spec.strands {
+            None => Strands::Forward,
+            Some(StrandPool::Max) => Strands::Max,
+            Some(StrandPool::Mean) => Strands::Mean,
+            Some(StrandPool::Weighted) => Strands::Weighted,
+        };
+        let bias = if plan.bias { Some(self.var(&plan.name, "bias")?) } else { None };
+        let args = StemArgs::same(plan.width, strands);
+        let z = ops::stem(tape, x, self.var(&plan.name, "weight")?, bias, args)?;
+        observe(Tap::Stem, &z);
+        let y = activate(tape, &z, spec.activation)?;
+        drop(z);
+        match &self.network.plan.pool {
+            Some(p) => self.pool(tape, p, &y, false),
+            None => Ok(y),
+        }
+    }
+
+    fn pool(&self, tape: &mut Tape, plan: &PoolPlan, x: &Var, skip: bool) -> Result<Var> {
+        let mut one = |kind, padding| {
+            let args = PoolArgs { kind, size: plan.size, stride: plan.stride, pad: plan.padding, padding };
+            ops::pool(tape, x, args)
+        };
+        // Maximum pools inside skips pad with zeros, as the reference's do.
+        let maximum = if skip { Padding::Zero } else { Padding::Exclude };
+        match plan.kind {
+            PoolName::Max => one(PoolKind::Max, maximum),
+            PoolName::Mean => one(PoolKind::Mean, Padding::Exclude),
+            PoolName::Weighted => one(
+                PoolKind::Weighted,
+                match self.network.spec.pool_padding {
+                    PoolPadding::Exclude => Padding::Exclude,
+                    PoolPadding::SequenceMin => Padding::SequenceMin,
+                    PoolPadding::BatchMin => Padding::BatchMin,
+                },
+            ),
+            PoolName::MeanMax => {
+                let (mean, max) = (one(PoolKind::Mean, Padding::Exclude)?, one(PoolKind::Max, maximum)?);
+                ops::concat(tape, &[&mean, &max])
+            }
+        }
+    }
+
+    fn conv(&self, tape: &mut Tape, plan: &ConvPlan, x: &Var) -> Result<Var> {
+        let bias = if plan.bias { Some(self.var(&plan.name, "bias")?) } else { None };
+        let weight = self.var(&plan.name, "weight")?;
+        if is_pointwise(plan) {
+            return ops::linear(tape, x, weight, bias);
+        }
+        let args = Conv1dArgs { kernel: plan.width, stride: plan.stride, dilation: plan.dilation, pad: plan.padding };
+        ops::conv1d(tape, x, weight, bias, args)
+    }
+
+    fn dense(&self, tape: &mut Tape, plan: &DensePlan, x: &Var) -> Result<Var> {
+        let bias = if plan.bias { Some(self.var(&plan.name, "bias")?) } else { None };
+        ops::linear(tape, x, self.var(&plan.name, "weight")?, bias)
+    }
+
+    /// Batch norm, then an activation: statistics of the batch in training, running ones otherwise.
+    fn norm(&self, tape: &mut Tape, plan: &NormPlan, x: &Var, f: Activation) -> Result<Var> {
+        let (gamma, beta) = (self.var(&plan.name, "weight")?, self.var(&plan.name, "bias")?);
+        let fused = if tape.fuse { f } else { Activation::Identity };
+        let y = if matches!(tape.mode(), Mode::Train(_)) {
+            let buffer = self.id(&plan.name, "running_mean")?;
+            ops::batch_norm_activation_train(tape, buffer, x, gamma, beta, EPS, fused)?
+        } else {
+            let mean = &self.var(&plan.name, "running_mean")?.value;
+            let variance = &self.var(&plan.name, "running_var")?.value;
+            ops::batch_norm_activation_eval(tape, x, gamma, beta, mean, variance, EPS, fused)?
+        };
+        if fused == f { Ok(y) } else { ops::activation(tape, &y, f) }
+    }
+
+    fn dropout(&mut self, tape: &mut Tape, x: Var, p: f64) -> Result<Var> {
+        self.dropouts += 1;
+        ops::dropout(tape, &x, p, self.dropouts)
+    }
+
+    fn block(&mut self, tape: &mut Tape, spec: &BlockSpec, plan: &BlockPlan, mut x: Var) -> Result<Var> {
+        let mut saved = x.clone();
+        for (i, layer) in plan.layers.iter().enumerate() {
+            (x, saved) = tape.scoped(format!("layer{i}"), |t| {
+                let h = match (&layer.norm, plain(spec.activation)) {
+                    (Some(n), Some(f)) => self.norm(t, n, &x, f)?,
+                    (Some(n), None) => {
+                        let h = self.norm(t, n, &x, Activation::Identity)?;
+                        activate(t, &h, spec.activation)?
+                    }
+                    (None, _) => activate(t, &x, spec.activation)?,
+                };
+                drop(x);
+                let h = self.conv(t, &layer.conv, &h)?;
+                let mut y = h.clone();
+                if let Some(skip) = &layer.skip {
+                    let r = self.skip(t, skip, saved)?;
+                    y = if spec.concat { ops::concat(t, &[&h, &r])? } else { ops::add(t, &h, &r)? };
+                    saved = if self.network.spec.residual == Residual::Stream { y.clone() } else { h };
+                }
+                y = self.dropout(t, y, spec.dropout)?;
+                if let Some(p) = &layer.pool {
+                    y = self.pool(t, p, &y, false)?;
+                }
+                Ok((y, saved))
+            })?;
+        }
+        Ok(x)
+    }
+
+    fn skip(&mut self, tape: &mut Tape, plan: &SkipPlan, mut x: Var) -> Result<Var> {
+        if let Some(conv) = &plan.conv {
+            x = self.conv(tape, conv, &x)?;
+        }
+        for p in &plan.pools {
+            x = self.pool(tape, p, &x, true)?;
+        }
+        Ok(x)
+    }
+
+    fn attention(&mut self, tape: &mut Tape, plan: &AttentionPlan, x: Var) -> Result<Var> {
+        let name = &plan.name;
+        let spec = self.network.spec.attention.as_ref().expect("a plan with attention has its specification");
+        let x = match &plan.norm {
+            Some(n) => self.norm(tape, n, &x, Activation::Identity)?,
+            None => x,
+        };
+        let weight = |part: &str| self.var(name, &format!("{part}.weight"));
+        let residual =
+            if plan.value_dim == plan.inputs { x.clone() } else { ops::linear(tape, &x, weight("reslayer")?, None)? };
+        let z = ops::concat(tape, &[&x, &repeated(&self.var(name, POSITIONS)?.value, x.shape()[0])?])?;
+        drop(x);
+        let q = ops::linear(tape, &z, weight("embed_queries")?, None)?;
+        let k = ops::linear(tape, &z, weight("embed_keys")?, None)?;
+        let v = ops::linear(tape, &z, weight("embed_values")?, None)?;
+        drop(z);
+        let args = AttentionArgs { heads: plan.heads, sum_heads: spec.sum_heads };
+        let out = weight("combine_layer")?.clone();
+        let y = if spec.dropout > 0.0 && *tape.mode() != Mode::Eval {
+            let y = ops::attention(tape, &q, &k, &v, None, args)?;
+            let y = self.dropout(tape, y, spec.dropout)?;
+            ops::linear(tape, &y, &out, None)?
+        } else {
+            self.dropouts += 1;
+            ops::attention(tape, &q, &k, &v, Some(&out), args)?
+        };
+        drop((q, k, v));
+        let y = ops::add(tape, &y, &residual)?;
+        let y = self.layer_norm(tape, &format!("{name}.layer_norm"), &y)?;
+        let h = self.dropout(tape, y.clone(), spec.dropout)?;
+        let h = ops::linear(tape, &h, self.var(name, "feedforward.0.weight")?, None)?;
+        let h = ops::activation(tape, &h, Activation::Gelu)?;
+        let h = ops::linear(tape, &h, self.var(name, "feedforward.2.weight")?, None)?;
+        let y = ops::add(tape, &h, &y)?;
+        let y = self.layer_norm(tape, &format!("{name}.feedforward_layer_norm"), &y)?;
+        match &plan.pool {
+            Some(p) => self.pool(tape, p, &y, false),
+            None => Ok(y),
+        }
+    }
+
+    fn layer_norm(&self, tape: &mut Tape, name: &str, x: &Var) -> Result<Var> {
+        ops::layer_norm(tape, x, self.var(name, "weight")?, self.var(name, "bias")?, EPS)
+    }
+
+    fn stack(&mut self, tape: &mut Tape, i: usize, flat: &Var) -> Result<Var> {
+        let plan = &self.network.plan.fc[i];
+        let spec = self.network.spec.fc.as_ref().expect("a plan with dense layers has their specification");
+        let mut x = match &plan.embed {
+            Some(d) => self.dense(tape, d, flat)?,
+            None => flat.clone(),
+        };
+        let mut saved = x.clone();
+        for (i, layer) in plan.layers.iter().enumerate() {
+            (x, saved) = tape.scoped(format!("layer{i}"), |t| {
+                let h = match &layer.norm {
+                    Some(n) => self.norm(t, n, &x, Activation::Identity)?,
+                    None => x,
+                };
+                let h = self.dense(t, &layer.dense, &h)?;
+                let h = self.dropout(t, h, spec.dropout)?;
+                let mut y = activate(t, &h, spec.activation)?;
+                if let Some(d) = &layer.skip {
+                    let r = self.dense(t, d, &saved)?;
+                    y = ops::add(t, &y, &r)?;
+                    saved = y.clone();
+                }
+                Ok((y, saved))
+            })?;
+        }
+        Ok(x)
+    }
+}
+
+/// The activation of a name, except softmax, which is no element-wise function.
+fn plain(name: ActivationName) -> Option<Activation> {
+    if name == ActivationName::Softmax { None } else { Activation::parse(name.name()).ok() }
+}
+
+fn activate(tape: &mut Tape, x: &Var, name: ActivationName) -> Result<Var> {
+    match plain(name) {
+        Some(f) => ops::activation(tape, x, f),
+        None => ops::softmax(tape, x),
+    }
+}
+
+/// A table `[L, C]` once a sequence, `[n, L, C]`.
+fn repeated(table: &Tensor, n: usize) -> Result<Var> {
+    let [l, c] = table.dims("attention", "positions [L, C]")?;
+    real!("attention", table, T => {
+        Ok(Var::constant(Tensor::new(&[n, l, c], table.cpu::<T>()?.repeat(n))?))
+    })
+}
+
+fn is_pointwise(conv: &ConvPlan) -> bool {
+    conv.width == 1 && conv.stride == 1 && conv.padding == (0, 0)
+}
+
+/// How a tensor of the state dict lies here.
+fn layout(plan: &Plan, t: &TensorPlan) -> Layout {
+    let flattened = Layout::Flattened { length: plan.length, channels: plan.channels };
+    let prefix = t.name.rsplit_once('.').map_or("", |(prefix, _)| prefix);
+    if reads_flattened(plan, prefix) && (t.shape.len() == 2 || is_norm_of_flattened(plan, prefix)) {
+        return flattened;
+    }
+    match t.shape.len() {
+        // Width 1 is a dense layer on rows; the stem and strided convolutions are not.
+        3 if t.shape[2] == 1 && !prefix.starts_with("convolutions.") && !strided(plan, prefix) => Layout::Dense,
+        3 => Layout::Conv,
+        2 => Layout::Dense,
+        _ => Layout::Plain,
+    }
+}
+
+fn strided(plan: &Plan, name: &str) -> bool {
+    let blocks = plan.first_block.iter().chain(&plan.second_block);
+    blocks.flat_map(|b| &b.layers).any(|l| l.conv.name == name && !is_pointwise(&l.conv))
+}
+
+/// Whether a layer reads the flattened map: the first of every stack, its norm and skip, or a head without a stack.
+fn reads_flattened(plan: &Plan, prefix: &str) -> bool {
+    let stacks = plan.fc.iter().any(|stack| match &stack.embed {
+        Some(d) => d.name == prefix,
+        None => {
+            let first = stack.layers.first();
+            let skip = stack.layers.iter().find_map(|l| l.skip.as_ref());
+            first.is_some_and(|l| l.dense.name == prefix || l.norm.as_ref().is_some_and(|n| n.name == prefix))
+                || skip.is_some_and(|d| d.name == prefix)
+        }
+    });
+    let heads = plan.heads.iter().filter(|h| h.stack.is_none());
+    stacks || heads.into_iter().any(|h| h.dense.name == prefix || h.norm.as_ref().is_some_and(|n| n.name == prefix))
+}
+
+fn is_norm_of_flattened(plan: &Plan, prefix: &str) -> bool {
+    let first = plan.fc.iter().filter(|s| s.embed.is_none()).filter_map(|s| s.layers.first()?.norm.as_ref());
+    let heads = plan.heads.iter().filter(|h| h.stack.is_none()).filter_map(|h| h.norm.as_ref());
+    first.chain(heads).any(|n| n.name == prefix)
+}

@@ -1,0 +1,682 @@
+//! First layer: convolution of sequences with kernels, on one strand or on both with the strands combined.
+//!
+//! `z[n, o, :] = b + sum_t W[t, base(n, o + t - left), :]`, and for the other strand the same with the sequence reverse
+//! complemented and the result turned back, which is the convolution with `W'[t, c] = W[k - 1 - t, 3 - c]` and `left' = k - 1 - left`.
+//! Then y = max, mean or softmax-weighted mean of the two.
+//!
+//! Shapes: bases `[N, L]` (packed, codes 0..=5) or one-hot-like rows `[N, L, 4]` (any numbers), W `[k, 4, O]`, b `[O]`, y `[N, L, O]`;
+//! padding is 'same' with zeros. PyTorch: `conv1d` of the one-hot input, `maximum` with the flipped convolution of the flipped
+//! input. The gradient of packed bases has the shape `[R, L, 4]`.
+//!
+//! Packed bases need no multiplication: a position picks a row of a table, four times less arithmetic than the one-hot
+//! product. Backward computes the strands again instead of storing them.
+
+use crate::error::{Error, Result};
+use crate::real;
+use crate::tape::{Change, Cx, Delta, Edit, Grads, Op, Save, Tape, Var, Window};
+use crate::tensor::gemm::{self, Gemm, Mat};
+use crate::tensor::{self, DType, Real, Tensor};
+use crate::util::math::{self, Float, Pad, Rows};
+use crate::util::par;
+use crate::util::simd::dispatch;
+
+/// Letters of a table: A, C, G, T, unknown (zeros) and uniform.
+const LETTERS: usize = 6;
+/// Channels that are summed at once: they stay in registers, their part of the table in the first-level cache.
+const LANES: usize = 64;
+
+/// How the two strands become one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strands {
+    /// One strand only.
+    Forward,
+    /// The larger.
+    Max,
+    /// The mean.
+    Mean,
+    /// The mean with softmax weights.
+    Weighted,
+}
+
+/// Geometry of the first layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StemArgs {
+    /// Kernel width k.
+    pub kernel: usize,
+    /// Zero rows before the sequence; `k - 1 - left` follow it.
+    pub left: usize,
+    /// Strands.
+    pub strands: Strands,
+}
+
+impl StemArgs {
+    /// 'Same' padding as in the reference: `k / 2 - [k even]` rows before.
+    pub fn same(kernel: usize, strands: Strands) -> Self {
+        Self { kernel, left: (kernel / 2).saturating_sub(usize::from(kernel.is_multiple_of(2))), strands }
+    }
+}
+
+/// Runs the first layer; see the head of this file.
+///
+/// # Errors
+/// [`Error::Shape`] if the sizes do not fit, [`Error::Argument`] for an empty kernel.
+pub fn stem(tape: &mut Tape, x: &Var, w: &Var, bias: Option<&Var>, args: StemArgs) -> Result<Var> {
+    let [k, four, o] = super::checked_rank(w, "stem", "weight [k, 4, O]")?;
+    if args.kernel == 0 || args.left >= args.kernel {
+        return Err(Error::Argument {
+            op: "stem",
+            what: format!("kernel {} with {} rows of padding: expected left < kernel", args.kernel, args.left),
+        });
+    }
+    if (k, four) != (args.kernel, 4) {
+        return Err(Error::Shape {
+            op: "stem",
+            arg: "weight",
+            expected: format!("[{}, 4, O]", args.kernel),
+            found: w.shape().to_vec(),
+        });
+    }
+    let packed = x.value.dtype() == DType::U8;
+    if !(packed && x.shape().len() == 2 || !packed && x.shape().len() == 3 && x.shape()[2] == 4) {
+        return Err(Error::Shape {
+            op: "stem",
+            arg: "x",
+            expected: "packed bases [N, L] or numbers [N, L, 4]".into(),
+            found: x.shape().to_vec(),
+        });
+    }
+    if let Some(b) = bias.filter(|b| b.shape() != [o]) {
+        return Err(Error::Shape { op: "stem", arg: "bias", expected: format!("[{o}]"), found: b.shape().to_vec() });
+    }
+    let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
+    tape.apply(Stem { a: args }, &inputs)
+}
+
+struct Stem {
+    a: StemArgs,
+}
+
+/// One strand as a plain convolution: its weights `[k, 4, O]` and padding.
+struct Strand<T> {
+    w: Vec<T>,
+    left: usize,
+    /// `[k, LETTERS, O]`, for packed bases.
+    table: Vec<T>,
+}
+
+impl<T: Gemm> Strand<T> {
+    fn new(w: Vec<T>, left: usize, k: usize, o: usize) -> Self {
+        let mut table = vec![T::default(); k * LETTERS * o];
+        for t in 0..k {
+            let rows = &w[t * 4 * o..][..4 * o];
+            table[t * LETTERS * o..][..4 * o].copy_from_slice(rows);
+            let uniform = &mut table[(t * LETTERS + 5) * o..][..o];
+            for row in rows.chunks_exact(o) {
+                math::axpy(T::of(0.25), row, uniform);
+            }
+        }
+        Self { w, left, table }
+    }
+}
+
+/// Kernels (or their gradients) for the other strand; its own inverse.
+fn turned<T: Real>(w: &[T], k: usize, o: usize) -> Vec<T> {
+    let mut out = Vec::with_capacity(w.len());
+    for t in (0..k).rev() {
+        for c in (0..4).rev() {
+            out.extend_from_slice(&w[(t * 4 + c) * o..][..o]);
+        }
+    }
+    out
+}
+
+/// The sequences: packed, or rows of four numbers.
+#[derive(Clone, Copy)]
+enum Input<'a, T> {
+    Packed(&'a [u8]),
+    Dense(&'a [T]),
+}
+
+impl<'a, T: Real> Input<'a, T> {
+    fn of(x: &'a Tensor) -> Result<Self> {
+        if x.dtype() == DType::U8 { Ok(Self::Packed(x.codes()?)) } else { Ok(Self::Dense(x.cpu()?)) }
+    }
+
+    /// The input of one sequence of `l` positions.
+    fn sequence(&self, n: usize, l: usize) -> Self {
+        match self {
+            Self::Packed(x) => Self::Packed(&x[n * l..][..l]),
+            Self::Dense(x) => Self::Dense(&x[n * l * 4..][..l * 4]),
+        }
+    }
+}
+
+impl Stem {
+    fn strands<T: Gemm>(&self, w: &[T], o: usize) -> Vec<Strand<T>> {
+        let (k, left) = (self.a.kernel, self.a.left);
+        let mut strands = vec![Strand::new(w.to_vec(), left, k, o)];
+        if self.a.strands != Strands::Forward {
+            strands.push(Strand::new(turned(w, k, o), k - 1 - left, k, o));
+        }
+        strands
+    }
+
+    /// Values of a strand at positions `from..to` of one sequence of `l` positions.
+    fn strand<T: Gemm>(
+        &self,
+        s: &Strand<T>,
+        x: Input<T>,
+        l: usize,
+        bias: Option<&[T]>,
+        from: usize,
+        to: usize,
+        z: &mut [T],
+    ) {
+        let (k, o) = (self.a.kernel, z.len() / (to - from));
+        match x {
+            Input::Packed(x) => table_sums(&s.table, x, bias, [k, s.left, o, from], z),
+            Input::Dense(x) => {
+                match bias {
+                    Some(b) => z.chunks_exact_mut(o).for_each(|z| z.copy_from_slice(b)),
+                    None => z.fill(T::default()),
+                }
+                for t in 0..k {
+                    let a = from.max(s.left.saturating_sub(t));
+                    let b = to.min((l + s.left).saturating_sub(t));
+                    if a < b {
+                        let x = Mat::new(&x[(a + t - s.left) * 4..], b - a, 4, 4);
+                        gemm::add(x, Mat::new(&s.w[t * 4 * o..], 4, o, o), &mut z[(a - from) * o..], o);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `y` from the values of both strands, in place of the first.
+    fn combine<T: Gemm>(&self, y: &mut [T], other: &[T]) {
+        match self.a.strands {
+            Strands::Forward => {}
+            Strands::Max => y.iter_mut().zip(other).for_each(|(y, &r)| *y = if r > *y || r != r { r } else { *y }),
+            Strands::Mean => y.iter_mut().zip(other).for_each(|(y, &r)| *y = (*y + r) * T::of(0.5)),
+            Strands::Weighted => {
+                let n = y.len();
+                let both: Vec<T> = y.iter().chain(other).copied().collect();
+                math::weighted_pool(Rows::new(&both, n, 2), Pad::default(), y, None);
+            }
+        }
+    }
+
+    /// Splits the gradient of y over the strands: `forward` holds dy and becomes its part, `reverse` gets the rest.
+    fn split<T: Gemm>(&self, zf: &[T], zr: &[T], forward: &mut [T], reverse: &mut [T]) {
+        match self.a.strands {
+            Strands::Forward => {}
+            Strands::Max => {
+                for ((f, r), (a, b)) in forward.iter_mut().zip(reverse).zip(zf.iter().zip(zr)) {
+                    // Equal strands (palindromes) share the gradient, as in PyTorch's maximum.
+                    let share = if a == b { T::of(0.5) } else { T::of(f64::from(u8::from(a > b))) };
+                    *r = *f * (T::of(1.0) - share);
+                    *f = *f * share;
+                }
+            }
+            Strands::Mean => {
+                math::scale(T::of(0.5), forward);
+                reverse.copy_from_slice(forward);
+            }
+            Strands::Weighted => {
+                let n = forward.len();
+                let both: Vec<T> = zf.iter().chain(zr).copied().collect();
+                let mut d = vec![T::default(); 2 * n];
+                math::weighted_pool_gradient(Rows::new(&both, n, 2), Pad::default(), forward, &mut d, n);
+                forward.copy_from_slice(&d[..n]);
+                reverse.copy_from_slice(&d[n..]);
+            }
+        }
+    }
+
+    /// Gradients of the strands' values for every row of dy: one or two `[R, L, O]`.
+    fn strand_gradients<T: Gemm>(
+        &self,
+        cx: &Cx,
+        x: Input<T>,
+        l: usize,
+        strands: &[Strand<T>],
+        bias: Option<&[T]>,
+        dy: &[T],
+        o: usize,
+    ) -> Vec<Vec<T>> {
+        let mut forward = tensor::stale::<T>(dy.len());
+        forward.copy_from_slice(dy);
+        if strands.len() == 1 {
+            return vec![forward];
+        }
+        let mut reverse = tensor::stale::<T>(dy.len());
+        let step = (1usize << 15).div_ceil(o);
+        let mut tasks = vec![];
+        for (r, (f, v)) in forward.chunks_exact_mut(l * o).zip(reverse.chunks_exact_mut(l * o)).enumerate() {
+            for (i, piece) in f.chunks_mut(step * o).zip(v.chunks_mut(step * o)).enumerate() {
+                tasks.push((r, i * step, piece));
+            }
+        }
+        par::each(tasks, |(r, from, (f, v))| {
+            let (x, rows) = (x.sequence(cx.base(r), l), f.len() / o);
+            let (mut zf, mut zr) = (tensor::stale::<T>(f.len()), tensor::stale::<T>(f.len()));
+            self.strand(&strands[0], x, l, bias, from, from + rows, &mut zf);
+            self.strand(&strands[1], x, l, bias, from, from + rows, &mut zr);
+            self.split(&zf, &zr, f, v);
+            tensor::give_back(zf);
+            tensor::give_back(zr);
+        });
+        vec![forward, reverse]
+    }
+}
+
+impl Op for Stem {
+    fn name(&self) -> &'static str {
+        "stem"
+    }
+
+    fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
+        let (n, l, o) = (x[0].shape()[0], x[0].shape()[1], x[1].shape()[2]);
+        save.put(0, save.keep.any(), x[0]);
+        save.put(1, save.keep.any(), x[1]);
+        if let Some(b) = x.get(2) {
+            save.put(2, save.keep.any(), b);
+        }
+        real!("stem", x[1], T => {
+            let bias = x.get(2).map(|b| b.cpu::<T>()).transpose()?;
+            let (strands, input) = (self.strands::<T>(x[1].cpu()?, o), Input::<T>::of(x[0])?);
+            let mut y = tensor::stale::<T>(n * l * o);
+            let step = (1usize << 15).div_ceil(o.max(1));
+            let mut tasks = vec![];
+            for (i, y) in y.chunks_exact_mut((l * o).max(1)).enumerate() {
+                tasks.extend(y.chunks_mut(step * o).enumerate().map(|(p, y)| (i, p * step, y)));
+            }
+            par::each(tasks, |(i, from, y)| {
+                let (x, to) = (input.sequence(i, l), from + y.len() / o);
+                self.strand(&strands[0], x, l, bias, from, to, y);
+                if let Some(s) = strands.get(1) {
+                    let mut other = tensor::stale::<T>(y.len());
+                    self.strand(s, x, l, bias, from, to, &mut other);
+                    self.combine(y, &other);
+                    tensor::give_back(other);
+                }
+            });
+            Ok(Tensor::of(&[n, l, o], y))
+        })
+    }
+
+    fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        let [r, l, o] = dy.dims("stem", "dy")?;
+        let k = self.a.kernel;
+        real!("stem", dy, T => {
+            let bias = cx.saved(2).ok().map(|b| b.cpu::<T>()).transpose()?;
+            let strands = self.strands::<T>(cx.saved(1)?.cpu()?, o);
+            let input = Input::<T>::of(cx.saved(0)?)?;
+            let dz = self.strand_gradients(cx, input, l, &strands, bias, dy.cpu()?, o);
+            let mut grads = vec![None, None, None];
+            if cx.wants(0) {
+                let mut dx = tensor::zeros::<T>(r * l * 4);
+                for (s, dz) in strands.iter().zip(&dz) {
+                    input_gradient(s, k, o, l, dz, &mut dx);
+                }
+                grads[0] = Some(Tensor::of(&[r, l, 4], dx));
+            }
+            if cx.wants(1) || cx.wants(2) {
+                cx.whole_batch("stem")?;
+            }
+            if cx.wants(1) {
+                let mut dw = weight_gradient(input, k, strands[0].left, o, l, &dz[0]);
+                if let Some(other) = dz.get(1) {
+                    let other = weight_gradient(input, k, strands[1].left, o, l, other);
+                    math::add(&turned(&other, k, o), &mut dw);
+                }
+                grads[1] = Some(Tensor::of(&[k, 4, o], dw));
+            }
+            if cx.wants(2) {
+                let mut db = par::column_sums(&dz[0], o);
+                if let Some(other) = dz.get(1) {
+                    math::add(&par::column_sums(other, o), &mut db);
+                }
+                grads[2] = Some(Tensor::of(&[o], db));
+            }
+            dz.into_iter().for_each(tensor::give_back);
+            Ok(grads)
+        })
+    }
+
+    fn rescale(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        match self.a.strands {
+            Strands::Forward | Strands::Mean => self.backward(cx, dy),
+            strands => Err(Error::Unsupported {
+                op: "stem",
+                what: format!("the rescale sweep (DeepLIFT) with strands combined by {strands:?}"),
+            }),
+        }
+    }
+
+    fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
+        let (k, left) = (self.a.kernel, self.a.left);
+        // Position p reaches outputs p + left - (k - 1) ..= p + left on one strand, mirrored padding on the other.
+        let most = if self.a.strands == Strands::Forward { left } else { left.max(k - 1 - left) };
+        let least = if self.a.strands == Strands::Forward { left } else { left.min(k - 1 - left) };
+        Window::hull(x).shifted(least as i32 - (k as i32 - 1), k - 1 + most - least, len)
+    }
+
+    fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+        let (x, change, m) = (cx.saved(0)?, super::changed(dx, 0)?, to.mutants());
+        let (l, o, k) = (x.shape()[1], cx.saved(1)?.shape()[2], self.a.kernel);
+        real!("stem", cx.saved(1)?, T => {
+            let bias = cx.saved(2).ok().map(|b| b.cpu::<T>()).transpose()?;
+            let strands = self.strands::<T>(cx.saved(1)?.cpu()?, o);
+            let input = Input::<T>::of(x)?;
+            let mut d: Vec<Vec<T>> = strands.iter().map(|_| tensor::zeros(to.width * m * o)).collect();
+            for (s, d) in strands.iter().zip(&mut d) {
+                match &change.change {
+                    Change::Bases(edits) => {
+                        let codes = x.codes()?;
+                        for (i, mutant) in edits.iter().enumerate() {
+                            let old = &codes[cx.base(i) * l..][..l];
+                            for e in mutant {
+                                edit(s, k, o, *e, old[e.at], |p| to.row(i, p), d);
+                            }
+                        }
+                    }
+                    Change::Rows(rows) => {
+                        let rows = rows.cpu::<T>()?;
+                        for (r, i, p) in to.cells() {
+                            for t in 0..k {
+                                let Some(q) = (p + t).checked_sub(s.left).filter(|&q| q < l) else { continue };
+                                if let Some(row) = change.at.row(i, q) {
+                                    let (row, w) = (Mat::new(&rows[row * 4..], 1, 4, 4), Mat::new(&s.w[t * 4 * o..], 4, o, o));
+                                    gemm::add(row, w, &mut d[r * o..], o);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            if d.len() == 1 {
+                return Ok(Tensor::of(&[to.width, m, o], d.swap_remove(0)));
+            }
+            let mut y = tensor::zeros::<T>(to.width * m * o);
+            let (mut z, mut pair, mut work) = (vec![T::default(); 2 * o], vec![T::default(); 2 * o], vec![T::default(); 3 * o]);
+            for (r, i, p) in to.cells() {
+                for (h, s) in strands.iter().enumerate() {
+                    self.strand(s, input.sequence(cx.base(i), l), l, bias, p, p + 1, &mut z[h * o..][..o]);
+                    pair[h * o..][..o].copy_from_slice(&d[h][r * o..][..o]);
+                }
+                self.combined_change(&z, &pair, &mut work, &mut y[r * o..][..o]);
+            }
+            Ok(Tensor::of(&[to.width, m, o], y))
+        })
+    }
+}
+
+impl Stem {
+    /// Change of the combined value when the strands `z` `[2, O]` change by `d`: relative to the old value, nothing large is
+    /// subtracted.
+    fn combined_change<T: Gemm>(&self, z: &[T], d: &[T], work: &mut [T], out: &mut [T]) {
+        let o = out.len();
+        let ((zf, zr), (df, dr)) = (z.split_at(o), d.split_at(o));
+        match self.a.strands {
+            Strands::Forward => out.copy_from_slice(df),
+            Strands::Mean => out.iter_mut().enumerate().for_each(|(j, y)| *y = (df[j] + dr[j]) * T::of(0.5)),
+            Strands::Max => {
+                for (j, y) in out.iter_mut().enumerate() {
+                    let top = if zr[j] > zf[j] { zr[j] } else { zf[j] };
+                    let (a, b) = (zf[j] - top + df[j], zr[j] - top + dr[j]);
+                    *y = if b > a { b } else { a };
+                }
+            }
+            Strands::Weighted => {
+                let (value, weights) = work.split_at_mut(o);
+                let rows = Rows::new(z, o, 2);
+                math::weighted_pool(rows, Pad::default(), value, Some(weights));
+                math::weighted_pool_delta(rows, Rows::new(weights, o, 2), value, Rows::new(d, o, 2), 0, None, out);
+            }
+        }
+    }
+}
+
+/// Adds what one edit changes on a strand to the rows that `row(position)` names.
+fn edit<T: Gemm>(
+    s: &Strand<T>,
+    k: usize,
+    o: usize,
+    e: Edit,
+    old: u8,
+    row: impl Fn(usize) -> Option<usize>,
+    d: &mut [T],
+) {
+    for t in 0..k {
+        let Some(r) = (e.at + s.left).checked_sub(t).and_then(&row) else { continue };
+        let letter = |code: u8| &s.table[(t * LETTERS + code as usize) * o..][..o];
+        let d = &mut d[r * o..][..o];
+        math::add(letter(e.to), d);
+        math::axpy(T::of(-1.0), letter(old), d);
+    }
+}
+
+dispatch! {
+    /// z[p] = bias + sum over taps t of table[t, x[from + p + t - left]], positions outside x left out; z holds rows of O channels.
+    fn table_sums[I, T: Float](table: &[T], x: &[u8], bias: Option<&[T]>, shape: [usize; 4], z: &mut [T]) {
+        let [k, left, o, from] = shape;
+        for at in (0..o).step_by(LANES) {
+            let n = LANES.min(o - at);
+            for (p, z) in z.chunks_exact_mut(o).enumerate() {
+                let p = from + p;
+                let mut sum = [T::ZERO; LANES];
+                if let Some(b) = bias {
+                    sum[..n].copy_from_slice(&b[at..at + n]);
+                }
+                let first = left.saturating_sub(p);
+                let last = k.min(x.len() + left - p);
+                for t in first..last {
+                    let row = &table[(t * LETTERS + x[p + t - left] as usize) * o + at..][..n];
+                    if let Ok(row) = <&[T; LANES]>::try_from(row) {
+                        for l in 0..LANES {
+                            sum[l] += row[l];
+                        }
+                    } else {
+                        for (s, &v) in sum.iter_mut().zip(row) {
+                            *s += v;
+                        }
+                    }
+                }
+                z[at..at + n].copy_from_slice(&sum[..n]);
+            }
+        }
+    }
+}
+
+/// dw `[k, 4, O]` of one strand as a plain convolution: threads take blocks of channels, sequences in order.
+fn weight_gradient<T: Gemm>(x: Input<T>, k: usize, left: usize, o: usize, l: usize, dz: &[T]) -> Vec<T> {
+    let mut dw = tensor::zeros::<T>(k * 4 * o);
+    match x {
+        Input::Packed(codes) => {
+            let blocks: Vec<usize> = (0..o).step_by(LANES).collect();
+            let sums = par::map(blocks.len(), |b| {
+                let mut sums = vec![T::default(); k * LETTERS * LANES];
+                scatter(codes, l, [k, left, o, blocks[b]], dz, &mut sums);
+                sums
+            });
+            for (&at, sums) in blocks.iter().zip(&sums) {
+                let n = LANES.min(o - at);
+                for t in 0..k {
+                    let uniform = &sums[(t * LETTERS + 5) * LANES..][..n];
+                    for c in 0..4 {
+                        let to = &mut dw[(t * 4 + c) * o + at..][..n];
+                        to.copy_from_slice(&sums[(t * LETTERS + c) * LANES..][..n]);
+                        math::axpy(T::of(0.25), uniform, to);
+                    }
+                }
+            }
+        }
+        Input::Dense(x) => {
+            par::each(dw.chunks_exact_mut(4 * o).enumerate().collect(), |(t, dw): (usize, &mut [T])| {
+                let (a, b) = (left.saturating_sub(t), l.min((l + left).saturating_sub(t)));
+                for i in 0..dz.len() / (l * o) {
+                    if a < b {
+                        let x = Mat::new(&x[(i * l + a + t - left) * 4..], b - a, 4, 4);
+                        gemm::add(x.t(), Mat::new(&dz[(i * l + a) * o..], b - a, o, o), dw, o);
+                    }
+                }
+            });
+        }
+    }
+    dw
+}
+
+dispatch! {
+    /// sums[t, x[p + t - left], :] += dz[p, at..] for every position p of every sequence of l bases.
+    fn scatter[I, T: Float](codes: &[u8], l: usize, shape: [usize; 4], dz: &[T], sums: &mut [T]) {
+        let [k, left, o, at] = shape;
+        let n = LANES.min(o - at);
+        for (x, dz) in codes.chunks_exact(l).zip(dz.chunks_exact(l * o)) {
+            for (p, dz) in dz.chunks_exact(o).enumerate() {
+                let mut d = [T::ZERO; LANES];
+                d[..n].copy_from_slice(&dz[at..at + n]);
+                for t in left.saturating_sub(p)..k.min(l + left - p) {
+                    let row = &mut sums[(t * LETTERS + x[p + t - left] as usize) * LANES..][..LANES];
+                    for (s, &v) in row.iter_mut().zip(&d) {
+                        *s += v;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds a strand's part of the gradient of the input to `dx` `[R, L, 4]`: `dx[q, c] = sum_t dz[q - t + left] . W[t, c]`.
+fn input_gradient<T: Gemm>(s: &Strand<T>, k: usize, o: usize, l: usize, dz: &[T], dx: &mut [T]) {
+    let wide = k * 4;
+    par::each(dx.chunks_exact_mut(l * 4).enumerate().collect(), |(r, dx): (usize, &mut [T])| {
+        let mut all = tensor::zeros::<T>(l * wide);
+        gemm::add(Mat::new(&dz[r * l * o..], l, o, o), Mat::new(&s.w, wide, o, o).t(), &mut all, wide);
+        for p in 0..l {
+            for t in s.left.saturating_sub(p)..k.min(l + s.left - p) {
+                let from = &all[p * wide + t * 4..][..4];
+                for (d, &v) in dx[(p + t - s.left) * 4..][..4].iter_mut().zip(from) {
+                    *d += v;
+                }
+            }
+        }
+        tensor::give_back(all);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Conv1dArgs, conv1d};
+    use crate::tape::{Keep, Mode, check};
+
+    const CASES: &[(usize, usize, usize, usize, usize)] =
+        &[(2, 9, 5, 4, 2), (2, 11, 66, 5, 2), (1, 1, 3, 7, 3), (3, 4, 2, 8, 3), (2, 6, 130, 1, 0)];
+    const STRANDS: [Strands; 4] = [Strands::Forward, Strands::Max, Strands::Mean, Strands::Weighted];
+
+    fn one_hot(codes: &Tensor) -> Tensor {
+        let mut x = vec![];
+        for &c in codes.codes().unwrap() {
+            x.extend((0..4).map(|b| if c == 5 { 0.25 } else { f64::from(u8::from(c == b)) }));
+        }
+        Tensor::of(&[codes.shape()[0], codes.shape()[1], 4], x)
+    }
+
+    #[test]
+    fn packed_and_dense_agree_and_differentiate() {
+        for (i, &(n, l, o, k, left)) in CASES.iter().enumerate() {
+            for strands in STRANDS {
+                let (a, mut r) = (StemArgs { kernel: k, left, strands }, check::Random::new(i as u64));
+                let name = format!("stem case {i} {strands:?}");
+                let (codes, w, b) = (r.bases(n, l), r.normal(&[k, 4, o]), r.normal(&[o]));
+                let run = |t: &mut Tape, v: &[Var]| stem(t, &v[0], &v[1], Some(&v[2]), a);
+                check::gradients(&name, &[codes.clone(), w.clone(), b.clone()], run);
+                let dense = [one_hot(&codes), w.clone(), b.clone()];
+                if o < 10 {
+                    check::gradients(&name, &[r.normal(&[n, l, 4]), w.clone(), b.clone()], run);
+                }
+                // Not on one-hot rows: a column of 0.25 makes the strands equal, and rounding would choose between them.
+                check::precision(&name, &[r.normal(&[n, l, 4]), w.clone(), b.clone()], run);
+                check::delta(&name, &[r.normal(&[n, l, 4]), w.clone(), b.clone()], run);
+                let all = |x: &Tensor| {
+                    let mut t = Tape::new(Keep::BACKWARD, Mode::Eval);
+                    let leaves: Vec<Var> = [x, &w, &b].into_iter().map(|v| t.leaf(v.clone())).collect();
+                    let y = run(&mut t, &leaves).unwrap();
+                    let dy = check::Random::new(3).normal(y.shape());
+                    let rows: Vec<u32> = (0..n as u32).collect();
+                    let g = t.backward(y.node.unwrap(), dy, &rows, &[0, 1, 2]).unwrap();
+                    let g: Vec<Vec<f64>> = g.iter().map(|g| g.as_ref().unwrap().to_f64()).collect();
+                    (y.value.to_f64(), g)
+                };
+                let ((y, g), (z, h)) = (all(&codes), all(&dense[0]));
+                check::close(&name, &y, &z, 1e-12);
+                for (g, h) in g.iter().zip(&h) {
+                    check::close(&name, g, h, 1e-12);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equals_two_convolutions() {
+        for &(n, l, o, k, left) in CASES {
+            let mut r = check::Random::new(5);
+            let (x, w) = (one_hot(&r.bases(n, l)), r.normal(&[k, 4, o]));
+            let flip = |x: &Tensor, l: usize, c: usize| {
+                let rows: Vec<f64> =
+                    x.to_f64().chunks(l * c).flat_map(|s| s.iter().rev().copied().collect::<Vec<_>>()).collect();
+                Tensor::of(x.shape(), rows)
+            };
+            let a = Conv1dArgs { kernel: k, stride: 1, dilation: 1, pad: (left, k - 1 - left) };
+            let conv = |x: &Tensor| {
+                let (x, w) = (Var::constant(x.clone()), Var::constant(w.clone()));
+                conv1d(&mut Tape::predict(), &x, &w, None, a).unwrap().value
+            };
+            let forward = conv(&x).to_f64();
+            // Reversed positions, but not channels.
+            let turned = conv(&flip(&x, l, 4));
+            let mut reverse = vec![0.0; forward.len()];
+            for i in 0..n * l {
+                let from = (i / l * l + (l - 1 - i % l)) * o;
+                reverse[i * o..][..o].copy_from_slice(&turned.to_f64()[from..][..o]);
+            }
+            let (x, w) = (Var::constant(x), Var::constant(w.clone()));
+            let y =
+                stem(&mut Tape::predict(), &x, &w, None, StemArgs { kernel: k, left, strands: Strands::Max }).unwrap();
+            let want: Vec<f64> = forward.iter().zip(&reverse).map(|(a, b)| a.max(*b)).collect();
+            check::close("stem against two convolutions", &y.value.to_f64(), &want, 1e-12);
+        }
+    }
+
+    #[test]
+    fn edits_equal_running_the_mutants() {
+        for (i, &(n, l, o, k, left)) in CASES.iter().enumerate() {
+            for strands in STRANDS {
+                let (a, mut r) = (StemArgs { kernel: k, left, strands }, check::Random::new(70 + i as u64));
+                let (codes, w) = (r.bases(n, l), Var::constant(r.normal(&[k, 4, o])));
+                let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+                let x = tape.leaf(codes.clone());
+                let y = stem(&mut tape, &x, &w, None, a).unwrap();
+                let (mut edits, mut rows, mut mutants) = (vec![], vec![], vec![]);
+                for p in 0..l {
+                    let (row, q) = (r.below(n), r.below(l));
+                    let mut e = vec![Edit { at: p, to: r.below(4) as u8 }];
+                    if q != p {
+                        e.push(Edit { at: q, to: r.below(4) as u8 });
+                    }
+                    let mut s = codes.codes().unwrap()[row * l..][..l].to_vec();
+                    e.iter().for_each(|e| s[e.at] = e.to);
+                    mutants.extend(s);
+                    rows.push(row as u32);
+                    edits.push(e);
+                }
+                let naive = Var::constant(Tensor::bases(l, l, mutants).unwrap());
+                let naive = stem(&mut Tape::predict(), &naive, &w, None, a).unwrap().value;
+                let seed = Delta::edits(edits, l).unwrap();
+                let got = tape.delta(vec![(x.node.unwrap(), seed)], &rows, &[y.node.unwrap()]).unwrap()[0].take();
+                check::compare(&format!("stem edits {i} {strands:?}"), got, &y.value, &naive, &rows);
+            }
+        }
+    }
+}
