@@ -2,8 +2,10 @@
 
 #[cfg(test)]
 mod cases;
+pub mod checkpoint;
 pub mod naming;
 pub mod network;
 pub mod options;
 pub mod spec;
+pub use checkpoint::Model;
 pub use network::{Network, Tap};
