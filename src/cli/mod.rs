@@ -9,9 +9,12 @@ mod completions;
 mod devices;
 mod effects;
 mod eval;
+mod inputs;
+mod ism;
 mod output;
 mod paired;
 mod plot;
+mod predict;
 mod simulate;
 mod talk;
 
@@ -65,7 +68,9 @@ struct Common {
 #[allow(clippy::large_enum_variant, reason = "one value a process")]
 enum Verb {
     Simulate(simulate::Args),
+    Predict(predict::Args),
     Eval(eval::Args),
+    Ism(ism::Args),
     Plot(plot::Args),
     Devices(devices::Args),
     Completions(completions::Args),
@@ -131,7 +136,9 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
     }
     match cli.verb {
         Verb::Simulate(args) => simulate::run(&args, context),
+        Verb::Predict(args) => predict::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
+        Verb::Ism(args) => ism::run(&args, context),
         Verb::Plot(args) => plot::run(&args, context),
         Verb::Devices(args) => devices::run(&args),
         Verb::Completions(args) => completions::run(&args),
