@@ -1,1 +1,3 @@
 //! Train, predict, mutate: what is done with a model.
+
+pub mod bench;

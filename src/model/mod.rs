@@ -6,4 +6,6 @@ pub mod naming;
 pub mod network;
 pub mod options;
 pub mod spec;
+pub mod zoo;
 pub use network::{Network, Tap};
+pub use zoo::{ZooModel, ZooName};
