@@ -2,7 +2,7 @@
 //!
 //! A verb is one file: its arguments as clap reads them (`Args`), a `validated` step that turns them into what the library
 //! takes, the library call, the files. Data and paths go to stdout, talk to stderr; files appear together and whole
-//! ([`output::Staged`]), each with `<file>.json` beside it that says how it was made.
+//! (`output::Staged`), each with `<file>.json` beside it that says how it was made.
 
 mod choose;
 mod completions;
@@ -11,6 +11,7 @@ mod effects;
 mod eval;
 mod output;
 mod paired;
+mod plot;
 mod simulate;
 mod talk;
 
@@ -34,7 +35,7 @@ Exit codes: 0 done, 1 the work failed, 2 wrong use.";
 /// Regulatory-sequence models: train, mutate, explain and design.
 ///
 /// Positions are 0-based and half-open, bases are in the order A C G T. Data and paths go to stdout, everything else to
-/// stderr. Every output file has a <file>.json beside it with version, command line and effective options.
+/// stderr. Every output file has a FILE.json beside it with version, command line and effective options.
 #[derive(Debug, Parser)]
 #[command(name = "drg", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(disable_help_subcommand = true)]
@@ -65,6 +66,7 @@ struct Common {
 enum Verb {
     Simulate(simulate::Args),
     Eval(eval::Args),
+    Plot(plot::Args),
     Devices(devices::Args),
     Completions(completions::Args),
 }
@@ -130,6 +132,7 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
     match cli.verb {
         Verb::Simulate(args) => simulate::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
+        Verb::Plot(args) => plot::run(&args, context),
         Verb::Devices(args) => devices::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }?;

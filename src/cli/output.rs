@@ -159,7 +159,9 @@ impl Staged {
         if !self.folder.is_dir() {
             std::fs::create_dir(&self.folder).map_err(Error::io("create", &self.folder))?;
         }
-        let paths: Vec<PathBuf> = self.names.iter().map(|name| self.folder.join(name)).collect();
+        let here = self.folder == Path::new(".");
+        let named = |name: &PathBuf| if here { name.clone() } else { self.folder.join(name) };
+        let paths: Vec<PathBuf> = self.names.iter().map(named).collect();
         if let Some(taken) = paths.iter().find(|p| p.is_dir()) {
             return Err(Error::Usage(format!("cannot write {}: it is a folder", taken.display())));
         }

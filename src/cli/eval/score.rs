@@ -49,7 +49,7 @@ pub(in crate::cli) struct Args {
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
-    /// Also write PREFIX_clss_corr_tcl<class>.txt and PREFIX_pnt_corr_tcl<class>.txt with 1 - r, as DRG does
+    /// Also write PREFIX_clss_corr_tclCLASS.txt and PREFIX_pnt_corr_tclCLASS.txt with 1 - r, as DRG does
     #[arg(long, value_name = "PREFIX")]
     reference_files: Option<PathBuf>,
 }
