@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "needs DRG_PYTHON, 4 GB of memory and a minute"]
+    #[ignore = "needs DRG_PYTHON, 4 GB of memory and five minutes"]
     fn large_models_equal_pytorch() {
         for name in [ZooName::Drg40k, ZooName::Drg40kAttention, ZooName::Beluga] {
             equals_pytorch(name);
