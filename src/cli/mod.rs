@@ -4,6 +4,7 @@
 //! takes, the library call, the files. Data and paths go to stdout, talk to stderr; files appear together and whole
 //! (`output::Staged`), each with `<file>.json` beside it that says how it was made.
 
+mod bench;
 mod choose;
 mod completions;
 mod devices;
@@ -74,6 +75,7 @@ enum Verb {
     Eval(eval::Args),
     Ism(ism::Args),
     Plot(plot::Args),
+    Bench(bench::Args),
     Devices(devices::Args),
     Completions(completions::Args),
 }
@@ -143,6 +145,7 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
         Verb::Eval(args) => eval::run(&args, context),
         Verb::Ism(args) => ism::run(&args, context),
         Verb::Plot(args) => plot::run(&args, context),
+        Verb::Bench(args) => bench::run(&args, context),
         Verb::Devices(args) => devices::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }?;

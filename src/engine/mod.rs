@@ -4,3 +4,6 @@ pub mod encode;
 pub mod mutate;
 pub mod predict;
 pub mod train;
+//! Train, predict, mutate: what is done with a model.
+
+pub mod bench;

@@ -8,4 +8,6 @@ pub mod network;
 pub mod options;
 pub mod spec;
 pub use checkpoint::Model;
+pub mod zoo;
 pub use network::{Network, Tap};
+pub use zoo::{ZooModel, ZooName};

@@ -1,0 +1,30 @@
+//! `drg bench`: how fast this machine is, alone and against PyTorch.
+
+mod cpu;
+mod torch;
+
+use super::Context;
+use crate::error::Result;
+
+const EXAMPLE: &str = "\
+Example:
+  drg bench cpu --models drg600 --what forward --seconds 1";
+
+/// Measure speed
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Cpu(cpu::Args),
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    match &args.what {
+        What::Cpu(args) => cpu::run(args, context),
+    }
+}
