@@ -1,6 +1,8 @@
 //! The layers of the house: ARCHITECTURE.md says which module may name which, and which words may stand only where. Both
 //! tables are read from there and held against every path in `src`, `use` lines or not, test code left out.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
