@@ -12,6 +12,8 @@ mod eval;
 mod output;
 mod paired;
 mod plot;
+mod report;
+mod shell;
 mod simulate;
 mod talk;
 
@@ -67,6 +69,7 @@ enum Verb {
     Simulate(simulate::Args),
     Eval(eval::Args),
     Plot(plot::Args),
+    Report(report::Args),
     Devices(devices::Args),
     Completions(completions::Args),
 }
@@ -133,6 +136,7 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
         Verb::Simulate(args) => simulate::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
         Verb::Plot(args) => plot::run(&args, context),
+        Verb::Report(args) => report::run(&args, context),
         Verb::Devices(args) => devices::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }?;
