@@ -9,9 +9,12 @@ mod completions;
 mod devices;
 mod effects;
 mod eval;
+mod inputs;
+mod ism;
 mod output;
 mod paired;
 mod plot;
+mod predict;
 mod report;
 mod shell;
 mod simulate;
@@ -67,7 +70,9 @@ struct Common {
 #[allow(clippy::large_enum_variant, reason = "one value a process")]
 enum Verb {
     Simulate(simulate::Args),
+    Predict(predict::Args),
     Eval(eval::Args),
+    Ism(ism::Args),
     Plot(plot::Args),
     Report(report::Args),
     Devices(devices::Args),
@@ -134,7 +139,9 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
     }
     match cli.verb {
         Verb::Simulate(args) => simulate::run(&args, context),
+        Verb::Predict(args) => predict::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
+        Verb::Ism(args) => ism::run(&args, context),
         Verb::Plot(args) => plot::run(&args, context),
         Verb::Report(args) => report::run(&args, context),
         Verb::Devices(args) => devices::run(&args),

@@ -7,9 +7,8 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::model::Network;
-use crate::ops;
-use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+
+use super::predict::{automatic_batch, outputs};
 
 /// Which substitutions to run, and how many at once.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +59,7 @@ pub fn substitutions(network: &Network, sequence: &[u8], options: &IsmOptions) -
     }
 
     let padded = |bases: &[u8]| crate::seq::pad(bases, spec.shift, spec.shift, crate::seq::UNIFORM);
-    let reference = outputs(network, 1, padded(sequence))?;
+    let reference = outputs(network, &padded(sequence))?;
     let mutants: Vec<(usize, u8)> = positions
         .clone()
         .filter(|&p| sequence[p] != crate::seq::UNIFORM)
@@ -76,7 +75,7 @@ pub fn substitutions(network: &Network, sequence: &[u8], options: &IsmOptions) -
             row[spec.shift + p] = b;
             codes.extend(row);
         }
-        let y = outputs(network, batch.len(), codes)?;
+        let y = outputs(network, &codes)?;
         for (y, &(p, b)) in y.chunks_exact(spec.tracks()).zip(batch) {
             for (i, &t) in tracks.iter().enumerate() {
                 effects[(i * 4 + b as usize) * width + p - positions.start] = (y[t] - reference[t]) as f32;
@@ -86,27 +85,12 @@ pub fn substitutions(network: &Network, sequence: &[u8], options: &IsmOptions) -
     Ok(Effects { reference: tracks.iter().map(|&t| reference[t] as f32).collect(), effects })
 }
 
-/// Predictions `[n, T]` of packed, padded bases.
-fn outputs(network: &Network, n: usize, codes: Vec<u8>) -> Result<Vec<f64>> {
-    let mut tape = Tape::predict();
-    let bound = network.parameters().bind(&mut tape, false)?;
-    let x = Var::constant(Tensor::bases(n, network.spec().padded_length(), codes)?);
-    let heads = network.forward(&mut tape, &bound, &x)?;
-    Ok(ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>())?.value.to_f64())
-}
-
-/// Mutants whose widest map takes about 16 MB: large enough for full speed, small enough for the caches.
-fn automatic_batch(network: &Network) -> usize {
-    let widest = network.spec().padded_length() * network.spec().stem.kernels * 4;
-    ((16 << 20) / widest.max(1)).clamp(1, 512)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::options::{DataFacts, parse_option_string, resolve};
-    use crate::tape::{Delta, Edit, Keep, Mode};
-    use crate::tensor::DType;
+    use crate::tape::{Delta, Edit, Keep, Mode, Tape};
+    use crate::tensor::{DType, Tensor};
 
     fn network(length: usize, more: &str) -> Network {
         let text = format!(
