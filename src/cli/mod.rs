@@ -19,6 +19,7 @@ mod report;
 mod shell;
 mod simulate;
 mod talk;
+mod train;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -70,6 +71,7 @@ struct Common {
 #[allow(clippy::large_enum_variant, reason = "one value a process")]
 enum Verb {
     Simulate(simulate::Args),
+    Train(train::Args),
     Predict(predict::Args),
     Eval(eval::Args),
     Ism(ism::Args),
@@ -139,6 +141,7 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
     }
     match cli.verb {
         Verb::Simulate(args) => simulate::run(&args, context),
+        Verb::Train(args) => train::run(&args, context),
         Verb::Predict(args) => predict::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
         Verb::Ism(args) => ism::run(&args, context),

@@ -67,10 +67,9 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Names of the runs of numbers that it remembers.
+    /// Names of the runs of numbers that it may remember.
     fn slots(self) -> &'static [&'static str] {
         match self {
-            Self::Sgd { momentum: 0.0, .. } => &[],
             Self::Sgd { .. } => &["momentum"],
             Self::Adagrad { .. } => &["sum"],
             Self::Adadelta { .. } => &["square", "step"],
@@ -143,7 +142,8 @@ impl Optimizer {
             return Err(Error::Shape { op: "optimizer", arg: "grads", expected, found: vec![grads.len()] });
         }
         let (dtype, n) = (parameters.dtype(), parameters.values().len());
-        while self.slots.len() < self.rule.slots().len() {
+        let idle = matches!(self.rule, Rule::Sgd { momentum: 0.0, .. });
+        while !idle && self.slots.len() < self.rule.slots().len() {
             self.slots.push(Tensor::zeros(dtype, &[n])?);
         }
         real!("optimizer", parameters.values(), T => self.step_as::<T>(parameters, grads, rates))
