@@ -11,7 +11,7 @@ use assert_cmd::Command;
 use drg::io::npz::write_npz;
 use tempfile::TempDir;
 
-const VERBS: [&[&str]; 12] = [
+const VERBS: [&[&str]; 13] = [
     &[],
     &["simulate"],
     &["eval"],
@@ -22,6 +22,7 @@ const VERBS: [&[&str]; 12] = [
     &["plot", "curves"],
     &["plot", "scatter"],
     &["plot", "logo"],
+    &["report"],
     &["devices"],
     &["completions"],
 ];

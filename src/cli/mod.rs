@@ -16,6 +16,8 @@ mod output;
 mod paired;
 mod plot;
 mod predict;
+mod report;
+mod shell;
 mod simulate;
 mod talk;
 mod train;
@@ -76,6 +78,7 @@ enum Verb {
     Ism(ism::Args),
     Plot(plot::Args),
     Bench(bench::Args),
+    Report(report::Args),
     Devices(devices::Args),
     Completions(completions::Args),
 }
@@ -146,6 +149,7 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
         Verb::Ism(args) => ism::run(&args, context),
         Verb::Plot(args) => plot::run(&args, context),
         Verb::Bench(args) => bench::run(&args, context),
+        Verb::Report(args) => report::run(&args, context),
         Verb::Devices(args) => devices::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }?;

@@ -1,9 +1,7 @@
-//! What is done with a model: train, predict, mutate.
+//! What is done with a model: train, predict, mutate, measure.
 
+pub mod bench;
 pub mod encode;
 pub mod mutate;
 pub mod predict;
 pub mod train;
-//! Train, predict, mutate: what is done with a model.
-
-pub mod bench;

@@ -7,7 +7,8 @@ pub mod naming;
 pub mod network;
 pub mod options;
 pub mod spec;
-pub use checkpoint::Model;
 pub mod zoo;
+
+pub use checkpoint::Model;
 pub use network::{Network, Tap};
 pub use zoo::{ZooModel, ZooName};

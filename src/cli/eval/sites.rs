@@ -13,11 +13,15 @@ use crate::io::table::Table;
 use crate::io::text::{Lines, parse_number};
 
 /// A planted site.
-pub(super) struct Site {
+pub(in crate::cli) struct Site {
     /// Index of the sequence.
     pub sequence: usize,
     /// Positions, 0-based half-open.
     pub interval: Range<usize>,
+    /// Name of the motif.
+    pub motif: String,
+    /// Whether the motif reads on the reverse strand.
+    pub reverse: bool,
     /// Effect in each track, if known.
     pub effects: Option<Vec<f64>>,
 }
@@ -26,7 +30,7 @@ pub(super) struct Site {
 ///
 /// # Errors
 /// What the reader returns; [`Error::Parse`] for a site outside of its sequence, or if no site can be used.
-pub(super) fn read_sites(path: &Path, effects: &Effects, tracks: &[&str], talk: Talk) -> Result<Vec<Site>> {
+pub(in crate::cli) fn read_sites(path: &Path, effects: &Effects, tracks: &[&str], talk: Talk) -> Result<Vec<Site>> {
     let regions = read_bed(path)?;
     let known = known_effects(path, regions.len(), tracks)?;
     let places: HashMap<&str, usize> = effects.names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
@@ -40,7 +44,13 @@ pub(super) fn read_sites(path: &Path, effects: &Effects, tracks: &[&str], talk: 
         match (usize::try_from(region.start), usize::try_from(region.end)) {
             (Ok(start), Ok(end)) if start <= end && end <= effects.length => {
                 let effects = known.as_ref().map(|k| k.iter().map(|track| track[i]).collect());
-                sites.push(Site { sequence, interval: start..end, effects });
+                sites.push(Site {
+                    sequence,
+                    interval: start..end,
+                    motif: region.name.clone(),
+                    reverse: region.reverse,
+                    effects,
+                });
             }
             _ => {
                 let (start, end, length) = (region.start, region.end, effects.length);

@@ -145,7 +145,7 @@ impl Args {
 }
 
 /// Minus the mean effect of the three substitutions of each base; 0 where the base is unknown.
-fn heights(values: &[f32], reference: &[u8]) -> Vec<f32> {
+pub(in crate::cli) fn heights(values: &[f32], reference: &[u8]) -> Vec<f32> {
     let length = reference.len();
     let at = |(i, &base): (usize, &u8)| {
         let substitutions = (0..4).filter(|&b| b != usize::from(base));
@@ -154,7 +154,8 @@ fn heights(values: &[f32], reference: &[u8]) -> Vec<f32> {
     reference.iter().enumerate().map(at).collect()
 }
 
-fn intervals<'a>(regions: &'a [Region], sequence: &str) -> Vec<Interval<'a>> {
+/// Regions of one sequence as boxes.
+pub(in crate::cli) fn intervals<'a>(regions: &'a [Region], sequence: &str) -> Vec<Interval<'a>> {
     let here = regions.iter().filter(|r| r.chrom == sequence);
     here.map(|r| Interval { start: r.start, end: r.end, label: &r.name }).collect()
 }
