@@ -1,8 +1,6 @@
-//! Train, predict, mutate: what is done with a model.
+//! What is done with a model: train, predict, mutate.
 
 pub mod encode;
+pub mod mutate;
 pub mod predict;
 pub mod train;
-
-pub use predict::predict;
-pub use train::Trainer;

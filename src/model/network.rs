@@ -135,11 +135,23 @@ impl Network {
         self.observed(tape, bound, x, &mut |_, _| ())
     }
 
-    /// As [`Network::forward`], reporting the tensors at the taps.
+    /// As [`Network::forward`], reporting the tensors at the taps (of the given strand, where both are averaged).
     ///
     /// # Errors
     /// As [`Network::forward`].
     pub fn observed(&self, tape: &mut Tape, bound: &Bound, x: &Var, observe: Observer) -> Result<Vec<Var>> {
+        let heads = self.strand(tape, bound, x, observe)?;
+        if !self.spec.average_strands || *tape.mode() != Mode::Eval {
+            return Ok(heads);
+        }
+        tape.scoped("other_strand", |t| {
+            let x = ops::reverse_complement(t, x)?;
+            let others = self.strand(t, bound, &x, &mut |_, _| ())?;
+            heads.iter().zip(&others).map(|(a, b)| mean(t, a, b)).collect()
+        })
+    }
+
+    fn strand(&self, tape: &mut Tape, bound: &Bound, x: &Var, observe: Observer) -> Result<Vec<Var>> {
         let mut run = Run { network: self, bound, dropouts: 0 };
         let (spec, plan) = (&*self.spec, &*self.plan);
         let mut x = tape.scoped("stem", |t| run.stem(t, x, observe))?;
@@ -397,6 +409,14 @@ impl Run<'_> {
         }
         Ok(x)
     }
+}
+
+/// `(a + b) / 2`.
+fn mean(tape: &mut Tape, a: &Var, b: &Var) -> Result<Var> {
+    let sum = ops::add(tape, a, b)?;
+    let half = vec![0.5; sum.value.len()];
+    let half = Tensor::new(sum.shape(), half)?.to_dtype(sum.value.dtype())?;
+    ops::multiply(tape, &sum, &Var::constant(half))
 }
 
 /// The activation of a name, except softmax, which is no element-wise function.

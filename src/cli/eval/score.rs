@@ -1,0 +1,178 @@
+//! `drg eval score`: predictions against measurements.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::reference;
+use crate::cli::paired::{Files, Pairs};
+use crate::cli::{Context, output, talk};
+use crate::error::{Error, Result};
+use crate::io::classes::read_classes;
+use crate::stat::{self, Axis, Metric, Score, Table, scores};
+
+const EXAMPLE: &str = "\
+Metrics: r (Pearson), spearman, r2, rmse, mse, auroc and auprc (where the measurements are 0 and 1), distance (1 - r in
+four decimals). Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
+sequence over the tracks of a class.
+
+Example (how far noise alone lets a model come):
+  drg simulate -o sim
+  drg eval score sim/signal.tsv sim/targets.tsv --classes sim/classes.txt -o scores.tsv";
+
+/// Score predictions against measurements
+///
+/// Rows and tracks are matched by name. All scores go to a tidy table (model, class, axis, item, metric, value, n); a
+/// summary is printed.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(after_help = EXAMPLE)]
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// Table of all scores; - prints it instead of the summary
+    #[arg(short, long, value_name = "TSV")]
+    out: PathBuf,
+    /// Classes of the tracks: lines of track and class
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Metrics to compute
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',', default_values_t = Metric::REPORT.map(|m| m.to_string()))]
+    metrics: Vec<String>,
+    /// Axes to score along
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',', default_values_t = Axis::ALL.map(|a| a.to_string()))]
+    axis: Vec<String>,
+    /// Name of the model in the table [default: the file name of PRED]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+    /// Also write PREFIX_clss_corr_tclCLASS.txt and PREFIX_pnt_corr_tclCLASS.txt with 1 - r, as DRG does
+    #[arg(long, value_name = "PREFIX")]
+    reference_files: Option<PathBuf>,
+}
+
+/// Spread of one metric along one axis.
+struct Summary {
+    axis: Axis,
+    metric: Metric,
+    values: Vec<f64>,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let to_stdout = args.out == Path::new("-");
+    let (axes, metrics) = args.validated(to_stdout)?;
+    let pairs = args.files.read(context.talk)?;
+    let classes = args.classes.as_deref().map(|path| classes(path, &pairs)).transpose()?;
+    let table = Table {
+        prediction: &pairs.prediction,
+        target: &pairs.measured,
+        sequences: &pairs.names,
+        tracks: &pairs.tracks,
+        classes: classes.as_deref(),
+    };
+    let rows = scores(&table, &axes, &metrics)?;
+    let model = args.model.clone().unwrap_or_else(|| args.files.model());
+    if let Some(prefix) = &args.reference_files {
+        let written = reference::write(prefix, &table, context, args)?;
+        written.iter().for_each(|path| context.talk.say(path.display()));
+    }
+    let text = tidy(&model, &rows);
+    if to_stdout {
+        return talk::print(text);
+    }
+    output::write_file(&args.out, context, args, |path| crate::util::fs::write_bytes(path, text.as_bytes()))?;
+    context.talk.say(args.out.display());
+    let summaries = summaries(&rows, &axes, &metrics);
+    let (n, t) = (pairs.names.len(), pairs.tracks.len());
+    if args.json {
+        let all: Vec<Value> = summaries.iter().map(Summary::json).collect();
+        let all = json!({ "model": model, "sequences": n, "tracks": t, "scores": args.out, "summary": all });
+        return talk::print(format_args!("{all:#}\n"));
+    }
+    let header = ["axis", "metric", "items", "median", "mean", "min", "max"].map(String::from).to_vec();
+    let lines: Vec<Vec<String>> = std::iter::once(header).chain(summaries.iter().map(Summary::cells)).collect();
+    talk::print(format_args!("{model}: {n} sequences, {t} tracks\n{}", talk::aligned(&lines, 2)))
+}
+
+impl Args {
+    fn validated(&self, to_stdout: bool) -> Result<(Vec<Axis>, Vec<Metric>)> {
+        if to_stdout && self.json {
+            return Err(Error::Usage("--json prints a summary and -o - the table; name a file with -o".into()));
+        }
+        if !to_stdout {
+            output::check_file(&self.out)?;
+        }
+        if let Some(prefix) = &self.reference_files {
+            output::check_file(prefix)?;
+        }
+        let axes: Vec<Axis> = self.axis.iter().map(|a| a.parse()).collect::<Result<_>>()?;
+        let metrics: Vec<Metric> = self.metrics.iter().map(|m| m.parse()).collect::<Result<_>>()?;
+        Ok((axes, metrics))
+    }
+}
+
+/// Class of each track. With several files, a class whose tracks come from more than one is divided by file.
+fn classes(path: &Path, pairs: &Pairs) -> Result<Vec<String>> {
+    let mut classes = read_classes(path, &pairs.plain)?;
+    if pairs.file_classes.is_empty() {
+        return Ok(classes);
+    }
+    let of = |class: &str, classes: &[String]| -> std::collections::HashSet<String> {
+        let members = classes.iter().zip(&pairs.file_classes).filter(|(c, _)| *c == class);
+        members.map(|(_, file)| file.clone()).collect()
+    };
+    let divided: Vec<bool> = classes.iter().map(|class| of(class, &classes).len() > 1).collect();
+    for ((class, file), divided) in classes.iter_mut().zip(&pairs.file_classes).zip(divided) {
+        if divided {
+            class.push_str(file);
+        }
+    }
+    Ok(classes)
+}
+
+fn tidy(model: &str, rows: &[Score]) -> String {
+    let mut text = Vec::new();
+    let mut put = |line: std::fmt::Arguments<'_>| {
+        text.write_fmt(line).expect("writing to memory cannot fail");
+    };
+    put(format_args!("model\tclass\taxis\titem\tmetric\tvalue\tn\n"));
+    for Score { axis, item, class, metric, value, n } in rows {
+        put(format_args!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\n"));
+    }
+    String::from_utf8(text).expect("all parts are text")
+}
+
+fn summaries(rows: &[Score], axes: &[Axis], metrics: &[Metric]) -> Vec<Summary> {
+    let all = axes.iter().flat_map(|&axis| metrics.iter().map(move |&metric| (axis, metric)));
+    all.map(|(axis, metric)| {
+        let of = rows.iter().filter(|s| s.axis == axis && s.metric == metric && !s.value.is_nan());
+        Summary { axis, metric, values: of.map(|s| s.value).collect() }
+    })
+    .filter(|s| !s.values.is_empty())
+    .collect()
+}
+
+impl Summary {
+    /// Median, mean, least and greatest value.
+    fn numbers(&self) -> [f64; 4] {
+        let v = &self.values;
+        [stat::median(v), stat::mean(v), stat::quantile(v, 0.0), stat::quantile(v, 1.0)]
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let mut cells = vec![self.axis.to_string(), self.metric.to_string(), self.values.len().to_string()];
+        cells.extend(self.numbers().map(|v| format!("{v:.4}")));
+        cells
+    }
+
+    fn json(&self) -> Value {
+        let [median, mean, min, max] = self.numbers();
+        json!({
+            "axis": self.axis.name(), "metric": self.metric.name(), "items": self.values.len(),
+            "median": median, "mean": mean, "min": min, "max": max,
+        })
+    }
+}

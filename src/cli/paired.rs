@@ -1,0 +1,180 @@
+//! Predictions and measurements, aligned by the names of rows and tracks.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::talk::Talk;
+use crate::error::{Error, Result, hint};
+use crate::io::first_few;
+use crate::io::targets::{TargetOptions, Targets, read_modalities, read_targets};
+use crate::seq::duplicate;
+
+/// The files that are compared.
+#[derive(Debug, clap::Args, Serialize)]
+pub(super) struct Files {
+    /// Predictions: npz (values, names, columns) or a table with the names of the rows first
+    #[arg(value_name = "PRED")]
+    prediction: PathBuf,
+    /// Measurements, in the same formats; several files with commas between them are modalities
+    #[arg(value_name = "MEASURED", value_delimiter = ',', num_args = 1, required = true)]
+    measured: Vec<PathBuf>,
+    /// Labels of the modalities, which tell apart tracks and classes of equal names [default: 0,1,2,...]
+    #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
+    file_classes: Vec<String>,
+    /// Leave out rows and tracks that only the predictions have, instead of refusing them
+    #[arg(long)]
+    common: bool,
+}
+
+/// What both sides have: N rows and T tracks in the order of the predictions.
+#[derive(Debug)]
+pub(super) struct Pairs {
+    /// Names of the rows.
+    pub names: Vec<String>,
+    /// Names of the tracks.
+    pub tracks: Vec<String>,
+    /// Names of the tracks as their file of measurements has them.
+    pub plain: Vec<String>,
+    /// Label of the file of each track; empty if there is one file.
+    pub file_classes: Vec<String>,
+    /// Predictions `[N, T]`.
+    pub prediction: Vec<f64>,
+    /// Measurements `[N, T]`; NaN is a missing value.
+    pub measured: Vec<f64>,
+}
+
+/// Measurements of all files side by side.
+struct Measured {
+    table: Targets,
+    plain: Vec<String>,
+    file_classes: Vec<String>,
+}
+
+impl Files {
+    /// Name of the model for tables: that of the file of predictions without its suffix.
+    pub(super) fn model(&self) -> String {
+        self.prediction.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Reads the files and keeps what both sides have.
+    ///
+    /// # Errors
+    /// What the readers return; [`Error::Usage`] naming rows or tracks that have no counterpart.
+    pub(super) fn read(&self, talk: Talk) -> Result<Pairs> {
+        let predicted = read_targets(&self.prediction, &TargetOptions::default())?;
+        let measured = self.measurements()?;
+        let there = format!(
+            "the measurements ({})",
+            first_few(&self.measured.iter().map(|p| p.display().to_string()).collect::<Vec<_>>())
+        );
+        let rows = self.matching("rows", &predicted.names, &measured.table.names, &there, talk)?;
+        let columns = self.matching("tracks", &predicted.tracks, &measured.table.tracks, &there, talk)?;
+        for (what, kept, all) in
+            [("rows", rows.len(), measured.table.names.len()), ("tracks", columns.len(), measured.table.tracks.len())]
+        {
+            if kept < all {
+                talk.say(format_args!("{kept} of {all} measured {what} are predicted and compared"));
+            }
+        }
+        let mut pairs = Pairs {
+            names: rows.iter().map(|&(p, _)| predicted.names[p].clone()).collect(),
+            tracks: columns.iter().map(|&(p, _)| predicted.tracks[p].clone()).collect(),
+            plain: columns.iter().map(|&(_, m)| measured.plain[m].clone()).collect(),
+            file_classes: Vec::new(),
+            prediction: Vec::with_capacity(rows.len() * columns.len()),
+            measured: Vec::with_capacity(rows.len() * columns.len()),
+        };
+        if !measured.file_classes.is_empty() {
+            pairs.file_classes = columns.iter().map(|&(_, m)| measured.file_classes[m].clone()).collect();
+        }
+        for &(p, m) in &rows {
+            pairs.prediction.extend(columns.iter().map(|&(c, _)| predicted.row(p)[c]));
+            pairs.measured.extend(columns.iter().map(|&(_, c)| measured.table.row(m)[c]));
+        }
+        let missing = pairs.measured.iter().filter(|v| v.is_nan()).count();
+        if missing > 0 {
+            talk.say(format_args!("{missing} of {} measured values are missing and left out", pairs.measured.len()));
+        }
+        Ok(pairs)
+    }
+
+    /// One table of all files. Tracks of equal names get the label of their file, as the reference system names them.
+    fn measurements(&self) -> Result<Measured> {
+        let options = TargetOptions { allow_missing: true, ..TargetOptions::default() };
+        if let [path] = self.measured.as_slice() {
+            let table = read_targets(path, &options)?;
+            unique_tracks(path, &table.tracks)?;
+            return Ok(Measured { plain: table.tracks.clone(), table, file_classes: Vec::new() });
+        }
+        let files = read_modalities(&self.measured, &options)?;
+        let labels: Vec<String> = match self.file_classes.len() {
+            0 => (0..files.len()).map(|i| i.to_string()).collect(),
+            n if n == files.len() => self.file_classes.clone(),
+            n => {
+                let files = files.len();
+                return Err(Error::Usage(format!("file-classes: expected {files} labels, one a file; found {n}")));
+            }
+        };
+        let plain: Vec<String> = files.iter().flat_map(|f| f.tracks.clone()).collect();
+        let file_classes: Vec<String> =
+            files.iter().zip(&labels).flat_map(|(f, label)| f.tracks.iter().map(|_| label.clone())).collect();
+        let tracks = match duplicate(&plain) {
+            None => plain.clone(),
+            Some(_) => plain.iter().zip(&file_classes).map(|(track, label)| format!("{track}_{label}")).collect(),
+        };
+        unique_tracks(&self.measured[0], &tracks)?;
+        let names = files[0].names.clone();
+        let values = (0..names.len()).flat_map(|i| files.iter().flat_map(move |f| f.row(i)).copied()).collect();
+        Ok(Measured { table: Targets { names, tracks, values }, plain, file_classes })
+    }
+
+    /// Pairs of indices of the names that both lists have, in the order of `predicted`.
+    fn matching(
+        &self,
+        what: &str,
+        predicted: &[String],
+        measured: &[String],
+        there: &str,
+        talk: Talk,
+    ) -> Result<Vec<(usize, usize)>> {
+        let places: HashMap<&str, usize> = measured.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+        let mut pairs = Vec::new();
+        let mut missing = Vec::new();
+        for (i, name) in predicted.iter().enumerate() {
+            match places.get(name.as_str()) {
+                Some(&place) => pairs.push((i, place)),
+                None => missing.push(name.as_str()),
+            }
+        }
+        let (file, n, all) = (self.prediction.display(), missing.len(), predicted.len());
+        if pairs.is_empty() {
+            let (here, others) = (first_few(predicted), first_few(measured));
+            return Err(Error::Usage(format!(
+                "none of the {all} {what} of {file} is in {there}: predicted [{here}], measured [{others}]"
+            )));
+        }
+        if let (Some(first), false) = (missing.first(), self.common) {
+            let similar = hint(first, measured.iter().map(String::as_str));
+            let some = first_few(&missing);
+            return Err(Error::Usage(format!(
+                "{n} of {all} {what} of {file} are not in {there}: {some}{similar}; --common leaves them out"
+            )));
+        }
+        if n > 0 {
+            talk.say(format_args!(
+                "{n} of {all} predicted {what} are not measured and left out: {}",
+                first_few(&missing)
+            ));
+        }
+        Ok(pairs)
+    }
+}
+
+fn unique_tracks(path: &Path, tracks: &[String]) -> Result<()> {
+    match duplicate(tracks) {
+        None => Ok(()),
+        Some((name, ..)) => Err(Error::file(path, format!("two tracks are named '{name}'; names must be unique"))),
+    }
+}
