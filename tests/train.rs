@@ -1,6 +1,7 @@
 //! Training: whole runs against the reference's own (order of the sequences replayed), resuming, threads.
 //!
 //! The fixtures lie outside the repository (environment variable DRG_SHARED, or `../shared`); missing ones are skipped aloud.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may stop, and says what it skipped")]
 
 mod common;
 
