@@ -11,12 +11,23 @@ fn drg(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 const TRAIN: &[&str] = &[
-    "train", "data/sequences.fa", "data/targets.tsv", "-o", "model.drg", "--crossvalidation", "data/folds.txt", "0",
-    "--reverse-complement", "--seed", "3", "--cnn",
+    "train",
+    "data/sequences.fa",
+    "data/targets.tsv",
+    "-o",
+    "model.drg",
+    "--crossvalidation",
+    "data/folds.txt",
+    "0",
+    "--reverse-complement",
+    "--seed",
+    "3",
+    "--cnn",
     "num_kernels=16+l_kernels=9+max_pooling=False+weighted_pooling=True+pooling_size=5+dilated_convolutions=2+l_dilkernels=3+\
      conv_batch_norm=True+fclayer_size=16+nfc_layers=2+fc_dropout=0.2+optimizer=AdamW+lr=0.002+batchsize=32+epochs=6+\
      loss_function=MSE+finetuning_rounds=2+finetuning_patience=1+patience=6+warm_up_epochs=1",
-    "--threads", "1",
+    "--threads",
+    "1",
 ];
 
 #[test]

@@ -6,21 +6,12 @@ use crate::seq::{Sequences, UNIFORM, complement};
 use crate::tensor::Tensor;
 use crate::util::par;
 
-/// The sequences `rows` as packed bases `[B, L + 2 shift]`, with `shift` positions of 0.25 on either side.
+/// The sequences `rows` as packed bases with `shift` positions of 0.25 on either side, once for every offset by which they
+/// are moved to the right (negative: left; no further than `shift`): `[offsets B, L + 2 shift]`, all sequences of an offset
+/// together. A sequence whose flag is set is turned to the other strand.
 ///
 /// # Errors
 /// [`Error::Argument`] for a code that is none.
-pub fn batch(sequences: &Sequences, rows: &[usize], shift: usize) -> Result<Tensor> {
-    let given: Vec<(usize, bool)> = rows.iter().map(|&r| (r, false)).collect();
-    copies(sequences, &given, shift, &[0])
-}
-
-/// As [`batch`], once for every offset by which the sequences are moved to the right (negative: left; no further than
-/// `shift`), `[offsets B, L + 2 shift]`, all sequences of an offset together. A sequence whose flag is set is turned to the
-/// other strand.
-///
-/// # Errors
-/// As [`batch`].
 pub fn copies(sequences: &Sequences, rows: &[(usize, bool)], shift: usize, offsets: &[isize]) -> Result<Tensor> {
     let (length, width) = (sequences.length, sequences.length + 2 * shift);
     let mut codes = vec![UNIFORM; offsets.len() * rows.len() * width];
@@ -64,7 +55,8 @@ mod tests {
     fn copies_are_moved_and_turned() {
         let names = vec!["a".into(), "b".into()];
         let s = Sequences::from_strings(names, &["ACGNN", "TTGCA"]).unwrap();
-        assert_eq!(batch(&s, &[1, 0], 0).unwrap().codes().unwrap(), [3, 3, 2, 1, 0, 0, 1, 2, 4, 4]);
+        let plain = copies(&s, &[(1, false), (0, false)], 0, &[0]).unwrap();
+        assert_eq!(plain.codes().unwrap(), [3, 3, 2, 1, 0, 0, 1, 2, 4, 4]);
         let x = copies(&s, &[(0, true), (1, false)], 2, &[0, -2, 1]).unwrap();
         assert_eq!(x.shape(), [6, 9]);
         let row = |i: usize| x.codes().unwrap()[i * 9..][..9].to_vec();
@@ -72,6 +64,6 @@ mod tests {
         assert_eq!(row(1), [5, 5, 3, 3, 2, 1, 0, 5, 5]);
         assert_eq!(row(3), [3, 3, 2, 1, 0, 5, 5, 5, 5]);
         assert_eq!(row(4), [5, 5, 5, 4, 4, 1, 2, 3, 5]);
-        assert!(batch(&s, &[], 1).unwrap().is_empty());
+        assert!(copies(&s, &[], 1, &[0]).unwrap().is_empty());
     }
 }

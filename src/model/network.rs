@@ -22,7 +22,7 @@ const POSITIONS: &str = "pos_queries";
 /// Added to variances, as PyTorch's norms do.
 const EPS: f64 = 1e-5;
 
-/// A network with its numbers. Clones share nothing but the architecture.
+/// A network with its numbers. A clone copies them when one of the two is changed.
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: Arc<ModelSpec>,
