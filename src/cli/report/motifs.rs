@@ -23,7 +23,7 @@ pub(super) struct Readout {
     motif: String,
     width: usize,
     sites: usize,
-    /// Sites of another width, which do not line up.
+    /// Sites of another width or without some of their effects, which do not line up.
     odd: usize,
     /// Effects `[T, W, 4]` of the bases along the motif's own strand, less the mean of the four bases of the position.
     sums: Vec<f64>,
@@ -55,7 +55,7 @@ impl Readout {
 
     /// Adds a site of a sequence with the effects `map` `[T, 4, length]`, 0 at the bases that the sequence has.
     pub(super) fn add(&mut self, site: &Site, map: &[f32], length: usize) {
-        if site.interval.len() != self.width {
+        if site.interval.len() != self.width || !site.whole {
             self.odd += 1;
             return;
         }
@@ -202,7 +202,10 @@ pub(super) fn part(args: &Args, readouts: &[Readout]) -> Result<Option<Part>> {
     }
     let odd: usize = readouts.iter().map(|r| r.odd).sum();
     if odd > 0 {
-        text.push_str(&format!(" {} of another width than the first of their motif are left out.", of(odd, "site")));
+        text.push_str(&format!(
+            " {} cut off or of another width than the first of their motif are left out.",
+            of(odd, "site")
+        ));
     }
     if enough < readouts.len() || shown.len() < enough {
         text.push_str(&format!(
@@ -257,7 +260,7 @@ mod tests {
     }
 
     fn site(reverse: bool) -> Site {
-        Site { sequence: 0, interval: 2..5, motif: "m".into(), reverse, effects: None }
+        Site { sequence: 0, interval: 2..5, whole: true, motif: "m".into(), reverse, effects: None }
     }
 
     #[test]

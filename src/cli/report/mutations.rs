@@ -10,10 +10,9 @@ use crate::cli::choose::choose;
 use crate::cli::effects::Effects;
 use crate::cli::eval::sites::{Site, read_sites};
 use crate::cli::paired::Pairs;
-use crate::cli::plot::{heights, intervals};
+use crate::cli::plot::heights;
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result};
-use crate::io::bed::{Region, read_bed};
 use crate::io::classes::read_classes;
 use crate::motif::recovery::{Combine, Recovery, position_scores, recovery};
 use crate::plot::{Attribution, AttributionFigure, Interval, ReportFigure, Section, Table};
@@ -56,7 +55,6 @@ pub(super) fn part(args: &Args, ism: &Path, pairs: Option<&Pairs>, talk: Talk) -
         Some(path) => read_sites(path, &effects, &tracks.iter().map(String::as_str).collect::<Vec<_>>(), talk)?,
         None => Vec::new(),
     };
-    let regions = args.sites.as_deref().map_or(Ok(Vec::new()), read_bed)?;
     let bases = effects.bases()?;
     let survey = Survey::of(&mut effects, ism, &sites)?;
     let shown_tracks = match args.tracks.as_slice() {
@@ -90,8 +88,15 @@ pub(super) fn part(args: &Args, ism: &Path, pairs: Option<&Pairs>, talk: Talk) -
     part.number("Mutations computed", count(3 * known));
     let mut section = Section { heading: "What every mutation does".into(), ..Section::default() };
     section.text = introduction(&names, length, 3 * known, !sites.is_empty());
-    let figures =
-        Drawing { names: &names, tracks: &tracks, length, bases: &bases, sites: &sites, regions: &regions, pairs };
+    let figures = Drawing {
+        names: &names,
+        tracks: &tracks,
+        length,
+        bases: &bases,
+        sites: &sites,
+        pairs,
+        start: effects.start.unwrap_or(0) as i64,
+    };
     for &n in &shown {
         section.figures.push(figures.sequence(n, &shown_tracks, &maps[&n])?);
     }
@@ -222,9 +227,10 @@ struct Drawing<'a> {
     names: &'a [String],
     tracks: &'a [String],
     length: usize,
+    /// First position that has effects.
+    start: i64,
     bases: &'a [u8],
     sites: &'a [Site],
-    regions: &'a [Region],
     pairs: Option<&'a Pairs>,
 }
 
@@ -243,7 +249,7 @@ impl Drawing<'_> {
                 values: values[i],
                 reference,
                 heights: Some(&letters[i]),
-                start: 0,
+                start: self.start,
                 intervals: &boxes[i],
             })
             .collect();
@@ -255,9 +261,9 @@ impl Drawing<'_> {
         if let Some(range) = &range {
             caption.push_str(&format!(
                 " Positions {} to {} of {}, where the effects are largest.",
-                count(range.start),
-                count(range.end),
-                count(length)
+                self.start + range.start as i64,
+                self.start + range.end as i64,
+                length
             ));
         }
         let figure = AttributionFigure { range, ..AttributionFigure::default() };
@@ -266,14 +272,10 @@ impl Drawing<'_> {
 
     /// Sites that act in a track; where effects are not known, all.
     fn boxes(&self, n: usize, t: usize) -> Vec<Interval<'_>> {
-        let silent = |interval: &Interval| {
-            self.sites.iter().any(|s| {
-                s.sequence == n
-                    && (s.interval.start as i64, s.interval.end as i64) == (interval.start, interval.end)
-                    && s.effects.as_ref().is_some_and(|e| e[t] == 0.0)
-            })
-        };
-        intervals(self.regions, &self.names[n]).into_iter().filter(|i| !silent(i)).collect()
+        let acts = |s: &&Site| s.sequence == n && s.effects.as_ref().is_none_or(|e| e[t] != 0.0);
+        let at = |position: usize| position as i64 + self.start;
+        let boxed = self.sites.iter().filter(acts);
+        boxed.map(|s| Interval { start: at(s.interval.start), end: at(s.interval.end), label: &s.motif }).collect()
     }
 
     /// Sequence and track, with prediction and measurement where they are known.
@@ -360,7 +362,7 @@ mod tests {
     #[test]
     fn recovery_of_single_sequences_adds_up_to_that_of_all() {
         let scores = [3.0, 1.0, 2.0, 0.0, 0.0, 5.0, 4.0, 1.0, 9.0, 0.0, 1.0, 2.0];
-        let truth = [vec![0..2], vec![], vec![3..4]];
+        let truth = [vec![0..2, 1..2], vec![], vec![3..4, 3..4]];
         let all = recovery(&scores, 4, &truth).unwrap();
         let mut tally = Tally::default();
         for (scores, truth) in scores.chunks(4).zip(truth) {

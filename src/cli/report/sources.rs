@@ -24,7 +24,7 @@ pub(super) fn provenance(inputs: &[&Path], model: Option<&Model>, context: &Cont
         };
         let made = format!("{command}\n(drg {version})");
         match more.iter_mut().find(|(_, other)| *other == made) {
-            Some((names, _)) => names.push_str(&format!("\n{name}")),
+            Some((names, _)) => names.push_str(&format!(", {name}")),
             None => more.push((name, made)),
         }
     }
@@ -38,10 +38,15 @@ pub(super) fn provenance(inputs: &[&Path], model: Option<&Model>, context: &Cont
     })
 }
 
-/// Command line and version from the record of a file: `FILE.json`, or the one of the simulation that it belongs to.
-/// Files that were made otherwise have none.
+/// Command line and version from the record of a file: `FILE.json`, or the one of the training or simulation that it
+/// belongs to. Files that were made otherwise have none.
 fn record(input: &Path) -> Option<(String, String)> {
-    let candidates: [PathBuf; 2] = [beside(input), folder_of(input).join("simulate.json")];
+    let mut candidates: Vec<PathBuf> = vec![beside(input), folder_of(input).join("simulate.json")];
+    let name = input.file_name()?.to_string_lossy();
+    // A training writes these with its model.
+    if let Some(stem) = ["_loss.txt", "_pred.npz"].iter().find_map(|suffix| name.strip_suffix(suffix)) {
+        candidates.insert(0, folder_of(input).join(format!("{stem}.drg.json")));
+    }
     let text = candidates.iter().find_map(|path| std::fs::read_to_string(path).ok())?;
     let record: Value = serde_json::from_str(&text).ok().filter(|r: &Value| r["program"] == "drg")?;
     let words: Vec<&str> = record["command"].as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
