@@ -18,7 +18,7 @@ const EXAMPLE: &str = "\
 Every command is shown before it runs and can be repeated as it stands. The report is DIR/report.html; it needs no other
 file.
 
-Example (20 seconds; without --quick a larger model on more data):
+Example (seconds; without --quick a larger model on more data, less than a minute on two cores):
   drg demo -o demo --quick";
 
 /// File that marks a folder as a demo's.
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     demo.step("Predict all sequences", "predict DIR/model.drg DIR/data/sequences.fa -o DIR/predictions.npz")?;
     demo.step(
         "Score the predictions of the sequences that the network has never seen",
-        "eval score DIR/model_pred.npz DIR/data/targets.tsv --classes DIR/data/classes.txt -o DIR/scores.tsv",
+        "eval score DIR/model_pred.npz DIR/data/targets.tsv --classes DIR/data/classes.txt --axis track,class -o DIR/scores.tsv",
     )?;
     let names = unseen(&args.out)?;
     demo.step(

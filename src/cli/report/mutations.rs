@@ -109,9 +109,11 @@ pub(super) fn part(args: &Args, ism: &Path, pairs: Option<&Pairs>, talk: Talk) -
     }
     part.sections.push(section);
     if !sites.is_empty() {
-        let found = recovered(&tracks, &survey.recovery);
+        // Only a simulation knows what its sites do.
+        let word = if sites.iter().any(|s| s.effects.is_some()) { "planted" } else { "known" };
+        let found = recovered(&tracks, &survey.recovery, word);
         part.summary.extend(found.summary);
-        if let Some(motifs) = motifs::part(args, &survey.readouts)? {
+        if let Some(motifs) = motifs::part(args, &survey.readouts, word)? {
             part.sections.extend(motifs.sections);
         }
         part.sections.extend(found.sections);
@@ -257,7 +259,10 @@ impl Drawing<'_> {
             let start = busiest(&letters, WHOLE);
             start..start + WHOLE
         });
-        let mut caption = format!("Mutation effects in {name}: letters over substitutions.");
+        let mut caption = format!(
+            "Mutation effects in {name}: letters over substitutions, one panel a track.{}",
+            if self.sites.is_empty() { "" } else { " Boxes: sites of motifs that act in the track." }
+        );
         if let Some(range) = &range {
             caption.push_str(&format!(
                 " Positions {} to {} of {}, where the effects are largest.",
@@ -313,35 +318,40 @@ fn busiest(letters: &[Vec<f32>], width: usize) -> usize {
 }
 
 /// Table and summary of the recovery.
-fn recovered(tracks: &[String], tallies: &[Tally]) -> Part {
+fn recovered(tracks: &[String], tallies: &[Tally], word: &str) -> Part {
     let mut part = Part::default();
     let used: Vec<[f64; 5]> = tallies.iter().filter(|t| t.sequences > 0).map(Tally::means).collect();
     let mean = |column: usize| stat::mean(&used.iter().map(|row| row[column]).collect::<Vec<f64>>());
     if !used.is_empty() {
-        part.number("Planted positions found", format!("{:.0} %", 100.0 * mean(0)));
-        part.number("Found by chance", format!("{:.0} %", 100.0 * mean(1)));
+        part.number(&format!("Positions of {word} sites found"), format!("{:.0} %", 100.0 * mean(0)));
+        part.number("Found by guessing", format!("{:.0} %", 100.0 * mean(1)));
     }
-    let text = "Here the right answer is known, because the sites were planted. In every sequence the positions are ordered \
-                by their largest absolute effect. If k positions belong to planted sites that act in a track, a perfect \
-                explanation has exactly these k at the top: recovery at k is the share of the planted positions among the \
-                k highest. AUROC is the chance that a planted position scores higher than another one (0.5 when \
-                guessing), average precision summarises the whole order (1 at best). Chance is what a random order would \
-                give.\n\nNot every planted position can be found: where a motif tolerates several bases, a substitution \
-                changes little, and background matches a motif here and there without being counted.";
-    let header =
-        ["Track", "Sequences", "Recovery at k", "Chance", "AUROC", "Average precision", "Chance"].map(String::from);
+    let mut text = String::from(match word {
+        "planted" => "Here the right answer is known, because the sites were planted. ",
+        _ => "Here the known sites are taken for the right answer. ",
+    });
+    text.push_str(&format!(
+        "In every sequence the positions are ordered by their largest absolute effect. If k positions belong to {word} sites \
+         that act in a track, a perfect explanation has exactly these k at the top: recovery at k is the share of the \
+         {word} positions among the k highest. AUROC is the chance that a {word} position scores higher than another one \
+         (0.5 when guessing), average precision summarises the whole order (1 at best). By chance is what a random order \
+         would give.\n\nNot every {word} position can be found: where a motif tolerates several bases, a substitution \
+         changes little, and background matches a motif here and there without being counted."
+    ));
+    let header = ["Track", "Sequences", "Recovery at k", "by chance", "AUROC", "Average precision", "by chance"]
+        .map(String::from);
     let rows = tracks.iter().zip(tallies).map(|(track, tally)| {
         let mut row = vec![track.clone(), count(tally.sequences)];
         row.extend(tally.means().map(three));
         row
     });
     let table = Table {
-        caption: "Recovery of planted sites, mean over the sequences that have sites in the track.".into(),
+        caption: format!("Recovery of {word} sites, mean over the sequences that have sites in the track."),
         header: header.to_vec(),
         rows: rows.collect(),
     };
-    let heading = "Are the planted sites found?".into();
-    part.sections.push(Section { heading, text: text.into(), figures: Vec::new(), tables: vec![table] });
+    let heading = format!("Are the {word} sites found?");
+    part.sections.push(Section { heading, text, figures: Vec::new(), tables: vec![table] });
     part
 }
 

@@ -35,7 +35,7 @@ pub(super) fn part(args: &Args, pairs: &Pairs) -> Result<Part> {
     };
     let known: Vec<f64> = tracks.iter().map(|t| t.r).filter(|r| !r.is_nan()).collect();
     let mut part = Part::default();
-    part.number("Sequences predicted", count(pairs.names.len()));
+    part.number("Compared on", of(pairs.names.len(), "sequence"));
     part.number("Median r over tracks", three(stat::median(&known)));
 
     let mut section = Section { heading: "Predictions against measurements".into(), ..Section::default() };

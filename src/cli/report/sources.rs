@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::output::{beside, folder_of};
@@ -9,6 +10,7 @@ use crate::cli::{Context, shell};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Model;
+use crate::model::spec::{ModelSpec, TrainSpec};
 use crate::plot::Provenance;
 
 /// Provenance of the page: its own command line, the command lines that made its inputs, the configuration of the model.
@@ -53,12 +55,16 @@ fn record(input: &Path) -> Option<(String, String)> {
     Some((shell::line(&words), record["version"].as_str()?.into()))
 }
 
+/// Architecture and training.
+#[derive(Serialize)]
+struct Configuration<'a> {
+    model: &'a ModelSpec,
+    train: Option<&'a TrainSpec>,
+}
+
 /// Architecture and training as TOML.
 fn configuration(model: &Model) -> Result<String> {
     let failed = |e: toml::ser::Error| Error::Failed(format!("cannot write the configuration of the model: {e}"));
-    let mut text = format!("# Architecture\n{}", toml::to_string(model.network.spec()).map_err(failed)?);
-    if let Some(training) = &model.training {
-        text.push_str(&format!("\n# Training\n{}", toml::to_string(training).map_err(failed)?));
-    }
-    Ok(text)
+    let parts = Configuration { model: model.network.spec(), train: model.training.as_ref() };
+    toml::to_string(&parts).map_err(failed)
 }
