@@ -11,8 +11,9 @@ use assert_cmd::Command;
 use drg::io::npz::write_npz;
 use tempfile::TempDir;
 
-const VERBS: [&[&str]; 13] = [
+const VERBS: [&[&str]; 14] = [
     &[],
+    &["demo"],
     &["simulate"],
     &["eval"],
     &["eval", "score"],

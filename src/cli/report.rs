@@ -23,9 +23,9 @@ the .json files beside them.
 
 Example (how far noise alone lets a model come):
   drg simulate -o sim
-  drg report --pred sim/signal.tsv --measured sim/targets.tsv --classes sim/classes.txt -o report.html
+  drg report --pred sim/signal.tsv --measured sim/targets.tsv -o report.html
 
-With a model: drg report --model model.drg --loss model_loss.txt --ism ism.npz --sites sites.bed -o report.html";
+`drg demo` shows the line for a whole analysis.";
 
 /// Make one HTML page of a model, its training, its predictions and its mutation effects
 ///

@@ -5,7 +5,7 @@ mod curves;
 mod logo;
 mod scatter;
 
-pub(super) use attr::{heights, intervals};
+pub(super) use attr::heights;
 pub(super) use curves::read as read_losses;
 
 use std::path::PathBuf;

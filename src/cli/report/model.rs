@@ -21,8 +21,8 @@ pub(super) fn part(model: &Model) -> Result<Part> {
     let parameters: usize = entries.iter().filter(|e| e.kind == Kind::Parameter).map(|e| e.len()).sum();
     let mut part = Part::default();
     if let Some(record) = &model.record {
-        part.number("Sequences trained on", count(record.rows.0));
-        part.number("Sequences validated on", count(record.rows.1));
+        part.number("Trained on", of(record.rows.0, "sequence"));
+        part.number("Validated on", of(record.rows.1, "sequence"));
     }
     part.number("Sequence length", format!("{} bases", count(spec.length)));
     part.number("Tracks", count(spec.tracks()));
@@ -147,6 +147,9 @@ fn architecture(spec: &ModelSpec) -> Result<Vec<String>> {
     let outputs: std::collections::BTreeSet<&str> = spec.heads.iter().map(|h| output(h.output)).collect();
     let outputs: Vec<&str> = outputs.into_iter().collect();
     said.push(format!("The output is one number for each of {} ({}).", listed(&heads), outputs.join(", ")));
+    if spec.average_strands {
+        said.push("Predictions are the mean of those for both strands.".into());
+    }
     Ok(said)
 }
 

@@ -23,13 +23,13 @@ pub(super) struct Readout {
     motif: String,
     width: usize,
     sites: usize,
-    /// Sites of another width, which do not line up.
+    /// Sites of another width or without some of their effects, which do not line up.
     odd: usize,
     /// Effects `[T, W, 4]` of the bases along the motif's own strand, less the mean of the four bases of the position.
     sums: Vec<f64>,
     /// What the bases of the sites hold up in each track.
     holds: Vec<f64>,
-    /// Tracks in which sites have a planted effect, and its sum.
+    /// Sum of the planted effects in each track, where they are known.
     planted: Option<Vec<f64>>,
 }
 
@@ -55,7 +55,7 @@ impl Readout {
 
     /// Adds a site of a sequence with the effects `map` `[T, 4, length]`, 0 at the bases that the sequence has.
     pub(super) fn add(&mut self, site: &Site, map: &[f32], length: usize) {
-        if site.interval.len() != self.width {
+        if site.interval.len() != self.width || !site.whole {
             self.odd += 1;
             return;
         }
@@ -136,11 +136,12 @@ fn as_probabilities(effects: &[[f64; 4]], bits: f64) -> Vec<[f64; 4]> {
     at(0.5 * (low + high))
 }
 
-/// Logos of what the model reads, under those of the planted motifs where a MEME file has them.
+/// Logos of what the model reads, under those of the motifs themselves where a MEME file has them; `word` says whether these
+/// are planted or known.
 ///
 /// # Errors
 /// What the reader of motifs and the figure return.
-pub(super) fn part(args: &Args, readouts: &[Readout]) -> Result<Option<Part>> {
+pub(super) fn part(args: &Args, readouts: &[Readout], word: &str) -> Result<Option<Part>> {
     let planted = args.motifs.as_deref().map_or(Ok(Vec::new()), |path: &Path| meme::read_pwms(path))?;
     let mut shown: Vec<&Readout> = readouts.iter().filter(|r| r.sites >= FEWEST_SITES).collect();
     if shown.is_empty() {
@@ -161,7 +162,7 @@ pub(super) fn part(args: &Args, readouts: &[Readout]) -> Result<Option<Part>> {
         let read = Pwm { name: String::new(), probabilities: as_probabilities(&effects, bits) };
         let agreement = pwm.map(|p| stat::pearson(p.probabilities.as_flattened(), effects.as_flattened()));
         if let Some(pwm) = pwm {
-            logos.push((format!("{}, planted", readout.motif), pwm.probabilities.clone()));
+            logos.push((format!("{}, {word}", readout.motif), pwm.probabilities.clone()));
         }
         let sites = of(readout.sites, "site");
         logos.push((format!("{}, as the model reads it at {sites}", readout.motif), read.probabilities.clone()));
@@ -188,21 +189,24 @@ pub(super) fn part(args: &Args, readouts: &[Readout]) -> Result<Option<Part>> {
     );
     text.push_str(match planted.is_empty() {
         true => "motifs usually do (1.2 bits a position). ",
-        false => "the planted motif. ",
+        false => "the motif itself. ",
     });
     text.push_str(
         "The relative heights of the letters are the model's own. Motifs that lower a track are turned over, so that the \
          bases of the motif stand up in every logo.",
     );
     if !planted.is_empty() {
-        text.push_str(
-            "\n\nEach pair shows the planted motif above and the motif as the model reads it below. The model was never \
-             told the motifs: it has found them in sequences and measurements.",
-        );
+        text.push_str(&format!(
+            "\n\nEach pair shows the {word} motif above and the motif as the model reads it below. The model was never told \
+             the motifs: it has found them in sequences and measurements."
+        ));
     }
     let odd: usize = readouts.iter().map(|r| r.odd).sum();
     if odd > 0 {
-        text.push_str(&format!(" {} of another width than the first of their motif are left out.", of(odd, "site")));
+        text.push_str(&format!(
+            " {} cut off or of another width than the first of their motif are left out.",
+            of(odd, "site")
+        ));
     }
     if enough < readouts.len() || shown.len() < enough {
         text.push_str(&format!(
@@ -211,13 +215,13 @@ pub(super) fn part(args: &Args, readouts: &[Readout]) -> Result<Option<Part>> {
             readouts.len()
         ));
     }
-    let header = ["Motif", "Sites", "Planted effect", "Effect in the model", "Planted", "Read", "Agreement"];
+    let title = format!("{}{}", word[..1].to_uppercase(), &word[1..]);
+    let header = ["Motif", "Sites", &format!("{title} effect"), "Effect in the model", &title, "Read", "Agreement"];
     let table = Table {
-        caption:
-            "What the model reads. Planted and Read: the best base of every position. Agreement: Pearson's r between \
-                  the planted probabilities and the average effects of all bases at all positions (1: the same, 0: \
-                  unrelated)."
-                .into(),
+        caption: format!(
+            "What the model reads. {title} and Read: the best base of every position. Agreement: Pearson's r between the \
+             {word} probabilities and the average effects of all bases at all positions (1: the same, 0: unrelated)."
+        ),
         header: header.map(String::from).to_vec(),
         rows,
     };
@@ -257,7 +261,7 @@ mod tests {
     }
 
     fn site(reverse: bool) -> Site {
-        Site { sequence: 0, interval: 2..5, motif: "m".into(), reverse, effects: None }
+        Site { sequence: 0, interval: 2..5, whole: true, motif: "m".into(), reverse, effects: None }
     }
 
     #[test]

@@ -10,10 +10,9 @@ use crate::cli::choose::choose;
 use crate::cli::effects::Effects;
 use crate::cli::eval::sites::{Site, read_sites};
 use crate::cli::paired::Pairs;
-use crate::cli::plot::{heights, intervals};
+use crate::cli::plot::heights;
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result};
-use crate::io::bed::{Region, read_bed};
 use crate::io::classes::read_classes;
 use crate::motif::recovery::{Combine, Recovery, position_scores, recovery};
 use crate::plot::{Attribution, AttributionFigure, Interval, ReportFigure, Section, Table};
@@ -56,7 +55,6 @@ pub(super) fn part(args: &Args, ism: &Path, pairs: Option<&Pairs>, talk: Talk) -
         Some(path) => read_sites(path, &effects, &tracks.iter().map(String::as_str).collect::<Vec<_>>(), talk)?,
         None => Vec::new(),
     };
-    let regions = args.sites.as_deref().map_or(Ok(Vec::new()), read_bed)?;
     let bases = effects.bases()?;
     let survey = Survey::of(&mut effects, ism, &sites)?;
     let shown_tracks = match args.tracks.as_slice() {
@@ -90,8 +88,15 @@ pub(super) fn part(args: &Args, ism: &Path, pairs: Option<&Pairs>, talk: Talk) -
     part.number("Mutations computed", count(3 * known));
     let mut section = Section { heading: "What every mutation does".into(), ..Section::default() };
     section.text = introduction(&names, length, 3 * known, !sites.is_empty());
-    let figures =
-        Drawing { names: &names, tracks: &tracks, length, bases: &bases, sites: &sites, regions: &regions, pairs };
+    let figures = Drawing {
+        names: &names,
+        tracks: &tracks,
+        length,
+        bases: &bases,
+        sites: &sites,
+        pairs,
+        start: effects.start.unwrap_or(0) as i64,
+    };
     for &n in &shown {
         section.figures.push(figures.sequence(n, &shown_tracks, &maps[&n])?);
     }
@@ -104,9 +109,11 @@ pub(super) fn part(args: &Args, ism: &Path, pairs: Option<&Pairs>, talk: Talk) -
     }
     part.sections.push(section);
     if !sites.is_empty() {
-        let found = recovered(&tracks, &survey.recovery);
+        // Only a simulation knows what its sites do.
+        let word = if sites.iter().any(|s| s.effects.is_some()) { "planted" } else { "known" };
+        let found = recovered(&tracks, &survey.recovery, word);
         part.summary.extend(found.summary);
-        if let Some(motifs) = motifs::part(args, &survey.readouts)? {
+        if let Some(motifs) = motifs::part(args, &survey.readouts, word)? {
             part.sections.extend(motifs.sections);
         }
         part.sections.extend(found.sections);
@@ -222,9 +229,10 @@ struct Drawing<'a> {
     names: &'a [String],
     tracks: &'a [String],
     length: usize,
+    /// First position that has effects.
+    start: i64,
     bases: &'a [u8],
     sites: &'a [Site],
-    regions: &'a [Region],
     pairs: Option<&'a Pairs>,
 }
 
@@ -243,7 +251,7 @@ impl Drawing<'_> {
                 values: values[i],
                 reference,
                 heights: Some(&letters[i]),
-                start: 0,
+                start: self.start,
                 intervals: &boxes[i],
             })
             .collect();
@@ -251,13 +259,16 @@ impl Drawing<'_> {
             let start = busiest(&letters, WHOLE);
             start..start + WHOLE
         });
-        let mut caption = format!("Mutation effects in {name}: letters over substitutions.");
+        let mut caption = format!(
+            "Mutation effects in {name}: letters over substitutions, one panel a track.{}",
+            if self.sites.is_empty() { "" } else { " Boxes: sites of motifs that act in the track." }
+        );
         if let Some(range) = &range {
             caption.push_str(&format!(
                 " Positions {} to {} of {}, where the effects are largest.",
-                count(range.start),
-                count(range.end),
-                count(length)
+                self.start + range.start as i64,
+                self.start + range.end as i64,
+                length
             ));
         }
         let figure = AttributionFigure { range, ..AttributionFigure::default() };
@@ -266,14 +277,10 @@ impl Drawing<'_> {
 
     /// Sites that act in a track; where effects are not known, all.
     fn boxes(&self, n: usize, t: usize) -> Vec<Interval<'_>> {
-        let silent = |interval: &Interval| {
-            self.sites.iter().any(|s| {
-                s.sequence == n
-                    && (s.interval.start as i64, s.interval.end as i64) == (interval.start, interval.end)
-                    && s.effects.as_ref().is_some_and(|e| e[t] == 0.0)
-            })
-        };
-        intervals(self.regions, &self.names[n]).into_iter().filter(|i| !silent(i)).collect()
+        let acts = |s: &&Site| s.sequence == n && s.effects.as_ref().is_none_or(|e| e[t] != 0.0);
+        let at = |position: usize| position as i64 + self.start;
+        let boxed = self.sites.iter().filter(acts);
+        boxed.map(|s| Interval { start: at(s.interval.start), end: at(s.interval.end), label: &s.motif }).collect()
     }
 
     /// Sequence and track, with prediction and measurement where they are known.
@@ -311,35 +318,40 @@ fn busiest(letters: &[Vec<f32>], width: usize) -> usize {
 }
 
 /// Table and summary of the recovery.
-fn recovered(tracks: &[String], tallies: &[Tally]) -> Part {
+fn recovered(tracks: &[String], tallies: &[Tally], word: &str) -> Part {
     let mut part = Part::default();
     let used: Vec<[f64; 5]> = tallies.iter().filter(|t| t.sequences > 0).map(Tally::means).collect();
     let mean = |column: usize| stat::mean(&used.iter().map(|row| row[column]).collect::<Vec<f64>>());
     if !used.is_empty() {
-        part.number("Planted positions found", format!("{:.0} %", 100.0 * mean(0)));
-        part.number("Found by chance", format!("{:.0} %", 100.0 * mean(1)));
+        part.number(&format!("Positions of {word} sites found"), format!("{:.0} %", 100.0 * mean(0)));
+        part.number("Found by guessing", format!("{:.0} %", 100.0 * mean(1)));
     }
-    let text = "Here the right answer is known, because the sites were planted. In every sequence the positions are ordered \
-                by their largest absolute effect. If k positions belong to planted sites that act in a track, a perfect \
-                explanation has exactly these k at the top: recovery at k is the share of the planted positions among the \
-                k highest. AUROC is the chance that a planted position scores higher than another one (0.5 when \
-                guessing), average precision summarises the whole order (1 at best). Chance is what a random order would \
-                give.\n\nNot every planted position can be found: where a motif tolerates several bases, a substitution \
-                changes little, and background matches a motif here and there without being counted.";
-    let header =
-        ["Track", "Sequences", "Recovery at k", "Chance", "AUROC", "Average precision", "Chance"].map(String::from);
+    let mut text = String::from(match word {
+        "planted" => "Here the right answer is known, because the sites were planted. ",
+        _ => "Here the known sites are taken for the right answer. ",
+    });
+    text.push_str(&format!(
+        "In every sequence the positions are ordered by their largest absolute effect. If k positions belong to {word} sites \
+         that act in a track, a perfect explanation has exactly these k at the top: recovery at k is the share of the \
+         {word} positions among the k highest. AUROC is the chance that a {word} position scores higher than another one \
+         (0.5 when guessing), average precision summarises the whole order (1 at best). By chance is what a random order \
+         would give.\n\nNot every {word} position can be found: where a motif tolerates several bases, a substitution \
+         changes little, and background matches a motif here and there without being counted."
+    ));
+    let header = ["Track", "Sequences", "Recovery at k", "by chance", "AUROC", "Average precision", "by chance"]
+        .map(String::from);
     let rows = tracks.iter().zip(tallies).map(|(track, tally)| {
         let mut row = vec![track.clone(), count(tally.sequences)];
         row.extend(tally.means().map(three));
         row
     });
     let table = Table {
-        caption: "Recovery of planted sites, mean over the sequences that have sites in the track.".into(),
+        caption: format!("Recovery of {word} sites, mean over the sequences that have sites in the track."),
         header: header.to_vec(),
         rows: rows.collect(),
     };
-    let heading = "Are the planted sites found?".into();
-    part.sections.push(Section { heading, text: text.into(), figures: Vec::new(), tables: vec![table] });
+    let heading = format!("Are the {word} sites found?");
+    part.sections.push(Section { heading, text, figures: Vec::new(), tables: vec![table] });
     part
 }
 
@@ -360,7 +372,7 @@ mod tests {
     #[test]
     fn recovery_of_single_sequences_adds_up_to_that_of_all() {
         let scores = [3.0, 1.0, 2.0, 0.0, 0.0, 5.0, 4.0, 1.0, 9.0, 0.0, 1.0, 2.0];
-        let truth = [vec![0..2], vec![], vec![3..4]];
+        let truth = [vec![0..2, 1..2], vec![], vec![3..4, 3..4]];
         let all = recovery(&scores, 4, &truth).unwrap();
         let mut tally = Tally::default();
         for (scores, truth) in scores.chunks(4).zip(truth) {

@@ -11,8 +11,8 @@ use crate::stat;
 
 /// Scatter plots that a reader still looks at.
 const MOST_PANELS: usize = 12;
-/// Bars that still make a legible picture.
-const MOST_BARS: usize = 60;
+/// Tracks from which bars say more than the table, and up to which they make a legible picture.
+const BARS: std::ops::RangeInclusive<usize> = 6..=60;
 
 /// Points and scores of one track.
 struct Track<'a> {
@@ -35,7 +35,7 @@ pub(super) fn part(args: &Args, pairs: &Pairs) -> Result<Part> {
     };
     let known: Vec<f64> = tracks.iter().map(|t| t.r).filter(|r| !r.is_nan()).collect();
     let mut part = Part::default();
-    part.number("Sequences predicted", count(pairs.names.len()));
+    part.number("Compared on", of(pairs.names.len(), "sequence"));
     part.number("Median r over tracks", three(stat::median(&known)));
 
     let mut section = Section { heading: "Predictions against measurements".into(), ..Section::default() };
@@ -56,6 +56,8 @@ pub(super) fn part(args: &Args, pairs: &Pairs) -> Result<Part> {
         .map(|(&t, (measured, predicted))| ScatterPanel { title: tracks[t].name, measured, predicted })
         .collect();
     if !panels.is_empty() {
+        // Rows of equal length where that is possible, on pages wider than the figure's own default.
+        let figure = ScatterFigure { columns: Some(panels.len().min(4)), ..ScatterFigure::default() };
         let mut caption = String::from(
             "Predicted against measured, one point a sequence (a density where there are very many). On the diagonal \
              prediction and measurement are equal.",
@@ -63,9 +65,9 @@ pub(super) fn part(args: &Args, pairs: &Pairs) -> Result<Part> {
         if args.tracks.is_empty() && panels.len() < tracks.len() {
             caption.push_str(&format!(" {} of {} tracks, from the best r to the worst.", panels.len(), tracks.len()));
         }
-        section.figures.push(ReportFigure { svg: ScatterFigure::default().render(&panels)?, caption });
+        section.figures.push(ReportFigure { svg: figure.render(&panels)?, caption });
     }
-    if (2..=MOST_BARS).contains(&known.len()) {
+    if BARS.contains(&known.len()) {
         let shown: Vec<&Track> = tracks.iter().filter(|t| !t.r.is_nan()).collect();
         let labels: Vec<&str> = shown.iter().map(|t| t.name).collect();
         let figure = BarFigure { value_label: "Pearson's r".into(), ..BarFigure::default() };

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::output::{beside, folder_of};
@@ -9,6 +10,7 @@ use crate::cli::{Context, shell};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Model;
+use crate::model::spec::{ModelSpec, TrainSpec};
 use crate::plot::Provenance;
 
 /// Provenance of the page: its own command line, the command lines that made its inputs, the configuration of the model.
@@ -24,7 +26,7 @@ pub(super) fn provenance(inputs: &[&Path], model: Option<&Model>, context: &Cont
         };
         let made = format!("{command}\n(drg {version})");
         match more.iter_mut().find(|(_, other)| *other == made) {
-            Some((names, _)) => names.push_str(&format!("\n{name}")),
+            Some((names, _)) => names.push_str(&format!(", {name}")),
             None => more.push((name, made)),
         }
     }
@@ -38,22 +40,31 @@ pub(super) fn provenance(inputs: &[&Path], model: Option<&Model>, context: &Cont
     })
 }
 
-/// Command line and version from the record of a file: `FILE.json`, or the one of the simulation that it belongs to.
-/// Files that were made otherwise have none.
+/// Command line and version from the record of a file: `FILE.json`, or the one of the training or simulation that it
+/// belongs to. Files that were made otherwise have none.
 fn record(input: &Path) -> Option<(String, String)> {
-    let candidates: [PathBuf; 2] = [beside(input), folder_of(input).join("simulate.json")];
+    let mut candidates: Vec<PathBuf> = vec![beside(input), folder_of(input).join("simulate.json")];
+    let name = input.file_name()?.to_string_lossy();
+    // A training writes these with its model.
+    if let Some(stem) = ["_loss.txt", "_pred.npz"].iter().find_map(|suffix| name.strip_suffix(suffix)) {
+        candidates.insert(0, folder_of(input).join(format!("{stem}.drg.json")));
+    }
     let text = candidates.iter().find_map(|path| std::fs::read_to_string(path).ok())?;
     let record: Value = serde_json::from_str(&text).ok().filter(|r: &Value| r["program"] == "drg")?;
     let words: Vec<&str> = record["command"].as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
     Some((shell::line(&words), record["version"].as_str()?.into()))
 }
 
+/// Architecture and training.
+#[derive(Serialize)]
+struct Configuration<'a> {
+    model: &'a ModelSpec,
+    train: Option<&'a TrainSpec>,
+}
+
 /// Architecture and training as TOML.
 fn configuration(model: &Model) -> Result<String> {
     let failed = |e: toml::ser::Error| Error::Failed(format!("cannot write the configuration of the model: {e}"));
-    let mut text = format!("# Architecture\n{}", toml::to_string(model.network.spec()).map_err(failed)?);
-    if let Some(training) = &model.training {
-        text.push_str(&format!("\n# Training\n{}", toml::to_string(training).map_err(failed)?));
-    }
-    Ok(text)
+    let parts = Configuration { model: model.network.spec(), train: model.training.as_ref() };
+    toml::to_string(&parts).map_err(failed)
 }
