@@ -11,10 +11,14 @@ use assert_cmd::Command;
 use drg::io::npz::write_npz;
 use tempfile::TempDir;
 
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 18] = [
     &[],
     &["demo"],
     &["simulate"],
+    &["train"],
+    &["predict"],
+    &["ism"],
+    &["bench"],
     &["eval"],
     &["eval", "score"],
     &["eval", "recovery"],

@@ -18,9 +18,9 @@ Every mutant is run; it gets the same bits alone or in any batch.
 
 Example:
   drg simulate -o sim
-  drg train sim/sequences.fa sim/targets.tsv -o model.drg --config <config.toml>
-  drg ism model.drg <sequences.fa> -o ism.npz
-  drg plot attr ism.npz -o figure.svg";
+  drg train sim/sequences.fa sim/targets.tsv -o model.drg --cnn num_kernels=16+l_kernels=11+epochs=2
+  drg ism model.drg sim/sequences.fa -o effects.npz --names 0:3
+  drg plot attr effects.npz -o figure.svg";
 
 /// In-silico mutagenesis: the effect of every single substitution
 #[derive(Debug, clap::Args, Serialize)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::talk::Talk;
 use crate::error::{Error, Result, hint};
 use crate::io::first_few;
+use crate::io::table::Table;
 use crate::io::targets::{TargetOptions, Targets, read_modalities, read_targets};
 use crate::seq::duplicate;
 
@@ -20,6 +21,9 @@ pub(super) struct Files {
     /// Measurements, in the same formats; several files with commas between them are modalities
     #[arg(value_name = "MEASURED", value_delimiter = ',', num_args = 1, required = true)]
     measured: Vec<PathBuf>,
+    /// MEASURED is a table with other columns, too: these are the measurements
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    target_columns: Vec<String>,
     /// Labels of the modalities, which tell apart tracks and classes of equal names [default: 0,1,2,...]
     #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
     file_classes: Vec<String>,
@@ -55,7 +59,13 @@ struct Measured {
 impl Files {
     /// Predictions and one or more files of measurements.
     pub(super) fn new(prediction: &Path, measured: &[PathBuf], common: bool) -> Self {
-        Self { prediction: prediction.into(), measured: measured.to_vec(), file_classes: Vec::new(), common }
+        Self {
+            prediction: prediction.into(),
+            measured: measured.to_vec(),
+            target_columns: Vec::new(),
+            file_classes: Vec::new(),
+            common,
+        }
     }
 
     /// Name of the model for tables: that of the file of predictions without its suffix.
@@ -109,9 +119,15 @@ impl Files {
     fn measurements(&self) -> Result<Measured> {
         let options = TargetOptions { allow_missing: true, ..TargetOptions::default() };
         if let [path] = self.measured.as_slice() {
-            let table = read_targets(path, &options)?;
+            let table = match self.target_columns.is_empty() {
+                true => read_targets(path, &options)?,
+                false => Table::read(path, None)?.targets(&self.target_columns, None, true)?,
+            };
             unique_tracks(path, &table.tracks)?;
             return Ok(Measured { plain: table.tracks.clone(), table, file_classes: Vec::new() });
+        }
+        if !self.target_columns.is_empty() {
+            return Err(Error::Usage("--target-columns goes with one MEASURED table".into()));
         }
         let files = read_modalities(&self.measured, &options)?;
         let labels: Vec<String> = match self.file_classes.len() {

@@ -18,8 +18,8 @@ Output: PRED.npz with names (N), values (N, T, float32) and columns (T), or a ta
 
 Example:
   drg simulate -o sim
-  drg train sim/sequences.fa sim/targets.tsv -o model.drg --config <config.toml>
-  drg predict model.drg <sequences.fa> -o predictions.npz";
+  drg train sim/sequences.fa sim/targets.tsv -o model.drg --cnn num_kernels=16+l_kernels=11+epochs=2
+  drg predict model.drg sim/sequences.fa -o predictions.npz";
 
 /// Predict with a trained model
 #[derive(Debug, clap::Args, Serialize)]

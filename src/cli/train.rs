@@ -31,8 +31,7 @@ interruption, and the result has the same bytes.
 
 Example:
   drg simulate -o sim --sequences 400 --length 60
-  drg train sim/sequences.fa sim/targets.tsv -o model.drg --crossvalidation sim/folds.txt 0 --set num_kernels=16 \\
-    --set l_kernels=11 --set pooling_size=10 --set epochs=2 --set optimizer=AdamW --set lr=0.001 --set batchsize=64";
+  drg train sim/sequences.fa sim/targets.tsv -o model.drg --cnn num_kernels=16+l_kernels=11+epochs=2";
 
 /// Train a model on sequences and measurements
 ///
