@@ -11,8 +11,9 @@ use assert_cmd::Command;
 use drg::io::npz::write_npz;
 use tempfile::TempDir;
 
-const VERBS: [&[&str]; 12] = [
+const VERBS: [&[&str]; 14] = [
     &[],
+    &["demo"],
     &["simulate"],
     &["eval"],
     &["eval", "score"],
@@ -22,6 +23,7 @@ const VERBS: [&[&str]; 12] = [
     &["plot", "curves"],
     &["plot", "scatter"],
     &["plot", "logo"],
+    &["report"],
     &["devices"],
     &["completions"],
 ];

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::io::npz::Npz;
 
-/// An archive of effects: `values` `(N, T, 4, L)` or `(N, 4, L)`, `names`, `tracks` and `bases`.
+/// An archive of effects: `values` `(N, T, 4, L)` or `(N, 4, L)`, `names`, `tracks`, `bases`, and `start` where they
+/// are of a part of the sequences.
 pub(super) struct Effects {
     path: PathBuf,
     npz: Npz,
@@ -15,6 +16,8 @@ pub(super) struct Effects {
     pub tracks: Vec<String>,
     /// Length L.
     pub length: usize,
+    /// First position of the L in the sequences; none where the file does not say.
+    pub start: Option<usize>,
 }
 
 impl Effects {
@@ -46,7 +49,11 @@ impl Effects {
                 return Err(Error::key(path, key, format!("{found} names for effects of shape {shape:?}")));
             }
         }
-        Ok(Self { path: path.into(), npz, names, tracks, length })
+        let start = match npz.has("start") {
+            true => npz.numbers::<i64>("start")?.1.first().and_then(|&start| usize::try_from(start).ok()),
+            false => None,
+        };
+        Ok(Self { path: path.into(), npz, names, tracks, length, start })
     }
 
     /// Base codes `[N, L]`.

@@ -7,14 +7,21 @@
 mod bench;
 mod choose;
 mod completions;
+mod demo;
 mod devices;
 mod effects;
 mod eval;
+mod inputs;
+mod ism;
 mod output;
 mod paired;
 mod plot;
+mod predict;
+mod report;
+mod shell;
 mod simulate;
 mod talk;
+mod train;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,6 +34,7 @@ use talk::Talk;
 
 const EXAMPLES: &str = "\
 Examples:
+  drg demo -o demo --quick                 # everything at once, with a report to look at
   drg simulate -o sim                      # data whose right answers are known
   drg eval score sim/signal.tsv sim/targets.tsv -o scores.tsv
   drg <VERB> --help                        # every verb ends with an example
@@ -65,10 +73,15 @@ struct Common {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "one value a process")]
 enum Verb {
+    Demo(demo::Args),
     Simulate(simulate::Args),
+    Train(train::Args),
+    Predict(predict::Args),
     Eval(eval::Args),
+    Ism(ism::Args),
     Plot(plot::Args),
     Bench(bench::Args),
+    Report(report::Args),
     Devices(devices::Args),
     Completions(completions::Args),
 }
@@ -95,12 +108,6 @@ pub fn run() -> ExitCode {
             return ExitCode::from(e.exit_code() as u8);
         }
     };
-    let mut verb = Vec::new();
-    let mut level = &matches;
-    while let Some((name, inner)) = level.subcommand() {
-        verb.push(name);
-        level = inner;
-    }
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(e) => {
@@ -111,7 +118,7 @@ pub fn run() -> ExitCode {
     let mut command = vec!["drg".to_string()];
     command.extend(arguments.iter().skip(1).map(|a| a.to_string_lossy().into_owned()));
     let talk = Talk::new(cli.common.quiet, cli.common.verbose);
-    let context = Context { talk, verb: verb.join(" "), command };
+    let context = Context { talk, verb: verb_of(&matches), command };
     match start(cli, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if talk::is_closed_pipe(&e) => ExitCode::SUCCESS,
@@ -131,16 +138,36 @@ fn start(cli: Cli, context: &Context) -> Result<()> {
             .build_global()
             .map_err(|e| Error::Failed(format!("cannot start {n} threads: {e}; try fewer with --threads")))?;
     }
-    match cli.verb {
-        Verb::Simulate(args) => simulate::run(&args, context),
-        Verb::Eval(args) => eval::run(&args, context),
-        Verb::Plot(args) => plot::run(&args, context),
-        Verb::Bench(args) => bench::run(&args, context),
-        Verb::Devices(args) => devices::run(&args),
-        Verb::Completions(args) => completions::run(&args),
-    }?;
+    dispatch(cli.verb, context)?;
     context.talk.detail(format_args!("done in {:.2} s", clock.elapsed().as_secs_f64()));
     Ok(())
+}
+
+fn dispatch(verb: Verb, context: &Context) -> Result<()> {
+    match verb {
+        Verb::Demo(args) => demo::run(&args, context),
+        Verb::Simulate(args) => simulate::run(&args, context),
+        Verb::Train(args) => train::run(&args, context),
+        Verb::Predict(args) => predict::run(&args, context),
+        Verb::Eval(args) => eval::run(&args, context),
+        Verb::Ism(args) => ism::run(&args, context),
+        Verb::Plot(args) => plot::run(&args, context),
+        Verb::Bench(args) => bench::run(&args, context),
+        Verb::Report(args) => report::run(&args, context),
+        Verb::Devices(args) => devices::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Verb and sub-verb of a command line, e.g. `eval score`.
+fn verb_of(matches: &clap::ArgMatches) -> String {
+    let mut names = Vec::new();
+    let mut level = matches;
+    while let Some((name, inner)) = level.subcommand() {
+        names.push(name);
+        level = inner;
+    }
+    names.join(" ")
 }
 
 #[cfg(test)]

@@ -53,6 +53,11 @@ struct Measured {
 }
 
 impl Files {
+    /// Predictions and one or more files of measurements.
+    pub(super) fn new(prediction: &Path, measured: &[PathBuf], common: bool) -> Self {
+        Self { prediction: prediction.into(), measured: measured.to_vec(), file_classes: Vec::new(), common }
+    }
+
     /// Name of the model for tables: that of the file of predictions without its suffix.
     pub(super) fn model(&self) -> String {
         self.prediction.file_stem().unwrap_or_default().to_string_lossy().into_owned()

@@ -1,3 +1,7 @@
-//! Train, predict, mutate: what is done with a model.
+//! What is done with a model: train, predict, mutate, measure.
 
 pub mod bench;
+pub mod encode;
+pub mod mutate;
+pub mod predict;
+pub mod train;

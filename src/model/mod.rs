@@ -2,10 +2,13 @@
 
 #[cfg(test)]
 mod cases;
+pub mod checkpoint;
 pub mod naming;
 pub mod network;
 pub mod options;
 pub mod spec;
 pub mod zoo;
+
+pub use checkpoint::Model;
 pub use network::{Network, Tap};
 pub use zoo::{ZooModel, ZooName};

@@ -12,14 +12,17 @@ use crate::model::spec::{
 };
 use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
 use crate::ops::{self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
+use crate::real;
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
 
+/// Name of the table of positions of an attention block in the state dict.
+const POSITIONS: &str = "pos_queries";
 /// Added to variances, as PyTorch's norms do.
 const EPS: f64 = 1e-5;
 
-/// A network with its numbers. Clones share nothing but the architecture.
+/// A network with its numbers. A clone copies them when one of the two is changed.
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: Arc<ModelSpec>,
@@ -70,7 +73,23 @@ impl Network {
             };
             builder.push(&t.name, &t.shape, layout(&plan, &t), kind, initial);
         }
-        Ok(Self { parameters: builder.finish(DType::F32, seed)?, spec: Arc::new(spec), plan: Arc::new(plan) })
+        // Tables of positions are fixed, but a checkpoint may bring its own: PyTorch's sines are not correctly rounded.
+        let tables: Vec<ParamId> = plan
+            .attention
+            .iter()
+            .map(|a| {
+                let (name, zero) = (format!("{}.{POSITIONS}", a.name), Initial::Constant(0.0));
+                builder.push(&name, &[a.inputs, a.from], Layout::Dense, Kind::Buffer, zero)
+            })
+            .collect();
+        let mut parameters = builder.finish(DType::F32, seed)?;
+        for (a, id) in plan.attention.iter().zip(tables) {
+            let (c, l) = (a.inputs, a.from);
+            let table = ops::position_table(c, l);
+            let torch: Vec<f64> = (0..c * l).map(|i| f64::from(table[i % l * c + i / l])).collect();
+            parameters.set_torch(id, &torch)?;
+        }
+        Ok(Self { parameters, spec: Arc::new(spec), plan: Arc::new(plan) })
     }
 
     /// The architecture.
@@ -116,11 +135,23 @@ impl Network {
         self.observed(tape, bound, x, &mut |_, _| ())
     }
 
-    /// As [`Network::forward`], reporting the tensors at the taps.
+    /// As [`Network::forward`], reporting the tensors at the taps (of the given strand, where both are averaged).
     ///
     /// # Errors
     /// As [`Network::forward`].
     pub fn observed(&self, tape: &mut Tape, bound: &Bound, x: &Var, observe: Observer) -> Result<Vec<Var>> {
+        let heads = self.strand(tape, bound, x, observe)?;
+        if !self.spec.average_strands || *tape.mode() != Mode::Eval {
+            return Ok(heads);
+        }
+        tape.scoped("other_strand", |t| {
+            let x = ops::reverse_complement(t, x)?;
+            let others = self.strand(t, bound, &x, &mut |_, _| ())?;
+            heads.iter().zip(&others).map(|(a, b)| mean(t, a, b)).collect()
+        })
+    }
+
+    fn strand(&self, tape: &mut Tape, bound: &Bound, x: &Var, observe: Observer) -> Result<Vec<Var>> {
         let mut run = Run { network: self, bound, dropouts: 0 };
         let (spec, plan) = (&*self.spec, &*self.plan);
         let mut x = tape.scoped("stem", |t| run.stem(t, x, observe))?;
@@ -316,7 +347,7 @@ impl Run<'_> {
         let weight = |part: &str| self.var(name, &format!("{part}.weight"));
         let residual =
             if plan.value_dim == plan.inputs { x.clone() } else { ops::linear(tape, &x, weight("reslayer")?, None)? };
-        let z = ops::concat(tape, &[&x, &positions(&x)?])?;
+        let z = ops::concat(tape, &[&x, &repeated(&self.var(name, POSITIONS)?.value, x.shape()[0])?])?;
         drop(x);
         let q = ops::linear(tape, &z, weight("embed_queries")?, None)?;
         let k = ops::linear(tape, &z, weight("embed_keys")?, None)?;
@@ -380,6 +411,14 @@ impl Run<'_> {
     }
 }
 
+/// `(a + b) / 2`.
+fn mean(tape: &mut Tape, a: &Var, b: &Var) -> Result<Var> {
+    let sum = ops::add(tape, a, b)?;
+    let half = vec![0.5; sum.value.len()];
+    let half = Tensor::new(sum.shape(), half)?.to_dtype(sum.value.dtype())?;
+    ops::multiply(tape, &sum, &Var::constant(half))
+}
+
 /// The activation of a name, except softmax, which is no element-wise function.
 fn plain(name: ActivationName) -> Option<Activation> {
     if name == ActivationName::Softmax { None } else { Activation::parse(name.name()).ok() }
@@ -392,12 +431,12 @@ fn activate(tape: &mut Tape, x: &Var, name: ActivationName) -> Result<Var> {
     }
 }
 
-/// The table of positions, once a sequence, like `x` `[N, L, C]`.
-fn positions(x: &Var) -> Result<Var> {
-    let [n, l, c] = x.value.dims("attention", "x [N, L, C]")?;
-    let table = ops::position_table(c, l);
-    let all: Vec<f32> = (0..n).flat_map(|_| table.iter().copied()).collect();
-    Ok(Var::constant(Tensor::new(&[n, l, c], all)?.to_dtype(x.value.dtype())?))
+/// A table `[L, C]` once a sequence, `[n, L, C]`.
+fn repeated(table: &Tensor, n: usize) -> Result<Var> {
+    let [l, c] = table.dims("attention", "positions [L, C]")?;
+    real!("attention", table, T => {
+        Ok(Var::constant(Tensor::new(&[n, l, c], table.cpu::<T>()?.repeat(n))?))
+    })
 }
 
 fn is_pointwise(conv: &ConvPlan) -> bool {

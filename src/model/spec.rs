@@ -395,6 +395,8 @@ pub struct ModelSpec {
     pub pool_align: PoolAlign,
     /// What skips add.
     pub residual: Residual,
+    /// Whether a prediction is the mean of both strands' (outside training).
+    pub average_strands: bool,
 }
 
 impl ModelSpec {

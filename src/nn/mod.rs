@@ -1,5 +1,7 @@
 //! Parameters, their initial values, and optimisers.
 
+pub mod optim;
 pub mod param;
 
+pub use optim::{Optimizer, OptimizerState, Rule};
 pub use param::{Bound, Builder, Entry, Initial, Kind, Layout, ParamId, Parameters};

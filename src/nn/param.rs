@@ -279,8 +279,11 @@ impl Parameters {
         let e = &self.entries[id];
         match e.kind {
             Kind::Counter => self.counters[e.offset..e.offset + e.len()].iter().map(|&v| v as f64).collect(),
-            Kind::Parameter => permuted(e, &self.values.to_f64()[e.offset..e.offset + e.len()], false),
-            Kind::Buffer => permuted(e, &self.buffers.to_f64()[e.offset..e.offset + e.len()], false),
+            Kind::Parameter | Kind::Buffer => {
+                let run = if e.kind == Kind::Parameter { &self.values } else { &self.buffers };
+                let part = run.view(e.offset, &e.shape).expect("the builder laid the tensor out");
+                permuted(e, &part.to_f64(), false)
+            }
         }
     }
 
@@ -314,7 +317,8 @@ impl Parameters {
             Kind::Parameter => &mut self.values,
             Kind::Buffer => &mut self.buffers,
         };
-        real!("parameters", place.clone(), T => {
+        let dtype = Place(place.dtype());
+        real!("parameters", dtype, T => {
             for (p, v) in place.cpu_mut::<T>()?[e.offset..].iter_mut().zip(ours) {
                 *p = <T as crate::util::math::Float>::of(v);
             }
@@ -328,6 +332,15 @@ impl Parameters {
     /// None in practice.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         Ok(Self { values: self.values.to_dtype(dtype)?, buffers: self.buffers.to_dtype(dtype)?, ..self.clone() })
+    }
+}
+
+/// The type of a run that is borrowed for writing.
+struct Place(DType);
+
+impl Place {
+    fn dtype(&self) -> DType {
+        self.0
     }
 }
 

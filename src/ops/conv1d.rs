@@ -39,7 +39,7 @@ impl Conv1dArgs {
     /// 'Same' padding of a span s = dilation (k - 1) + 1: `s / 2 - [s even]` rows before, `s / 2` after.
     pub fn same(kernel: usize, dilation: usize) -> Self {
         let span = dilation * kernel.saturating_sub(1) + 1;
-        Self { kernel, stride: 1, dilation, pad: (span / 2 - usize::from(span % 2 == 0), span / 2) }
+        Self { kernel, stride: 1, dilation, pad: (span / 2 - usize::from(span.is_multiple_of(2)), span / 2) }
     }
 
     /// No padding.
@@ -236,11 +236,7 @@ impl Size {
 }
 
 /// Splits `y` into the consecutive pieces of `tasks` (sequence, from, to), `width` elements a row.
-fn pieces<'a, T>(
-    mut y: &'a mut [T],
-    tasks: Vec<(usize, usize, usize)>,
-    width: usize,
-) -> Vec<(usize, usize, usize, &'a mut [T])> {
+fn pieces<T>(mut y: &mut [T], tasks: Vec<(usize, usize, usize)>, width: usize) -> Vec<(usize, usize, usize, &mut [T])> {
     tasks
         .into_iter()
         .map(|(i, from, to)| {
@@ -308,7 +304,7 @@ fn forward_narrow<T: Gemm>(
         for r in 0..rows {
             let g = &g[(input + r * a.stride - first) * wide + t * o..][..o];
             for (y, &g) in y[(out + r - from) * o..][..o].iter_mut().zip(g) {
-                *y = *y + g;
+                *y += g;
             }
         }
     }

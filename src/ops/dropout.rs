@@ -8,7 +8,12 @@ use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Cx, Grads, Mode, Op, Pass, Save, Tape, Var};
 use crate::tensor::{self, Real, Tensor};
-use crate::util::philox::philox4x32;
+use crate::util::math::Float;
+use crate::util::philox::philox4x32_lanes;
+use crate::util::simd::dispatch;
+
+/// Philox blocks that are drawn side by side.
+const BLOCKS: usize = 16;
 
 /// Drops elements with probability `p` in training mode. `layer` numbers the dropout layers of a model.
 ///
@@ -38,18 +43,13 @@ struct Dropout {
 }
 
 impl Dropout {
-    /// `y = x * mask / (1 - p)` for elements `at..` of a sample. Four elements share a Philox block.
+    /// `y = x * mask / (1 - p)` for elements `at..` of a sample.
     fn apply<T: Real>(&self, sample: u32, at: usize, x: &[T], y: &mut [T]) {
         let key = [self.pass.seed as u32 ^ (self.layer << 16), (self.pass.seed >> 32) as u32 ^ self.layer];
-        let keep = T::of(1.0 / (1.0 - self.p));
         let threshold = (self.p * 4_294_967_296.0) as u32;
-        debug_assert_eq!(at % 4, 0, "pieces begin with a block");
-        for (block, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
-            let words = philox4x32([(at / 4 + block) as u32, sample, self.pass.number, 0xD509], key);
-            for ((y, &x), word) in y.iter_mut().zip(x).zip(words) {
-                *y = if word < threshold { T::default() } else { x * keep };
-            }
-        }
+        debug_assert_eq!(at % (4 * BLOCKS), 0, "pieces begin with whole blocks");
+        let counter = [(at / 4) as u32, sample, self.pass.number, 0xD509];
+        masked(counter, key, threshold, <T as Float>::of(1.0 / (1.0 - self.p)), x, y);
     }
 
     fn masked(&self, x: &Tensor, rows: impl Fn(usize) -> usize + Sync) -> Result<Tensor> {
@@ -62,6 +62,25 @@ impl Dropout {
             });
             Ok(Tensor::of(x.shape(), y))
         })
+    }
+}
+
+dispatch! {
+    /// y = x * keep where the random word is at least `threshold`, else 0. Elements come in groups of 4 BLOCKS: element i of a group
+    /// takes word `i / BLOCKS` of the Philox block of counter `i % BLOCKS`, so that a word of all blocks is a vector.
+    fn masked[I, T: Float](counter: [u32; 4], key: [u32; 2], threshold: u32, keep: T, x: &[T], y: &mut [T]) {
+        for (group, (y, x)) in y.chunks_mut(4 * BLOCKS).zip(x.chunks(4 * BLOCKS)).enumerate() {
+            let mut first = [0; BLOCKS];
+            for (i, c) in first.iter_mut().enumerate() {
+                *c = counter[0] + (group * BLOCKS + i) as u32;
+            }
+            let words = philox4x32_lanes(first, [counter[1], counter[2], counter[3]], key);
+            for ((y, x), words) in y.chunks_mut(BLOCKS).zip(x.chunks(BLOCKS)).zip(&words) {
+                for ((y, &x), &word) in y.iter_mut().zip(x).zip(words) {
+                    *y = if word < threshold { T::ZERO } else { x * keep };
+                }
+            }
+        }
     }
 }
 

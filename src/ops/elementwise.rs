@@ -73,7 +73,7 @@ impl Binary {
     }
 
     /// Change of the value when a and b change by da and db.
-    fn change<T: Real>(self, a: T, b: T, da: T, db: T) -> T {
+    fn difference<T: Real>(self, a: T, b: T, da: T, db: T) -> T {
         match self {
             Self::Add => da + db,
             Self::Subtract => da - db,
@@ -165,7 +165,7 @@ impl Op for Binary {
                 for j in 0..c {
                     let of = |d: Option<&[T]>| d.map_or(T::default(), |d| d[r * c + j]);
                     let (a, b) = reference.map_or((T::default(), T::default()), |(a, b)| (a[at + j], b[at + j]));
-                    y[r * c + j] = self.change(a, b, of(da), of(db));
+                    y[r * c + j] = self.difference(a, b, of(da), of(db));
                 }
             }
             Ok(Tensor::of(&shape, y))

@@ -13,6 +13,7 @@ mod linear;
 mod loss;
 mod pool;
 mod reduce;
+mod reverse_complement;
 mod stem;
 
 pub use activation::activation;
@@ -27,6 +28,7 @@ pub use linear::linear;
 pub use loss::{Loss, Values, loss};
 pub use pool::{Padding, PoolArgs, PoolKind, pool};
 pub use reduce::{mean_rows, softmax};
+pub use reverse_complement::reverse_complement;
 pub use stem::{StemArgs, Strands, stem};
 
 use crate::error::{Error, Result};

@@ -116,7 +116,7 @@ impl Pool {
         if !self.a.is_padded(self.l, lo) {
             return vec![None; n];
         }
-        let least = |x: &[T]| x.iter().copied().fold(x[0], |a, b| if b < a || b != b { b } else { a });
+        let least = |x: &[T]| x.iter().copied().fold(x[0], |a, b| if b < a || b.is_nan() { b } else { a });
         match self.a.padding {
             Padding::Exclude => vec![None; n],
             Padding::Zero => vec![Some(T::default()); n],
@@ -146,7 +146,7 @@ impl Pool {
                 y.copy_from_slice(&x[rows.start * c..][..c]);
                 for p in rows.start + 1..rows.end {
                     for (y, &x) in y.iter_mut().zip(&x[p * c..][..c]) {
-                        *y = if x > *y || x != x { x } else { *y };
+                        *y = if x > *y || x.is_nan() { x } else { *y };
                     }
                 }
                 if let Some(v) = fill {
@@ -189,7 +189,7 @@ impl Pool {
                     // Padding that wins takes the gradient with it.
                     if let Some(p) = rows.clone().position(|p| x[p * c + j] == work[j]) {
                         let d = &mut dx[at + p * c + j];
-                        *d = *d + dy[j];
+                        *d += dy[j];
                     }
                 }
             }

@@ -196,7 +196,7 @@ impl Stem {
     fn combine<T: Gemm>(&self, y: &mut [T], other: &[T]) {
         match self.a.strands {
             Strands::Forward => {}
-            Strands::Max => y.iter_mut().zip(other).for_each(|(y, &r)| *y = if r > *y || r != r { r } else { *y }),
+            Strands::Max => y.iter_mut().zip(other).for_each(|(y, &r)| *y = if r > *y || r.is_nan() { r } else { *y }),
             Strands::Mean => y.iter_mut().zip(other).for_each(|(y, &r)| *y = (*y + r) * T::of(0.5)),
             Strands::Weighted => {
                 let n = y.len();
@@ -215,7 +215,7 @@ impl Stem {
                     // Equal strands (palindromes) share the gradient, as in PyTorch's maximum.
                     let share = if a == b { T::of(0.5) } else { T::of(f64::from(u8::from(a > b))) };
                     *r = *f * (T::of(1.0) - share);
-                    *f = *f * share;
+                    *f *= share;
                 }
             }
             Strands::Mean => {

@@ -104,6 +104,35 @@ pub fn numpy_permutation(n: usize, seed: u32) -> Vec<usize> {
     order
 }
 
+/// Split by a hash (CRC-32) of the names modulo `folds`: `fold` is validation, the one after it test. A name keeps its fold
+/// whatever else is in the data. Names that agree up to the first `until` go together, e.g. both orientations of an element.
+///
+/// # Errors
+/// [`Error::Argument`] for a fold that is not there or an empty part.
+pub fn hashed_split(names: &[String], until: Option<&str>, folds: usize, fold: usize) -> Result<Split> {
+    let refuse = |what: String| Err(Error::Argument { op: "folds", what });
+    if folds < 2 || fold >= folds {
+        return refuse(format!("fold {fold} of {folds}: expected at least 2 folds and a fold from 0 to folds - 1"));
+    }
+    let group = |name: &str| {
+        let end = until.filter(|u| !u.is_empty()).and_then(|u| name.find(u)).unwrap_or(name.len());
+        let mut crc = flate2::Crc::new();
+        crc.update(&name.as_bytes()[..end]);
+        crc.sum() as usize % folds
+    };
+    let groups: Vec<usize> = names.iter().map(|n| group(n)).collect();
+    let rows = |wanted: usize| (0..names.len()).filter(|&i| groups[i] == wanted).collect::<Vec<_>>();
+    let split = Split::from_held_out(names.len(), rows(fold), rows((fold + 1) % folds));
+    if split.train.is_empty() || split.validation.is_empty() || split.test.is_empty() {
+        return refuse(format!(
+            "{} names make {} groups of hashes: a part is empty; use fewer folds",
+            names.len(),
+            groups.iter().collect::<std::collections::HashSet<_>>().len()
+        ));
+    }
+    Ok(split)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -207,6 +207,14 @@ pub trait Op: Send + Sync + 'static {
         Err(Error::Unsupported { op: self.name(), what: "the delta sweep; use `--engine naive`".into() })
     }
 
+    /// As [`Op::delta`], for operations that hand edits on as edits.
+    ///
+    /// # Errors
+    /// As [`Op::delta`].
+    fn change(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Change> {
+        self.delta(cx, dx, to).map(Change::Rows)
+    }
+
     /// Name of the operation in messages.
     fn name(&self) -> &'static str;
 }

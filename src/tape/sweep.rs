@@ -68,10 +68,13 @@ impl Tape {
             let len = if node.shape.len() > 2 { node.shape[1] } else { Window::hull(&windows).len };
             let raw = op.window(&windows, len);
             let cx = Cx { node, rows, partner: None };
-            let change = op.delta(&cx, &dx, &raw).map_err(|e| at(&node.layer, "delta", e))?;
+            let change = op.change(&cx, &dx, &raw).map_err(|e| at(&node.layer, "delta", e))?;
             // One place clears rows outside the sequence and turns a window as wide as its map into a dense one.
             let to = if raw.width >= raw.len { Window::dense(rows.len(), raw.len) } else { raw.clone() };
-            d[id] = Some(Delta { at: raw, change: Change::Rows(change) }.placed(&to)?);
+            d[id] = Some(match change {
+                Change::Bases(_) => Delta { at: raw, change },
+                Change::Rows(_) => Delta { at: raw, change }.placed(&to)?,
+            });
             for &p in node.inputs.iter().flatten() {
                 if last[p] == id && !want.contains(&p) {
                     d[p] = None;
@@ -119,7 +122,7 @@ fn pull(node: &Node, id: NodeId, g: &mut Grads, wanted: &[bool], rows: &[u32], p
 fn sum(mut a: Tensor, b: &Tensor) -> Result<Tensor> {
     real!("sum of gradients", b, T => {
         let y = a.cpu_mut::<T>()?;
-        par::zip(y, b.cpu::<T>()?, |y, x| y.iter_mut().zip(x).for_each(|(y, &x)| *y = *y + x));
+        par::zip(y, b.cpu::<T>()?, |y, x| y.iter_mut().zip(x).for_each(|(y, &x)| *y += x));
         Ok(())
     })?;
     Ok(a)

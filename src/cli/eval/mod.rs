@@ -3,7 +3,7 @@
 mod recovery;
 mod reference;
 mod score;
-mod sites;
+pub(super) mod sites;
 
 use super::Context;
 use crate::error::Result;

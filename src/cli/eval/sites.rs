@@ -13,11 +13,17 @@ use crate::io::table::Table;
 use crate::io::text::{Lines, parse_number};
 
 /// A planted site.
-pub(super) struct Site {
+pub(in crate::cli) struct Site {
     /// Index of the sequence.
     pub sequence: usize,
-    /// Positions, 0-based half-open.
+    /// Positions, 0-based half-open, counted from the first that has effects.
     pub interval: Range<usize>,
+    /// Whether all of the site has effects.
+    pub whole: bool,
+    /// Name of the motif.
+    pub motif: String,
+    /// Whether the motif reads on the reverse strand.
+    pub reverse: bool,
     /// Effect in each track, if known.
     pub effects: Option<Vec<f64>>,
 }
@@ -25,29 +31,43 @@ pub(super) struct Site {
 /// Sites in the sequences that `effects` has, with their effects in `tracks` where the file names these.
 ///
 /// # Errors
-/// What the reader returns; [`Error::Parse`] for a site outside of its sequence, or if no site can be used.
-pub(super) fn read_sites(path: &Path, effects: &Effects, tracks: &[&str], talk: Talk) -> Result<Vec<Site>> {
+/// What the reader returns; [`Error::Parse`] for a site outside of its sequence, or if no site can be used. Where the effects
+/// say which part of the sequences they are of, sites are cut to it.
+pub(in crate::cli) fn read_sites(path: &Path, effects: &Effects, tracks: &[&str], talk: Talk) -> Result<Vec<Site>> {
     let regions = read_bed(path)?;
     let known = known_effects(path, regions.len(), tracks)?;
     let places: HashMap<&str, usize> = effects.names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
     let mut sites = Vec::new();
     let mut elsewhere = Vec::new();
+    let mut outside = 0;
     for (i, region) in regions.iter().enumerate() {
         let Some(&sequence) = places.get(region.chrom.as_str()) else {
             elsewhere.push(region.chrom.as_str());
             continue;
         };
-        match (usize::try_from(region.start), usize::try_from(region.end)) {
-            (Ok(start), Ok(end)) if start <= end && end <= effects.length => {
-                let effects = known.as_ref().map(|k| k.iter().map(|track| track[i]).collect());
-                sites.push(Site { sequence, interval: start..end, effects });
-            }
+        let interval = match (usize::try_from(region.start), usize::try_from(region.end)) {
+            (Ok(start), Ok(end)) if start <= end && (effects.start.is_some() || end <= effects.length) => start..end,
             _ => {
                 let (start, end, length) = (region.start, region.end, effects.length);
                 let what = format!("site {start}-{end} is not inside '{}', which has 0-{length}", region.chrom);
                 return Err(Error::line(path, region.line, what));
             }
+        };
+        // What lies outside of the positions with effects can be neither found nor missed.
+        let first = effects.start.unwrap_or(0);
+        let (from, to) = (interval.start.max(first), interval.end.min(first + effects.length));
+        if from >= to {
+            outside += 1;
+            continue;
         }
+        sites.push(Site {
+            sequence,
+            whole: (from, to) == (interval.start, interval.end),
+            interval: from - first..to - first,
+            motif: region.name.clone(),
+            reverse: region.reverse,
+            effects: known.as_ref().map(|k| k.iter().map(|track| track[i]).collect()),
+        });
     }
     elsewhere.dedup();
     if sites.is_empty() {
@@ -57,6 +77,9 @@ pub(super) fn read_sites(path: &Path, effects: &Effects, tracks: &[&str], talk: 
     }
     if !elsewhere.is_empty() {
         talk.say(format_args!("sites in {} sequences without effects are left out", elsewhere.len()));
+    }
+    if outside > 0 {
+        talk.say(format_args!("{outside} sites outside of the positions with effects are left out"));
     }
     Ok(sites)
 }

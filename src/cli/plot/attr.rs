@@ -35,7 +35,7 @@ pub(in crate::cli) struct Args {
     /// Tracks to draw, by name, index or range of indices [default: all]
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     tracks: Vec<String>,
-    /// Positions to draw, 0-based half-open [default: all]
+    /// Positions to draw, counted from the first that the file has, half-open [default: all]
     #[arg(long, value_name = "FROM:TO")]
     range: Option<String>,
     /// Boxes over the letters: BED with the name of the sequence in column 1, 0-based half-open
@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             values: &p.values,
             reference: reference(p.sequence),
             heights: Some(&p.heights),
-            start: 0,
+            start: effects.start.unwrap_or(0) as i64,
             intervals,
         })
         .collect();
@@ -145,7 +145,7 @@ impl Args {
 }
 
 /// Minus the mean effect of the three substitutions of each base; 0 where the base is unknown.
-fn heights(values: &[f32], reference: &[u8]) -> Vec<f32> {
+pub(in crate::cli) fn heights(values: &[f32], reference: &[u8]) -> Vec<f32> {
     let length = reference.len();
     let at = |(i, &base): (usize, &u8)| {
         let substitutions = (0..4).filter(|&b| b != usize::from(base));

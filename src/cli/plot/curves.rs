@@ -61,7 +61,7 @@ impl Args {
 }
 
 /// Rows of a log.
-fn read(path: &Path) -> Result<Vec<LossRow>> {
+pub(in crate::cli) fn read(path: &Path) -> Result<Vec<LossRow>> {
     let mut lines = Lines::open(path)?;
     let mut rows = Vec::new();
     while let Some((number, line)) = lines.next_text()? {

@@ -5,6 +5,9 @@ mod curves;
 mod logo;
 mod scatter;
 
+pub(super) use attr::heights;
+pub(super) use curves::read as read_losses;
+
 use std::path::PathBuf;
 
 use serde::Serialize;

@@ -40,6 +40,10 @@ pub fn find(name: &str) -> Option<&'static Key> {
 pub const DATA_KEYS: &[&str] = &[
     "sequences",
     "targets",
+    "seq_column",
+    "name_column",
+    "target_columns",
+    "group_until",
     "delimiter",
     "reverse_complement",
     "crossvalidation",
@@ -242,6 +246,7 @@ pub const KEYS: &[Key] = &[
     model("alphabet", "ACGT"),
     model("pool_padding", "exclude"),
     model("pool_align", "both"),
+    model("average_strands", "False"),
     model("residual", "reference"),
     train("augment_reverse_complement", "False"),
     train("dropout_seed", "None"),

@@ -183,6 +183,7 @@ impl Reader<'_> {
             heads: heads.collect(),
             pool_padding: self.named("pool_padding")?,
             pool_align: self.named("pool_align")?,
+            average_strands: self.flag("average_strands")?,
             residual,
         })
     }

@@ -147,7 +147,7 @@ pub fn add_parallel<T: Gemm>(a: Mat<T>, b: Mat<T>, c: &mut [T], pitch: usize) {
         for (b, block) in blocks.iter().enumerate() {
             let cols = block.len() / a.rows;
             for (c, &v) in row[b * per..][..cols].iter_mut().zip(&block[i * cols..]) {
-                *c = *c + v;
+                *c += v;
             }
         }
     }

@@ -40,6 +40,13 @@ pub trait Float:
     /// The value as f64, exact.
     fn f64(self) -> f64;
 
+    /// Whether it is NaN.
+    #[inline(always)]
+    #[allow(clippy::eq_op, reason = "the comparison that vectorises")]
+    fn is_nan(self) -> bool {
+        self != self
+    }
+
     /// Magnitude.
     fn abs(self) -> Self;
 

@@ -1,0 +1,104 @@
+//! `drg predict`: what a model says about sequences.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::inputs::{self, Reading};
+use super::{Context, output, talk};
+use crate::engine::predict::predict;
+use crate::error::{Error, Result};
+use crate::io::npz::write_npz;
+use crate::model::Model;
+use crate::util::fs;
+
+const EXAMPLE: &str = "\
+Output: PRED.npz with names (N), values (N, T, float32) and columns (T), or a table of names and tracks where -o ends in
+.tsv. A prediction does not depend on the others or on the batch.
+
+Example:
+  drg simulate -o sim
+  drg train sim/sequences.fa sim/targets.tsv -o model.drg --config <config.toml>
+  drg predict model.drg <sequences.fa> -o predictions.npz";
+
+/// Predict with a trained model
+#[derive(Debug, clap::Args, Serialize)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Args {
+    /// Trained model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Sequences: FASTA (.gz), one-hot npz, a table with sequences, or regions.bed@genome.fa
+    #[arg(value_name = "SEQS")]
+    sequences: String,
+    /// File to write: .npz or .tsv
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    /// Only these tracks: names, indices or ranges a:b
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    tracks: Vec<String>,
+    /// Sequences a batch; memory grows with it, results do not change [default: chosen]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: Option<u32>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let text = match args.out.extension().and_then(|e| e.to_str()) {
+        Some("npz") => false,
+        Some("tsv" | "txt") => true,
+        _ => return Err(Error::Usage(format!("-o {}: expected a name that ends in .npz or .tsv", args.out.display()))),
+    };
+    output::check_file(&args.out)?;
+    let model = Model::load(&args.model)?;
+    let tracks = inputs::tracks(&model, &args.tracks)?;
+    let sequences = args.reading.for_model(&args.sequences, &model, context)?;
+
+    let bar = inputs::bar(context.talk, sequences.len(), "sequences");
+    let batch = args.batch_size.map(|n| n as usize);
+    let all = predict(&model.network, &sequences.bases, batch, &mut |n| bar.set_position(n as u64))?;
+    bar.finish_and_clear();
+    let values = select(&model, all, &tracks);
+    let columns: Vec<&str> = tracks.iter().map(|&t| model.track_names()[t]).collect();
+
+    output::write_file(&args.out, context, args, |path| match text {
+        false => write(path, &sequences.names, &columns, &values),
+        true => write_table(path, &sequences.names, &columns, &values),
+    })?;
+    context.talk.say(format_args!("{} sequences, {} tracks", sequences.len(), tracks.len()));
+    talk::print(format_args!("{}\n", args.out.display()))
+}
+
+/// Predictions of a network in the units of the targets, chosen tracks only.
+pub(super) fn select(model: &Model, all: Vec<f64>, tracks: &[usize]) -> Vec<f32> {
+    let mut all: Vec<f32> = all.into_iter().map(|v| v as f32).collect();
+    if let Some(scaling) = &model.scaling {
+        scaling.undo(&mut all);
+    }
+    let width = model.network.spec().tracks();
+    all.chunks_exact(width).flat_map(|row| tracks.iter().map(|&t| row[t])).collect()
+}
+
+/// The reference's prediction file: `names`, `values` (N, T), `columns`.
+pub(super) fn write(path: &Path, names: &[String], columns: &[&str], values: &[f32]) -> Result<()> {
+    write_npz(path, |w| {
+        w.strings("names", names)?;
+        w.array("values", &[names.len(), columns.len()], values)?;
+        w.strings("columns", columns)
+    })
+}
+
+fn write_table(path: &Path, names: &[String], columns: &[&str], values: &[f32]) -> Result<()> {
+    fs::write_atomic(path, |w| {
+        let mut fill = || {
+            writeln!(w, "#\t{}", columns.join("\t"))?;
+            for (name, row) in names.iter().zip(values.chunks_exact(columns.len().max(1))) {
+                let row: Vec<String> = row.iter().map(f32::to_string).collect();
+                writeln!(w, "{name}\t{}", row.join("\t"))?;
+            }
+            Ok(())
+        };
+        fill().map_err(Error::io("write", path))
+    })
+}

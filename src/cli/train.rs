@@ -1,0 +1,243 @@
+//! `drg train`: from sequences and measurements to a model.
+
+mod data;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::inputs::{self, Reading};
+use super::output::{self, Staged};
+use super::{Context, predict, talk};
+use crate::engine;
+use crate::engine::train::{Outcome, Trainer, state_path};
+use crate::error::{Error, Result};
+use crate::model::options::{DataFacts, Options, parse_option_string, parse_params_file, parse_toml, resolve};
+use crate::model::spec::{ModelSpec, TrainSpec};
+use crate::model::{Model, Network};
+use crate::stat::pearson;
+use data::{Prepared, Wanted};
+
+const EXAMPLE: &str = "\
+Options of the model and of training come from --config, then --cnn, then --set, the later ones deciding. With
+--crossvalidation FILE FOLD the set FOLD of the file is validation, the next one test; an integer instead of FILE makes that
+many folds; hash:K divides by a hash of the names (see --group-until), so that a row stays in its fold for good.
+
+Files: MODEL, MODEL without suffix + _loss.txt (loss of every epoch on both sets), + _pred.npz (predictions of the test
+set), MODEL.json (how it was made). Until the end, MODEL.state holds the last epoch: run the same line with --resume after an
+interruption, and the result has the same bytes.
+
+Example:
+  drg simulate -o sim --sequences 400 --length 60
+  drg train sim/sequences.fa sim/targets.tsv -o model.drg --crossvalidation sim/folds.txt 0 --set num_kernels=16 \\
+    --set l_kernels=11 --set pooling_size=10 --set epochs=2 --set optimizer=AdamW --set lr=0.001 --set batchsize=64";
+
+/// Train a model on sequences and measurements
+///
+/// Reads sequences and one or more matrices of measurements (one row a sequence, one column a track), matches them by name,
+/// splits them into training, validation and test set, and trains the model of --config or --cnn. The same seed gives the same
+/// bytes on any number of threads.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Args {
+    /// Sequences: FASTA (.gz), one-hot npz, a table with sequences, or regions.bed@genome.fa
+    #[arg(value_name = "SEQS")]
+    sequences: String,
+    /// Measurements: text matrix or npz; several files with commas are modalities with a head each. Not needed where the
+    /// table of sequences holds them (--target-columns)
+    #[arg(value_name = "TARGETS")]
+    targets: Option<String>,
+    /// Model file to write
+    #[arg(short, long, value_name = "MODEL")]
+    out: PathBuf,
+    /// Configuration with the tables [model], [train] and [data]
+    #[arg(long, value_name = "TOML")]
+    config: Option<PathBuf>,
+    /// Options as key=value+key=value, or a reference parameter file (_model_params.dat)
+    #[arg(long, value_name = "OPTIONS")]
+    cnn: Option<String>,
+    /// One option; can be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Both strands are read by the first layer
+    #[arg(long, alias = "reverse_complement")]
+    reverse_complement: bool,
+    /// Folds (file, number, or hash:K), fold, and the least |value| of an active row (for numbered folds)
+    #[arg(long, value_names = ["FOLDS", "FOLD", "CUTOFF"], num_args = 2..=3, visible_alias = "folds")]
+    crossvalidation: Vec<String>,
+    /// Rows whose names agree up to this text stay together in folds by hash
+    #[arg(long, value_name = "TEXT")]
+    group_until: Option<String>,
+    /// Columns of the table of sequences that are the measurements
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    target_columns: Vec<String>,
+    /// Names of the modalities
+    #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
+    file_classes: Vec<String>,
+    /// Start from the weights of this model, which has the same architecture
+    #[arg(long, value_name = "MODEL")]
+    from: Option<PathBuf>,
+    /// Go on after an interruption
+    #[arg(long)]
+    resume: bool,
+    /// Seed of weights, batches, dropout and augmentation
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    output::check_file(&args.out)?;
+    let (options, wanted) = args.validated()?;
+    let prepared = data::prepare(&wanted, context.talk)?;
+    let facts = DataFacts {
+        length: prepared.dataset.inputs[0].length,
+        tracks: prepared.dataset.targets.iter().map(|t| t.tracks.len()).collect(),
+        names: args.file_classes.clone(),
+        reverse_complement: wanted.reverse_complement,
+    };
+    let (model_spec, train_spec) = resolve(&options, &facts)?;
+    let network = args.network(model_spec.clone(), train_spec.seed)?;
+    context.talk.say(format_args!(
+        "{} sequences of {} bp, {} tracks: {} to train, {} to validate, {} to test; {} parameters",
+        prepared.dataset.names.len(),
+        facts.length,
+        model_spec.tracks(),
+        prepared.split.train.len(),
+        prepared.split.validation.len(),
+        prepared.split.test.len(),
+        network.plan().parameters(),
+    ));
+
+    let clock = std::time::Instant::now();
+    let log = suffixed(&args.out, "_loss.txt");
+    let mut watch = watch::Watch::new(context.talk, train_spec.epochs);
+    let split = &prepared.split;
+    let outcome =
+        Trainer::new(network, train_spec.clone(), &prepared.dataset, split.train.clone(), split.validation.clone())?
+            .files(&args.out, Some(&log))
+            .run(args.resume, |event| watch.hear(event))?;
+    watch.finish();
+    let scores = args.test(&outcome, &prepared, context)?;
+    args.record(context, &outcome, &prepared, (&model_spec, &train_spec), &scores, clock.elapsed().as_secs_f64())?;
+    talk::print(format_args!("{}\n", args.out.display()))
+}
+
+impl Args {
+    fn validated(&self) -> Result<(Options, Wanted)> {
+        let mut options = Options::new();
+        let mut table = toml::Table::new();
+        if let Some(path) = &self.config {
+            let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+            let config = parse_toml(&text, path)?;
+            options.extend(config.options);
+            table = config.data;
+        }
+        if let Some(text) = &self.cnn {
+            let path = Path::new(text);
+            if path.extension().is_some_and(|e| e == "dat") || path.is_file() {
+                let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+                options.extend(parse_params_file(&text, path)?.options);
+            } else {
+                options.extend(parse_option_string(text)?);
+            }
+        }
+        for item in &self.set {
+            options.set_text(item)?;
+        }
+        if let Some(seed) = self.seed {
+            options.set_text(&format!("seed={seed}"))?;
+        }
+        let wanted = Wanted::new(self, &table)?;
+        Ok((options, wanted))
+    }
+
+    fn network(&self, spec: ModelSpec, seed: u64) -> Result<Network> {
+        let Some(path) = &self.from else { return Network::new(spec, seed) };
+        let start = Model::load(path)?;
+        let mut network = Network::new(spec, seed)?;
+        let (ours, theirs) = (network.parameters().entries(), start.network.parameters().entries());
+        let shapes =
+            |e: &[crate::nn::Entry]| e.iter().map(|e| (e.name.clone(), e.torch_shape.clone())).collect::<Vec<_>>();
+        if shapes(ours) != shapes(theirs) {
+            return Err(Error::Usage(format!(
+                "--from {}: the model has another architecture or other tracks than the options and data ask for",
+                path.display()
+            )));
+        }
+        for id in 0..ours.len() {
+            let numbers = start.network.parameters().to_torch(id);
+            network.parameters_mut().set_torch(id, &numbers)?;
+        }
+        Ok(network)
+    }
+
+    /// Predicts the test set, writes it, and says how well it went: Pearson r a track.
+    fn test(&self, outcome: &Outcome, prepared: &Prepared, context: &Context) -> Result<Vec<(String, f64)>> {
+        let rows = &prepared.split.test;
+        if rows.is_empty() {
+            return Ok(vec![]);
+        }
+        let model = &outcome.model;
+        let sequences = prepared.dataset.inputs[0].select(rows);
+        let tracks: Vec<usize> = (0..model.network.spec().tracks()).collect();
+        let bar = inputs::bar(context.talk, rows.len(), "sequences");
+        let all =
+            engine::predict::predict(&model.network, &sequences.bases, None, &mut |n| bar.set_position(n as u64))?;
+        bar.finish_and_clear();
+        let values = predict::select(model, all, &tracks);
+        let columns = model.track_names();
+        predict::write(&suffixed(&self.out, "_pred.npz"), &sequences.names, &columns, &values)?;
+
+        let mut scores = vec![];
+        let mut first = 0;
+        for targets in &prepared.dataset.targets {
+            for t in 0..targets.tracks.len() {
+                let truth: Vec<f64> = rows.iter().map(|&i| targets.row(i)[t]).collect();
+                let guess: Vec<f64> = values.iter().skip(first + t).step_by(columns.len()).map(|&v| v.into()).collect();
+                scores.push((columns[first + t].to_string(), pearson(&guess, &truth)));
+            }
+            first += targets.tracks.len();
+        }
+        let mut sorted: Vec<f64> = scores.iter().map(|s| s.1).filter(|r| !r.is_nan()).collect();
+        sorted.sort_by(f64::total_cmp);
+        let (n, mean) = (sorted.len(), sorted.iter().sum::<f64>() / sorted.len() as f64);
+        context.talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {} sequences)", rows.len()));
+        Ok(scores)
+    }
+
+    fn record(
+        &self,
+        context: &Context,
+        outcome: &Outcome,
+        prepared: &Prepared,
+        specs: (&ModelSpec, &TrainSpec),
+        scores: &[(String, f64)],
+        seconds: f64,
+    ) -> Result<()> {
+        let results = json!({
+            "model": specs.0, "train": specs.1,
+            "rows": {
+                "train": prepared.split.train.len(), "validation": prepared.split.validation.len(),
+                "test": prepared.split.test.len(),
+            },
+            "best_epoch": outcome.best_epoch, "epochs": outcome.epochs, "score": outcome.score, "seconds": seconds,
+            "test_r": scores.iter().map(|(t, r)| (t.clone(), json!(r))).collect::<serde_json::Map<String, Value>>(),
+        });
+        let name = self.out.file_name().map(Path::new).unwrap_or(&self.out);
+        let mut staged = Staged::new(output::folder_of(&self.out))?;
+        staged.provenance(&output::beside(name), context, self, results)?;
+        staged.finish()?;
+        debug_assert!(!state_path(&self.out).exists(), "the trainer removes its state at the end");
+        Ok(())
+    }
+}
+
+/// `dir/model_loss.txt` for `dir/model.drg`.
+fn suffixed(model: &Path, suffix: &str) -> PathBuf {
+    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+    model.with_file_name(format!("{stem}{suffix}"))
+}

@@ -1,0 +1,210 @@
+//! What a run learns from: flags and the table `[data]` of a configuration, read, matched and split.
+
+use std::path::{Path, PathBuf};
+
+use super::Args;
+use crate::cli::talk::Talk;
+use crate::error::{Error, Result};
+use crate::io::dataset::{Dataset, align};
+use crate::io::folds::Folds;
+use crate::io::sequences::{SequenceOptions, read_sequences};
+use crate::io::table::Table;
+use crate::io::targets::{TargetOptions, read_modalities};
+use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
+
+/// Where data come from and how they are split: flags, else the configuration, else defaults.
+pub(super) struct Wanted {
+    sequences: String,
+    targets: Source,
+    options: SequenceOptions,
+    delimiter: Option<char>,
+    pub(super) reverse_complement: bool,
+    folds: Option<FoldSource>,
+    fold: usize,
+    cutoff: f64,
+    group_until: Option<String>,
+}
+
+enum Source {
+    /// Files, one a modality.
+    Files(Vec<PathBuf>),
+    /// Columns of the table that holds the sequences.
+    Columns(Vec<String>),
+}
+
+enum FoldSource {
+    File(PathBuf),
+    Number(usize),
+    Hash(usize),
+}
+
+/// Data ready to train on.
+pub(super) struct Prepared {
+    pub(super) dataset: Dataset,
+    pub(super) split: Split,
+}
+
+impl Wanted {
+    pub(super) fn new(args: &Args, table: &toml::Table) -> Result<Self> {
+        let config = Reader { table, path: args.config.as_deref().unwrap_or(Path::new("--config")) };
+        let reading = &args.reading;
+        let columns = match args.target_columns.is_empty() {
+            true => config.texts("target_columns")?,
+            false => args.target_columns.clone(),
+        };
+        let targets = match &args.targets {
+            Some(_) if !args.target_columns.is_empty() => {
+                let what = "TARGETS and --target-columns both name measurements; give one of them";
+                return Err(Error::Usage(what.into()));
+            }
+            Some(files) => Source::Files(files.split(',').map(PathBuf::from).collect()),
+            None if columns.is_empty() => {
+                let what = "no measurements: name a TARGETS file, or columns of the table with --target-columns";
+                return Err(Error::Usage(what.into()));
+            }
+            None => Source::Columns(columns),
+        };
+        let split = match args.crossvalidation.is_empty() {
+            true => config.texts("crossvalidation")?,
+            false => args.crossvalidation.clone(),
+        };
+        let number = |i: usize, what: &str| -> Result<Option<f64>> {
+            let bad = |text: &String| Error::Usage(format!("--crossvalidation: expected {what}, found '{text}'"));
+            split.get(i).map(|text| text.parse().map_err(|_| bad(text))).transpose()
+        };
+        let fold = number(1, "the number of a fold")?.unwrap_or(0.0);
+        if fold < 0.0 || fold.fract() != 0.0 {
+            return Err(Error::Usage(format!(
+                "--crossvalidation: expected the number of a fold, found '{}'",
+                split[1]
+            )));
+        }
+        Ok(Self {
+            sequences: args.sequences.clone(),
+            targets,
+            options: SequenceOptions {
+                sequence_column: reading.seq_column.clone().or(config.text("seq_column")?),
+                name_column: reading.name_column.clone().or(config.text("name_column")?),
+                ..reading.options(None)
+            },
+            delimiter: reading.delimiter,
+            reverse_complement: args.reverse_complement || config.flag("reverse_complement")?,
+            folds: split.first().map(|text| fold_source(text)).transpose()?,
+            fold: fold as usize,
+            cutoff: number(2, "a cutoff")?.unwrap_or(0.0),
+            group_until: args.group_until.clone().or(config.text("group_until")?),
+        })
+    }
+}
+
+fn fold_source(text: &str) -> Result<FoldSource> {
+    let count = |text: &str| {
+        let bad =
+            || Error::Usage(format!("--crossvalidation: expected a number of folds after 'hash:', found '{text}'"));
+        text.parse().map_err(|_| bad())
+    };
+    match text.strip_prefix("hash:") {
+        Some(k) => Ok(FoldSource::Hash(count(k)?)),
+        None => Ok(text.parse().map_or_else(|_| FoldSource::File(text.into()), FoldSource::Number)),
+    }
+}
+
+/// Reads, matches by name and splits.
+pub(super) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
+    let (sequences, notes) = read_sequences(&wanted.sequences, &wanted.options)?;
+    talk.notes(&wanted.sequences, &notes);
+    let targets = match &wanted.targets {
+        Source::Files(paths) => {
+            read_modalities(paths, &TargetOptions { delimiter: wanted.delimiter, ..TargetOptions::default() })?
+        }
+        Source::Columns(columns) => {
+            let table = Table::read(Path::new(&wanted.sequences), wanted.delimiter)?;
+            vec![table.targets(columns, wanted.options.name_column.as_deref(), false)?]
+        }
+    };
+    let dataset = align(vec![sequences], targets)?;
+    if dataset.left_out > 0 {
+        talk.say(format_args!("{} names are in some of the files only and were left out", dataset.left_out));
+    }
+    let split = split(wanted, &dataset, talk)?;
+    Ok(Prepared { dataset, split })
+}
+
+fn split(wanted: &Wanted, dataset: &Dataset, talk: Talk) -> Result<Split> {
+    match &wanted.folds {
+        Some(FoldSource::File(path)) => {
+            let found = Folds::read(path)?.split(&dataset.names, wanted.fold)?;
+            if found.unknown > 0 {
+                talk.say(format_args!("{}: {} names are not in the data", path.display(), found.unknown));
+            }
+            if found.unused > 0 {
+                talk.say(format_args!("{}: {} rows of the data are in no set", path.display(), found.unused));
+            }
+            Ok(found.split)
+        }
+        Some(FoldSource::Hash(k)) => hashed_split(&dataset.names, wanted.group_until.as_deref(), *k, wanted.fold),
+        numbered => {
+            let k = if let Some(FoldSource::Number(k)) = numbered { *k } else { 10 };
+            let tables: Vec<(&[f64], usize)> =
+                dataset.targets.iter().map(|t| (t.values.as_slice(), t.tracks.len())).collect();
+            let labels = match wanted.cutoff > 0.0 {
+                true => active_rows(&tables, dataset.names.len(), wanted.cutoff),
+                false => vec![false; dataset.names.len()],
+            };
+            let split = fold_split(&labels, k, wanted.fold)?;
+            if split.shared() > 0 {
+                talk.say(format_args!(
+                    "{} rows are both in the validation and in the test set, as DRG's numbered folds have it when the rows \
+                     are no multiple of the folds",
+                    split.shared()
+                ));
+            }
+            Ok(split)
+        }
+    }
+}
+
+/// Values of the table `[data]`.
+struct Reader<'a> {
+    table: &'a toml::Table,
+    path: &'a Path,
+}
+
+impl Reader<'_> {
+    fn wrong<T>(&self, key: &str, expected: &str, found: &toml::Value) -> Result<T> {
+        Err(Error::key(self.path, format!("data.{key}"), format!("expected {expected}, found {found}")))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>> {
+        match self.table.get(key) {
+            None => Ok(None),
+            Some(toml::Value::String(s)) => Ok(Some(s.clone())),
+            Some(other) => self.wrong(key, "a text", other),
+        }
+    }
+
+    fn flag(&self, key: &str) -> Result<bool> {
+        match self.table.get(key) {
+            None => Ok(false),
+            Some(toml::Value::Boolean(b)) => Ok(*b),
+            Some(other) => self.wrong(key, "true or false", other),
+        }
+    }
+
+    /// A list of texts and numbers, as texts.
+    fn texts(&self, key: &str) -> Result<Vec<String>> {
+        match self.table.get(key) {
+            None => Ok(vec![]),
+            Some(toml::Value::Array(items)) => items
+                .iter()
+                .map(|item| match item {
+                    toml::Value::String(s) => Ok(s.clone()),
+                    toml::Value::Integer(n) => Ok(n.to_string()),
+                    toml::Value::Float(x) => Ok(x.to_string()),
+                    other => self.wrong(key, "texts or numbers", other),
+                })
+                .collect(),
+            Some(other) => self.wrong(key, "a list", other),
+        }
+    }
+}

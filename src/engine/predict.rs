@@ -1,0 +1,75 @@
+//! Predictions of a network for packed sequences.
+
+use crate::error::{Error, Result};
+use crate::model::Network;
+use crate::ops;
+use crate::seq::{UNIFORM, pad};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// Predictions `[N, T]` of the network's own scale for packed bases `[N, L]`, L the input length; heads side by side. In batches of
+/// `batch` (chosen from the size of the network if `None`), which change no bit unless weighted pools pad with the minimum of
+/// the batch. `progress` hears how many sequences are done.
+///
+/// # Errors
+/// [`Error::Shape`] if the bases are no whole sequences of the model's length.
+pub fn predict(
+    network: &Network,
+    bases: &[u8],
+    batch: Option<usize>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<f64>> {
+    let spec = network.spec();
+    if !bases.len().is_multiple_of(spec.length) {
+        return Err(Error::Shape {
+            op: "predict",
+            arg: "bases",
+            expected: format!("[N, {}], the model's input length", spec.length),
+            found: vec![bases.len()],
+        });
+    }
+    let mut all = Vec::with_capacity(bases.len() / spec.length * spec.tracks());
+    for rows in bases.chunks(batch.unwrap_or_else(|| automatic_batch(network)).max(1) * spec.length) {
+        let padded: Vec<u8> =
+            rows.chunks_exact(spec.length).flat_map(|row| pad(row, spec.shift, spec.shift, UNIFORM)).collect();
+        all.extend(outputs(network, &padded)?);
+        progress(all.len() / spec.tracks());
+    }
+    Ok(all)
+}
+
+/// Predictions `[n, T]` of one batch of packed bases with the shift padding already on.
+pub(super) fn outputs(network: &Network, padded: &[u8]) -> Result<Vec<f64>> {
+    let l = network.spec().padded_length();
+    let mut tape = Tape::predict();
+    let bound = network.parameters().bind(&mut tape, false)?;
+    let x = Var::constant(Tensor::bases(padded.len() / l, l, padded.to_vec())?);
+    let heads = network.forward(&mut tape, &bound, &x)?;
+    Ok(ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>())?.value.to_f64())
+}
+
+/// Sequences whose widest map takes about 16 MB: enough for full speed, little enough for the caches.
+pub(super) fn automatic_batch(network: &Network) -> usize {
+    let widest = network.spec().padded_length() * network.spec().stem.kernels * 4;
+    ((16 << 20) / widest.max(1)).clamp(1, 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::options::{DataFacts, parse_option_string, resolve};
+
+    #[test]
+    fn batches_change_no_bit() {
+        let text = "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+\
+                    shift_sequence=1+random_shift=1";
+        let facts = DataFacts { length: 10, tracks: vec![2, 1], names: vec![], reverse_complement: true };
+        let net = Network::new(resolve(&parse_option_string(text).unwrap(), &facts).unwrap().0, 3).unwrap();
+        let bases: Vec<u8> = (0..70).map(|i| (i * i % 5) as u8).collect();
+        let mut seen = vec![];
+        let all = predict(&net, &bases, Some(3), &mut |n| seen.push(n)).unwrap();
+        assert_eq!((all.len(), seen), (21, vec![3, 6, 7]));
+        assert_eq!(all, predict(&net, &bases, None, &mut |_| ()).unwrap());
+        assert!(predict(&net, &bases[1..], None, &mut |_| ()).unwrap_err().to_string().contains("[N, 10]"));
+    }
+}

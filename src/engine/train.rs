@@ -1,0 +1,363 @@
+//! Training: passes over the data, control of the learning rate, early stop, fine-tuning, log, state for resuming.
+//!
+//! A run depends on its specification, data, start weights and seed alone: order, dropout and augmentation of a pass follow
+//! from the seed and the number of the pass, so neither threads nor an interruption change a bit.
+
+mod control;
+mod data;
+mod log;
+mod pass;
+mod schedule;
+mod state;
+
+use std::path::{Path, PathBuf};
+
+pub use control::{Losses, RateChange};
+
+use crate::error::{Error, Result};
+use crate::io::dataset::Dataset;
+use crate::model::Network;
+use crate::model::checkpoint::{Model, Record};
+use crate::model::spec::{self, Schedule, TrainSpec};
+use crate::nn::{Kind, Optimizer, Rule};
+use crate::ops::Loss;
+use crate::util::fs::write_bytes;
+
+use control::{Action, Control, Phase};
+use data::Data;
+use state::{Identity, Snapshot, State};
+
+/// Which pass over the data is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassKind {
+    /// Evaluation of the validation set before the first step, or after a restart.
+    StartValidation,
+    /// Evaluation of the training set before the first step.
+    StartTraining,
+    /// Training.
+    Training,
+    /// Validation after an epoch.
+    Validation,
+}
+
+impl PassKind {
+    fn validates(self) -> bool {
+        matches!(self, Self::StartValidation | Self::Validation)
+    }
+}
+
+/// What a run tells while it runs. An error that the listener returns ends the run; with files, it can be resumed.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run goes on after this epoch of an earlier one.
+    Resumed {
+        /// Epoch, as in the log.
+        epoch: usize,
+    },
+    /// A batch is done; in training its step, too.
+    Step {
+        /// Pass that it belongs to.
+        pass: PassKind,
+        /// Batches done.
+        done: usize,
+        /// Batches of the pass.
+        total: usize,
+        /// Loss of the batch, summed over sequences and tracks.
+        loss: f64,
+        /// Learning rate of the first group of parameters.
+        rate: f64,
+        /// The network after the step. A clone shares its numbers: drop it before the next step, or keep a copy in another type.
+        network: &'a Network,
+    },
+    /// An epoch is done, its line of the log and the state are written. Epoch 0 is the evaluation before the first step.
+    Epoch {
+        /// Number, as in the log: fine-tuning and restarts count again.
+        epoch: usize,
+        /// Losses on the training set.
+        training: Losses,
+        /// Losses on the validation set.
+        validation: Losses,
+        /// What chooses the best epoch; small is good.
+        score: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// The learning rate of the first group of parameters changed.
+    LearningRate {
+        /// New rate.
+        rate: f64,
+        /// Why.
+        change: RateChange,
+    },
+    /// The weights of the best epoch were taken again.
+    Restored {
+        /// Epoch, as in the log.
+        epoch: usize,
+    },
+}
+
+/// Listener of a run.
+type Report<'r> = &'r mut (dyn FnMut(&Event) -> Result<()> + 'r);
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The trained model.
+    pub model: Model,
+    /// Its score: validation loss, or 1 - mean correlation.
+    pub score: f64,
+    /// Epoch that its weights are from.
+    pub best_epoch: usize,
+    /// Epochs that ran, fine-tuning and restarts included.
+    pub epochs: usize,
+    /// Text of the log.
+    pub log: String,
+}
+
+/// File in which a run that trains towards `model` keeps its state.
+pub fn state_path(model: &Path) -> PathBuf {
+    let mut path = model.as_os_str().to_owned();
+    path.push(".state");
+    path.into()
+}
+
+/// A training run.
+pub struct Trainer<'a> {
+    network: Network,
+    spec: TrainSpec,
+    dataset: &'a Dataset,
+    data: Data<'a>,
+    losses: Vec<(Loss, Option<Loss>)>,
+    order: Box<dyn FnMut(u32, usize) -> Vec<usize> + 'a>,
+    model_path: Option<PathBuf>,
+    log_path: Option<PathBuf>,
+    control: Control,
+    log: String,
+}
+
+impl<'a> Trainer<'a> {
+    /// A run that trains `network` on the rows `train` of `dataset` and watches the rows `validation`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`], [`Error::Shape`] or [`Error::Unsupported`] if data, model and specification do not fit.
+    pub fn new(
+        mut network: Network,
+        spec: TrainSpec,
+        dataset: &'a Dataset,
+        train: Vec<usize>,
+        validation: Vec<usize>,
+    ) -> Result<Self> {
+        let data = Data::new(dataset, network.spec(), &spec, train, validation)?;
+        let losses = pass::losses(&spec)?;
+        let mut rates = vec![spec.lr];
+        rates.extend(spec.kernel_lr);
+        let seed = spec.seed;
+        own(&mut network)?;
+        Ok(Self {
+            control: Control::new(&spec, rates),
+            order: Box::new(move |pass, n| data::order(seed, pass, n)),
+            model_path: None,
+            log_path: None,
+            log: String::new(),
+            network,
+            spec,
+            dataset,
+            data,
+            losses,
+        })
+    }
+
+    /// Writes the model to `model` when the run ends, its state beside it ([`state_path`]) after every epoch until then, and
+    /// the log of losses to `log` if the specification wants one.
+    #[must_use]
+    pub fn files(mut self, model: &Path, log: Option<&Path>) -> Self {
+        self.model_path = Some(model.into());
+        self.log_path = log.filter(|_| self.spec.write_loss).map(Path::to_path_buf);
+        self
+    }
+
+    /// Replaces the random order: `order(pass, n)` gives the order of the `n` sequences of a pass, which are numbered over
+    /// the whole run: validation and training set before the first step, then training and validation set of every epoch.
+    #[must_use]
+    pub fn order(mut self, order: impl FnMut(u32, usize) -> Vec<usize> + 'a) -> Self {
+        self.order = Box::new(order);
+        self
+    }
+
+    /// Trains to the end. With `resume`, a run that was interrupted goes on from its state file if there is one; the result
+    /// has the bytes of an uninterrupted run.
+    ///
+    /// # Errors
+    /// Those of `report`; [`Error::Usage`] if the state is of another run, or an order is no permutation; [`Error::Io`].
+    pub fn run(mut self, resume: bool, mut report: impl FnMut(&Event) -> Result<()>) -> Result<Outcome> {
+        let report: Report = &mut report;
+        let parameters = self.network.parameters();
+        let group = |name: &str| usize::from(self.spec.kernel_lr.is_some() && name.contains("convolutions"));
+        let mut optimizer = Optimizer::new(rule(&self.spec), self.spec.weight_decay, parameters, group);
+        let state_path = self.model_path.as_deref().map(state_path);
+        let identity =
+            Identity::new(self.network.spec(), &self.spec, self.dataset, &self.data, self.network.parameters());
+        let (mut best, start);
+        match state_path.as_deref().filter(|p| resume && p.exists()) {
+            Some(path) => {
+                let state = state::read(path, &identity, self.network.parameters())?;
+                state.current.restore(self.network.parameters_mut())?;
+                optimizer.restore(state.optimizer)?;
+                (self.control, self.log, best, start) = (state.control, state.log, state.best, state.start);
+                self.write_log()?;
+                report(&Event::Resumed { epoch: self.control.epoch })?;
+            }
+            None => {
+                report(&self.rate_event(RateChange::Start))?;
+                let found = self.pass(PassKind::StartValidation, true, None, report)?;
+                let training = self.pass(PassKind::StartTraining, true, None, report)?.losses;
+                self.control.begun(&self.spec, training, found.score);
+                best = Snapshot::of(self.network.parameters())?;
+                let restarts = matches!(self.spec.schedule, Schedule::Reference { control: c, .. } if c.init_adjust);
+                start = restarts.then(|| best.clone());
+                self.log = log::line(0, training, found.losses);
+                self.keep(&identity, &best, start.as_ref(), &optimizer)?;
+                let (validation, score) = (found.losses, found.score);
+                report(&Event::Epoch { epoch: 0, training, validation, score, best: true })?;
+            }
+        }
+        while self.control.phase != Phase::Finished {
+            let training = self.pass(PassKind::Training, true, Some(&mut optimizer), report)?.losses;
+            let warmed = self.control.trained(&self.spec);
+            let epoch = self.control.epoch;
+            self.tell(warmed, report)?;
+            let found = self.pass(PassKind::Validation, false, None, report)?;
+            if epoch.is_multiple_of(self.spec.write_steps) || epoch < self.init_epochs() {
+                self.log.push_str(&log::line(epoch, training, found.losses));
+            }
+            let actions = self.control.judge(&self.spec, training, found.losses, found.score);
+            for &action in &actions {
+                match action {
+                    Action::Save => best = Snapshot::of(self.network.parameters())?,
+                    Action::Load => {
+                        best.restore(self.network.parameters_mut())?;
+                        report(&Event::Restored { epoch: self.control.best_epoch })?;
+                    }
+                    Action::Restart => {
+                        if let Some(start) = &start {
+                            start.restore(self.network.parameters_mut())?;
+                        }
+                        // Momentum that became infinite would end every restart, too.
+                        if !optimizer.is_finite() {
+                            optimizer.reset();
+                        }
+                        let found = self.pass(PassKind::StartValidation, true, None, report)?;
+                        self.control.restarted(found.score);
+                        self.log = log::line(0, self.control.begin, found.losses);
+                    }
+                    Action::Rate(_) => self.tell(Some(action), report)?,
+                }
+            }
+            self.keep(&identity, &best, start.as_ref(), &optimizer)?;
+            report(&Event::Epoch {
+                epoch,
+                training,
+                validation: found.losses,
+                score: found.score,
+                best: actions.contains(&Action::Save),
+            })?;
+        }
+        let outcome = self.outcome();
+        if let (Some(model), Some(state)) = (&self.model_path, &state_path) {
+            outcome.model.save(model)?;
+            std::fs::remove_file(state).map_err(Error::io("remove", state))?;
+        }
+        Ok(outcome)
+    }
+
+    fn init_epochs(&self) -> usize {
+        match self.spec.schedule {
+            Schedule::Reference { control, .. } => control.init_epochs,
+            _ => 0,
+        }
+    }
+
+    fn rate_event(&self, change: RateChange) -> Event<'static> {
+        Event::LearningRate { rate: self.control.rates[0], change }
+    }
+
+    fn tell(&self, action: Option<Action>, report: Report) -> Result<()> {
+        match action {
+            Some(Action::Rate(change)) => report(&self.rate_event(change)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes state and log, the state first: the log can be made from it.
+    fn keep(
+        &self,
+        identity: &Identity,
+        best: &Snapshot,
+        start: Option<&Snapshot>,
+        optimizer: &Optimizer,
+    ) -> Result<()> {
+        if let Some(path) = self.model_path.as_deref().map(state_path) {
+            let state = State {
+                control: self.control.clone(),
+                log: self.log.clone(),
+                current: Snapshot::of(self.network.parameters())?,
+                best: best.clone(),
+                start: start.cloned(),
+                optimizer: optimizer.state(),
+            };
+            state::write(&path, identity, &state)?;
+        }
+        self.write_log()
+    }
+
+    fn write_log(&self) -> Result<()> {
+        self.log_path.as_ref().map_or(Ok(()), |path| write_bytes(path, self.log.as_bytes()))
+    }
+
+    fn outcome(&self) -> Outcome {
+        let record = Record {
+            program: env!("CARGO_PKG_VERSION").into(),
+            seed: self.spec.seed,
+            rows: (self.data.train.len(), self.data.validation.len()),
+            epochs: self.control.trained,
+            best_epoch: self.control.best_epoch,
+            losses: self.log.clone(),
+        };
+        Outcome {
+            score: self.control.best,
+            best_epoch: self.control.best_epoch,
+            epochs: self.control.trained,
+            log: self.log.clone(),
+            model: Model {
+                network: self.network.clone(),
+                tracks: self.dataset.targets.iter().map(|t| t.tracks.clone()).collect(),
+                scaling: self.data.scaling.clone(),
+                training: Some(self.spec.clone()),
+                record: Some(record),
+            },
+        }
+    }
+}
+
+/// Gives a network numbers of its own: a caller may still hold others that share them, and steps are made in place.
+fn own(network: &mut Network) -> Result<()> {
+    let parameters = network.parameters_mut();
+    match parameters.entries().iter().position(|e| e.kind == Kind::Parameter) {
+        Some(id) => {
+            let values = parameters.to_torch(id);
+            parameters.set_torch(id, &values)
+        }
+        None => Err(Error::Usage("the model has nothing to train".into())),
+    }
+}
+
+fn rule(spec: &TrainSpec) -> Rule {
+    match spec.optimizer {
+        spec::Optimizer::Sgd { momentum, nesterov } => Rule::Sgd { momentum, nesterov },
+        spec::Optimizer::Adagrad { lr_decay } => Rule::Adagrad { lr_decay },
+        spec::Optimizer::Adadelta { rho } => Rule::Adadelta { rho },
+        spec::Optimizer::Adam { betas } => Rule::Adam { betas, decoupled: false, amsgrad: false },
+        spec::Optimizer::AdamW { betas, amsgrad } => Rule::Adam { betas, decoupled: true, amsgrad },
+        spec::Optimizer::NAdam { betas, momentum_decay } => Rule::NAdam { betas, momentum_decay },
+    }
+}

@@ -1,0 +1,254 @@
+//! What a run learns from: rows, scaled targets, batches, augmentation.
+
+use crate::error::{Error, Result};
+use crate::io::dataset::Dataset;
+use crate::model::checkpoint::Scaling;
+use crate::model::spec::{DropLast, ModelSpec, TrainSpec};
+use crate::seq::Sequences;
+use crate::tensor::Tensor;
+use crate::util::philox::Philox;
+
+use super::super::encode;
+
+/// Purposes of random streams; the number of the pass is added.
+const ORDER: u64 = 0x4F52_4445_0000_0000;
+const STRAND: u64 = 0x5354_5241_0000_0000;
+const SHIFT: u64 = 0x5348_4946_0000_0000;
+
+/// Sequences that a reference run may leave out at the end of a pass.
+const SMALLEST: usize = 10;
+
+/// Sequences, targets and the two sets of rows.
+pub(super) struct Data<'a> {
+    pub sequences: &'a Sequences,
+    /// One matrix `[N, T]` a head, scaled.
+    targets: Vec<Vec<f32>>,
+    pub tracks: Vec<usize>,
+    pub train: Vec<usize>,
+    pub validation: Vec<usize>,
+    pub scaling: Option<Scaling>,
+}
+
+/// A batch and what belongs to its rows.
+pub(super) struct Batch {
+    /// Packed bases `[copies B, L]`.
+    pub x: Tensor,
+    /// Targets `[copies B, T]` of every head.
+    pub targets: Vec<Tensor>,
+    /// Number of every row within its pass.
+    pub samples: Vec<u32>,
+    /// Rows of the data, `B` of them.
+    pub rows: Vec<usize>,
+}
+
+impl<'a> Data<'a> {
+    /// Checks that everything fits, and scales the targets if the run asks for it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] or [`Error::Shape`] naming what does not fit.
+    pub fn new(
+        data: &'a Dataset,
+        model: &ModelSpec,
+        spec: &TrainSpec,
+        train: Vec<usize>,
+        validation: Vec<usize>,
+    ) -> Result<Self> {
+        let [sequences] = data.inputs.as_slice() else {
+            let what = format!("expected one set of sequences, found {}", data.inputs.len());
+            return Err(Error::Usage(what));
+        };
+        encode::check_length(sequences, model)?;
+        let tracks: Vec<usize> = data.targets.iter().map(|t| t.tracks.len()).collect();
+        let heads: Vec<usize> = model.heads.iter().map(|h| h.tracks).collect();
+        if tracks != heads {
+            let what = format!("the targets have {tracks:?} tracks, the heads of the model {heads:?}");
+            return Err(Error::Usage(what));
+        }
+        if spec.losses.len() != heads.len() {
+            let what = format!("{} losses for {} heads; give one a head", spec.losses.len(), heads.len());
+            return Err(Error::Usage(what));
+        }
+        for (set, rows) in [("training", &train), ("validation", &validation)] {
+            if rows.is_empty() {
+                return Err(Error::Usage(format!("the {set} set is empty; training needs both sets")));
+            }
+            if let Some(&row) = rows.iter().find(|&&r| r >= sequences.len()) {
+                let what = format!("the {set} set names row {row}, the data have {}", sequences.len());
+                return Err(Error::Usage(what));
+            }
+            for t in &data.targets {
+                let bad = |&&r: &&usize| t.row(r).iter().any(|v| !v.is_finite());
+                if let Some(&row) = rows.iter().find(bad) {
+                    let name = &t.names[row];
+                    let what =
+                        format!("row '{name}' of the {set} set has a target that is no number; leave the row out");
+                    return Err(Error::Usage(what));
+                }
+            }
+        }
+        if spec.shift.as_ref().is_some_and(|s| s.draws == 0 || s.offsets.iter().any(|&o| o > model.shift)) {
+            let what =
+                format!("shifts need at least one draw and offsets up to {}, found {:?}", model.shift, spec.shift);
+            return Err(Error::Usage(what));
+        }
+        let scaling = spec.standardize_targets.then(|| scaling(data, &train));
+        let mut first = 0;
+        let scaled = data.targets.iter().map(|t| {
+            let width = t.tracks.len();
+            let (from, at) = (&scaling, first);
+            first += width;
+            let value = |(i, v): (usize, &f64)| match from {
+                Some(s) => ((v - s.mean[at + i % width]) / s.deviation[at + i % width]) as f32,
+                None => *v as f32,
+            };
+            t.values.iter().enumerate().map(value).collect()
+        });
+        Ok(Self { targets: scaled.collect(), sequences, tracks, train, validation, scaling })
+    }
+
+    /// Targets of rows, `[copies B, T]`, of a head.
+    pub fn target(&self, head: usize, rows: &[usize], copies: usize) -> Vec<f32> {
+        let t = self.tracks[head];
+        let one: Vec<f32> = rows.iter().flat_map(|&r| &self.targets[head][r * t..(r + 1) * t]).copied().collect();
+        one.repeat(copies)
+    }
+}
+
+/// Mean and standard deviation of every track over rows; tracks that do not vary keep their unit.
+fn scaling(data: &Dataset, rows: &[usize]) -> Scaling {
+    let mut scaling = Scaling::default();
+    for t in &data.targets {
+        for track in 0..t.tracks.len() {
+            let values: Vec<f64> = rows.iter().map(|&r| t.row(r)[track]).collect();
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / values.len() as f64;
+            scaling.mean.push(mean);
+            scaling.deviation.push(if variance > 0.0 { variance.sqrt() } else { 1.0 });
+        }
+    }
+    scaling
+}
+
+/// The default order of a pass over `n` sequences.
+pub(super) fn order(seed: u64, pass: u32, n: usize) -> Vec<usize> {
+    Philox::new(seed, ORDER + u64::from(pass)).permutation(n)
+}
+
+/// Sequences of every batch of a pass over `n`.
+pub(super) fn batch_sizes(n: usize, batch: Option<usize>, drop_last: DropLast) -> Vec<usize> {
+    let size = batch.unwrap_or(n).clamp(1, n.max(1));
+    let mut sizes = vec![size; n / size];
+    let rest = n % size;
+    let kept = match drop_last {
+        DropLast::Reference => rest >= SMALLEST,
+        DropLast::Never => rest > 0,
+        DropLast::Always => false,
+    };
+    if kept {
+        sizes.push(rest);
+    }
+    sizes
+}
+
+/// The random part of a pass: which sequences are turned, how batches are moved.
+pub(super) struct Augmentation {
+    strands: Option<Philox>,
+    shifts: Option<Philox>,
+}
+
+impl Augmentation {
+    /// Augmentation of pass number `pass`; only passes that train turn sequences.
+    pub fn new(spec: &TrainSpec, pass: u32, trains: bool) -> Self {
+        let stream = |purpose, used: bool| used.then(|| Philox::new(spec.seed, purpose + u64::from(pass)));
+        Self { strands: stream(STRAND, spec.reverse_complement && trains), shifts: stream(SHIFT, spec.shift.is_some()) }
+    }
+
+    /// Copies of every sequence in a batch.
+    pub fn copies(spec: &TrainSpec) -> usize {
+        spec.shift.as_ref().map_or(1, |s| 2 * s.draws)
+    }
+
+    /// The next batch of the pass: the sequences `rows`, of which the first is number `first` of the pass.
+    pub fn batch(
+        &mut self,
+        data: &Data,
+        model: &ModelSpec,
+        spec: &TrainSpec,
+        rows: &[usize],
+        first: usize,
+    ) -> Result<Batch> {
+        let turned = |&row: &usize| (row, self.strands.as_mut().is_some_and(|r| r.next_u32() & 1 == 1));
+        let given: Vec<(usize, bool)> = rows.iter().map(turned).collect();
+        let mut offsets = vec![0];
+        if let (Some(random), Some(shift)) = (&mut self.shifts, &spec.shift) {
+            offsets.clear();
+            for _ in 0..shift.draws {
+                let by = shift.offsets[random.below(shift.offsets.len())] as isize;
+                offsets.extend([-by, by]);
+            }
+        }
+        let copies = offsets.len();
+        let number = |copy: usize, i: usize| ((first + i) * copies + copy) as u32;
+        Ok(Batch {
+            x: encode::copies(data.sequences, &given, model.shift, &offsets)?,
+            targets: (0..data.tracks.len())
+                .map(|h| Tensor::new(&[copies * rows.len(), data.tracks[h]], data.target(h, rows, copies)))
+                .collect::<Result<_>>()?,
+            samples: (0..copies).flat_map(|c| (0..rows.len()).map(move |i| number(c, i))).collect(),
+            rows: rows.to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::targets::Targets;
+    use crate::model::options::{DataFacts, parse_option_string, resolve};
+
+    #[test]
+    fn sizes_of_batches() {
+        use DropLast::{Always, Never, Reference};
+        assert_eq!(batch_sizes(26, Some(8), Reference), [8, 8, 8]);
+        assert_eq!(batch_sizes(26, Some(16), Reference), [16, 10]);
+        assert_eq!(batch_sizes(25, Some(16), Reference), [16]);
+        assert_eq!(batch_sizes(25, Some(16), Never), [16, 9]);
+        assert_eq!(batch_sizes(26, Some(16), Always), [16]);
+        assert_eq!(batch_sizes(7, Some(16), Reference), [7]);
+        assert_eq!(batch_sizes(7, None, Always), [7]);
+        assert!(batch_sizes(0, Some(3), Never).is_empty());
+    }
+
+    #[test]
+    fn batches_are_scaled_and_turned() {
+        let names: Vec<String> = (0..40).map(|i| format!("{i:02}")).collect();
+        let rows: Vec<[u8; 3]> = (0..40).map(|_| [0, 0, 1]).collect();
+        let targets = Targets {
+            names: names.clone(),
+            tracks: vec!["a".into(), "b".into()],
+            values: (0..40).flat_map(|i| [f64::from(i), 5.0]).collect(),
+        };
+        let sequences = Sequences::from_rows(names.clone(), &rows, 0).unwrap();
+        let dataset = Dataset { names, inputs: vec![sequences], targets: vec![targets], left_out: 0 };
+        let options = "num_kernels=2+l_kernels=3+shift_sequence=1+random_shift=2+augment_reverse_complement=True+\
+                       standardize_targets=True+max_pooling=False";
+        let facts = DataFacts { length: 3, tracks: vec![2], names: vec![], reverse_complement: false };
+        let (model, spec) = resolve(&parse_option_string(options).unwrap(), &facts).unwrap();
+        let data = Data::new(&dataset, &model, &spec, (0..30).collect(), vec![39]).unwrap();
+        let scaling = data.scaling.clone().unwrap();
+        assert_eq!((scaling.mean, scaling.deviation[1]), (vec![14.5, 5.0], 1.0));
+        assert_eq!(data.target(0, &[29, 0], 1)[0], -data.target(0, &[29, 0], 1)[2]);
+
+        let rows: Vec<usize> = (0..30).collect();
+        let batch = |trains, first| {
+            let mut a = Augmentation::new(&spec, 7, trains);
+            a.batch(&data, &model, &spec, &rows[..10], first).unwrap()
+        };
+        let b = batch(true, 20);
+        assert_eq!((b.x.shape(), b.targets[0].shape()), (&[40, 5][..], &[40, 2][..]));
+        assert_eq!((b.samples[0], b.samples[1], b.samples[10]), (80, 84, 81));
+        let turned = |b: &Batch| b.x.codes().unwrap()[..50].chunks(5).filter(|row| row.contains(&3)).count();
+        assert!((1..10).contains(&turned(&b)), "{}", turned(&b));
+        assert_eq!((turned(&batch(false, 0)), batch(true, 0).x.codes().unwrap()), (0, b.x.codes().unwrap()));
+    }
+}

@@ -1,0 +1,196 @@
+//! One pass over a set: batches in order, forward, loss, and in training backward and a step.
+
+use super::control::Losses;
+use super::data::{Augmentation, Batch, batch_sizes};
+use super::{Event, PassKind, Report, Trainer};
+use crate::error::{Error, Result};
+use crate::model::Network;
+use crate::model::spec::{LossReduction, Select, TrainSpec};
+use crate::nn::Optimizer;
+use crate::ops::{self, Loss};
+use crate::real;
+use crate::stat;
+use crate::tape::{Keep, Mode, Pass, Tape, Var};
+use crate::tensor::Tensor;
+use crate::util::math::Float;
+
+/// Share of a batch in running statistics, as `BatchNorm1d(momentum=0.1)`.
+const MOMENTUM: f64 = 0.1;
+
+/// What a pass found: the losses, and the score that chooses the best epoch (small is good).
+pub(super) struct Found {
+    pub losses: Losses,
+    pub score: f64,
+}
+
+impl Trainer<'_> {
+    /// A pass over the training or the validation set. With an optimizer it trains. In train mode batch statistics and dropout
+    /// are used, and running statistics move.
+    pub(super) fn pass(
+        &mut self,
+        kind: PassKind,
+        train_mode: bool,
+        mut optimizer: Option<&mut Optimizer>,
+        report: Report,
+    ) -> Result<Found> {
+        let set = if kind.validates() { &self.data.validation } else { &self.data.train };
+        let (n, number) = (set.len(), self.control.pass);
+        let order = (self.order)(number, n);
+        let mut seen = vec![false; n];
+        let fits = order.len() == n && order.iter().all(|&i| i < n && !std::mem::replace(&mut seen[i], true));
+        if !fits {
+            return Err(Error::Usage(format!("the order of pass {number} is no permutation of {n} sequences")));
+        }
+        let rows: Vec<usize> = order.into_iter().map(|i| set[i]).collect();
+        let sizes = batch_sizes(n, self.spec.batch_size, self.spec.drop_last);
+        if sizes.is_empty() {
+            return Err(Error::Usage(format!(
+                "{n} sequences and batch size {:?} leave no batch",
+                self.spec.batch_size
+            )));
+        }
+        let mut augmentation = Augmentation::new(&self.spec, number, optimizer.is_some());
+        let copies = Augmentation::copies(&self.spec);
+        let mut collected = vec![vec![]; self.data.tracks.len()];
+        let (mut at, mut sum) = (0, 0.0);
+        for (done, &size) in sizes.iter().enumerate() {
+            let model = self.network.spec();
+            let batch = augmentation.batch(&self.data, model, &self.spec, &rows[at..at + size], at)?;
+            let pass = Pass { seed: self.dropout_seed(), number, samples: batch.samples.as_slice().into() };
+            let mode = if train_mode { Mode::Train(pass) } else { Mode::Eval };
+            let (loss, grads) = self.batch(&batch, mode, optimizer.is_some(), &mut collected)?;
+            sum += loss;
+            if let (Some(optimizer), Some(grads)) = (optimizer.as_deref_mut(), grads) {
+                if let Some(momentum) = self.control.next_step(&self.spec, sizes.len()) {
+                    optimizer.set_momentum(momentum)?;
+                }
+                optimizer.step(self.network.parameters_mut(), &grads, &self.control.rates)?;
+            }
+            at += size;
+            report(&Event::Step {
+                pass: kind,
+                done: done + 1,
+                total: sizes.len(),
+                loss,
+                rate: self.control.rates[0],
+                network: &self.network,
+            })?;
+        }
+        self.control.pass += 1;
+        let tracks: usize = self.data.tracks.iter().sum();
+        let (validation, score) = self.evaluate(n, &rows[..at], &collected)?;
+        Ok(Found { losses: Losses { training: sum / (n * copies * tracks) as f64, validation }, score })
+    }
+
+    /// Forward, and backward if asked for; the predictions of the sequences themselves (the first copy) are collected.
+    /// Returns the summed loss and the gradients.
+    fn batch(
+        &mut self,
+        batch: &Batch,
+        mode: Mode,
+        trains: bool,
+        collected: &mut [Vec<f32>],
+    ) -> Result<(f64, Option<Vec<Option<Tensor>>>)> {
+        let mut tape = Tape::new(if trains { Keep::BACKWARD } else { Keep::default() }, mode);
+        let (loss, from, leaves) = {
+            let parameters = self.network.parameters();
+            let bound = parameters.bind(&mut tape, trains)?;
+            let outputs = self.network.forward(&mut tape, &bound, &Var::constant(batch.x.clone()))?;
+            let mut total: Option<Var> = None;
+            for (m, y) in outputs.iter().enumerate() {
+                let own = &y.value.to_f64()[..batch.rows.len() * self.data.tracks[m]];
+                collected[m].extend(own.iter().map(|&v| v as f32));
+                let loss = ops::loss(&mut tape, y, &batch.targets[m], self.losses[m].0, self.spec.losses[m].weight)?;
+                total = Some(match total {
+                    Some(t) => ops::add(&mut tape, &t, &loss)?,
+                    None => loss,
+                });
+            }
+            let total = total.ok_or_else(|| Error::Usage("the model has no head".into()))?;
+            (total.value.to_f64()[0], total.node, parameters.leaves(&bound))
+        };
+        let stats = std::mem::take(&mut tape.stats);
+        let grads = match from.filter(|_| trains) {
+            Some(from) => {
+                let (rows, tracks) = (batch.samples.len(), self.data.tracks.iter().sum::<usize>());
+                let upstream = match self.spec.loss_reduction {
+                    LossReduction::Sum => 1.0,
+                    LossReduction::Mean => 1.0 / (rows * tracks) as f64,
+                };
+                let dy = Tensor::new(&[1], vec![upstream])?.to_dtype(self.network.parameters().dtype())?;
+                let rows: Vec<u32> = (0..rows as u32).collect();
+                Some(tape.backward(from, dy, &rows, &leaves)?)
+            }
+            None => {
+                drop(tape);
+                None
+            }
+        };
+        update_statistics(&mut self.network, &stats)?;
+        Ok((loss, grads))
+    }
+
+    /// Validation loss and score of the collected predictions for `rows` of a set of `n`.
+    fn evaluate(&self, n: usize, rows: &[usize], collected: &[Vec<f32>]) -> Result<(f64, f64)> {
+        let (mut sum, mut tracks, mut correlations) = (0.0, 0, vec![]);
+        for (m, predictions) in collected.iter().enumerate() {
+            let weight = self.spec.losses[m].validation_weight;
+            let Some(loss) = self.losses[m].1.filter(|_| weight != 0.0) else { continue };
+            let (t, targets) = (self.data.tracks[m], self.data.target(m, rows, 1));
+            sum += weight * loss.sum::<f32>(predictions, &targets, t)?;
+            tracks += t;
+            if self.spec.select == Select::Pearson {
+                for track in 0..t {
+                    let column = |x: &[f32]| x.iter().skip(track).step_by(t).map(|&v| f64::from(v)).collect::<Vec<_>>();
+                    let r = stat::pearson(&column(predictions), &column(&targets));
+                    // A track without variation says nothing; a prediction that is no number is worse than any.
+                    let broken = predictions.iter().any(|p| p.is_nan());
+                    correlations.push(if r.is_nan() && !broken { 0.0 } else { r });
+                }
+            }
+        }
+        let loss = sum / (n * tracks) as f64;
+        Ok(match self.spec.select {
+            Select::Loss => (loss, loss),
+            Select::Pearson => (loss, 1.0 - correlations.iter().sum::<f64>() / correlations.len() as f64),
+        })
+    }
+
+    fn dropout_seed(&self) -> u64 {
+        self.spec.dropout_seed.unwrap_or(self.spec.seed)
+    }
+}
+
+/// Loss to minimise and loss to watch of every head.
+pub(super) fn losses(spec: &TrainSpec) -> Result<Vec<(Loss, Option<Loss>)>> {
+    let each = spec.losses.iter().map(|l| {
+        let validation = l.validation.map(|v| Loss::parse(v.name())).transpose()?;
+        Ok((Loss::parse(l.train.name())?, validation))
+    });
+    let losses: Vec<(Loss, Option<Loss>)> = each.collect::<Result<_>>()?;
+    if losses.iter().zip(&spec.losses).all(|((_, v), l)| v.is_none() || l.validation_weight == 0.0) {
+        return Err(Error::Usage("no head has a validation loss with a weight; nothing could choose an epoch".into()));
+    }
+    Ok(losses)
+}
+
+/// Moves running means and variances towards those of a batch, in order of appearance, and counts the batch.
+fn update_statistics(network: &mut Network, stats: &[(usize, Tensor, Tensor)]) -> Result<()> {
+    let parameters = network.parameters_mut();
+    for (buffer, mean, variance) in stats {
+        // The state dict lists running_mean, running_var, num_batches_tracked.
+        for (id, new) in [(*buffer, mean), (buffer + 1, variance)] {
+            let offset = parameters.entries()[id].offset;
+            real!("statistics", new, T => {
+                let old = &mut parameters.buffers_mut().cpu_mut::<T>()?[offset..offset + new.len()];
+                for (old, new) in old.iter_mut().zip(new.cpu::<T>()?) {
+                    *old = T::of(MOMENTUM * new.f64() + (1.0 - MOMENTUM) * old.f64());
+                }
+                Ok(())
+            })?;
+        }
+        let counter = parameters.entries()[buffer + 2].offset;
+        parameters.counters_mut()[counter] += 1;
+    }
+    Ok(())
+}
