@@ -1,5 +1,6 @@
 //! `drg train`, `predict` and `ism` as users meet them: their files agree with each other, and wrong use is told in one line with
 //! exit code 2 and leaves nothing behind.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and may say why it skips")]
 
 use std::path::Path;
 use std::process::Command;

@@ -4,6 +4,7 @@
 //!
 //! The fixtures lie outside the repository (environment variable DRG_SHARED, or `../shared`); a small copy of two cases is in
 //! `tests/fixtures`. Missing ones are skipped aloud.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and may say why it skips")]
 
 mod common;
 

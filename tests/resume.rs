@@ -1,4 +1,5 @@
 //! Killing a training run at any moment and resuming it ends with the bytes of an uninterrupted run.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and may say why it skips")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

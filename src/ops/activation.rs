@@ -104,8 +104,8 @@ mod tests {
                 let run = |t: &mut Tape, v: &[Var]| activation(t, &v[0], f);
                 let name = format!("activation {}", f.name());
                 if f != Activation::Identity {
-                    check::gradients(&name, &[x.clone()], run);
-                    check::precision(&name, &[x.clone()], run);
+                    check::gradients(&name, std::slice::from_ref(&x), run);
+                    check::precision(&name, std::slice::from_ref(&x), run);
                     check::delta(&name, &[x], run);
                 }
             }

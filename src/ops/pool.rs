@@ -365,8 +365,8 @@ mod tests {
             let x = check::Random::new(40 + i as u64).normal(&[n, l, c]);
             let run = |t: &mut Tape, v: &[Var]| pool(t, &v[0], a);
             let name = format!("pool case {i}");
-            check::gradients(&name, &[x.clone()], run);
-            check::precision(&name, &[x.clone()], run);
+            check::gradients(&name, std::slice::from_ref(&x), run);
+            check::precision(&name, std::slice::from_ref(&x), run);
             check::delta(&name, &[x], run);
         }
     }

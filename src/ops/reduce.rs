@@ -164,11 +164,11 @@ mod tests {
             type Function = fn(&mut Tape, &Var) -> Result<Var>;
             for (name, f) in [("mean_rows", mean_rows as Function), ("softmax", softmax as Function)] {
                 if shape[1] < 100 {
-                    check::gradients(name, &[x.clone()], |t, v| f(t, &v[0]));
+                    check::gradients(name, std::slice::from_ref(&x), |t, v| f(t, &v[0]));
                 }
                 if shape[2] > 1 {
-                    check::precision(name, &[x.clone()], |t, v| f(t, &v[0]));
-                    check::delta(name, &[x.clone()], |t, v| f(t, &v[0]));
+                    check::precision(name, std::slice::from_ref(&x), |t, v| f(t, &v[0]));
+                    check::delta(name, std::slice::from_ref(&x), |t, v| f(t, &v[0]));
                 }
             }
         }

@@ -1,4 +1,5 @@
 //! What several integration tests need: fixtures, reference models, comparisons.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and may say why it skips")]
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
