@@ -12,9 +12,10 @@ use crate::io::npz::write_npz;
 use crate::model::Model;
 
 const EXAMPLE: &str = "\
-Output: ISM.npz with values (N, T, 4, L, float32: mutant minus sequence, bases in the order A C G T, 0 at the base that is
-there), names (N), tracks (T), bases (N, L; 0 to 3 = A C G T, 4 = unknown), predictions (N, T) and start (first position).
-Every mutant is run; it gets the same bits alone or in any batch.
+Output: npz with values (N, T, 4, L, float32: mutant minus sequence, bases in the order A C G T, 0
+at the base that is there), names (N), tracks (T), bases (N, L; 0 to 3 = A C G T, 4 = unknown),
+predictions (N, T) and start (first position). Every mutant is run; it gets the same bits alone or
+in any batch.
 
 Example:
   drg simulate -o sim

@@ -13,8 +13,8 @@ use crate::model::Model;
 use crate::util::fs;
 
 const EXAMPLE: &str = "\
-Output: PRED.npz with names (N), values (N, T, float32) and columns (T), or a table of names and tracks where -o ends in
-.tsv. A prediction does not depend on the others or on the batch.
+Output: npz with names (N), values (N, T, float32) and columns (T), or a table of names and tracks
+where -o ends in .tsv. A prediction does not depend on the others or on the batch.
 
 Example:
   drg simulate -o sim

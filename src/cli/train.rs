@@ -21,13 +21,15 @@ use crate::stat::pearson;
 use data::{Prepared, Wanted};
 
 const EXAMPLE: &str = "\
-Options of the model and of training come from --config, then --cnn, then --set, the later ones deciding. With
---crossvalidation FILE FOLD the set FOLD of the file is validation, the next one test; an integer instead of FILE makes that
-many folds; hash:K divides by a hash of the names (see --group-until), so that a row stays in its fold for good.
+Options of the model and of training come from --config, then --cnn, then --set, the later ones
+deciding. With --crossvalidation FILE FOLD the set FOLD of the file is validation, the next one
+test; an integer instead of FILE makes that many folds; hash:K divides by a hash of the names (see
+--group-until), so that a row stays in its fold for good.
 
-Files: MODEL, MODEL without suffix + _loss.txt (loss of every epoch on both sets), + _pred.npz (predictions of the test
-set), MODEL.json (how it was made). Until the end, MODEL.state holds the last epoch: run the same line with --resume after an
-interruption, and the result has the same bytes.
+Files, for -o model.drg: model.drg, model_loss.txt (losses of every epoch on both sets),
+model_pred.npz (predictions of the test set), model.drg.json (how it was made). Until the end,
+model.drg.state holds the last epoch: run the same line with --resume after an interruption, and
+the result has the same bytes.
 
 Example:
   drg simulate -o sim --sequences 400 --length 60
