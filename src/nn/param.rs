@@ -1,7 +1,7 @@
 //! The numbers of a model: one flat run of trainable values, one of buffers, and where each named tensor lies.
 //!
 //! Names and order are those of the PyTorch state dict; inside, every tensor has the layout that its operation wants
-//! ([`Layout`]). [`Parameters::from_torch`] and [`Parameters::to_torch`] are the only converters.
+//! ([`Layout`]). [`Parameters::set_torch`] and [`Parameters::to_torch`] are the only converters.
 
 use std::collections::HashMap;
 

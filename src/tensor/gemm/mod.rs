@@ -4,7 +4,7 @@
 //! callers may split rows and columns over threads as they like. They must not split or merge the inner dimension: that
 //! changes the order of additions.
 //!
-//! f32 on x86 runs our own register tiles ([`kernel`]): channels-last activations are read where they are, and weights are
+//! f32 on x86 runs our own register tiles (`kernel.rs`): channels-last activations are read where they are, and weights are
 //! packed once per call of an op ([`Packed`]), not once per product as a general GEMM must. f64 and other machines go
 //! through the `matrixmultiply` crate.
 
