@@ -226,7 +226,7 @@ impl Args {
                 "test": prepared.split.test.len(),
             },
             "best_epoch": outcome.best_epoch, "epochs": outcome.epochs, "score": outcome.score, "seconds": seconds,
-            "test_r": scores.iter().map(|(t, r)| (t.clone(), json!(r))).collect::<serde_json::Map<String, Value>>(),
+            "test_r": scores.iter().map(|(track, r)| json!({ "track": track, "r": r })).collect::<Vec<Value>>(),
         });
         let name = self.out.file_name().map(Path::new).unwrap_or(&self.out);
         let mut staged = Staged::new(output::folder_of(&self.out))?;

@@ -75,12 +75,14 @@ impl PoolArgs {
             | (PoolKind::Weighted, Padding::SequenceMin | Padding::BatchMin) => {}
             (kind, padding) => return bad(format!("padding {padding:?} is not defined for {kind:?}")),
         }
-        (l + self.pad.0 + self.pad.1).checked_sub(self.size).map(|v| v / self.stride + 1).ok_or_else(|| {
-            Error::Argument {
-                op: "pool",
-                what: format!("a window of {} rows does not fit into {l} rows padded by {:?}", self.size, self.pad),
-            }
-        })
+        let Some(room) = (l + self.pad.0 + self.pad.1).checked_sub(self.size) else {
+            return bad(format!("a window of {} rows does not fit into {l} rows padded by {:?}", self.size, self.pad));
+        };
+        let windows = room / self.stride + 1;
+        if (windows - 1) * self.stride >= l + self.pad.0 {
+            return bad(format!("the last of {windows} windows holds nothing but padding ({l} rows, {:?})", self.pad));
+        }
+        Ok(windows)
     }
 
     /// Input rows of window `o`, and how many padded rows it has besides.
@@ -408,6 +410,7 @@ mod tests {
         assert!(args(PoolKind::Mean, 3, 3, (1, 1), Padding::Zero).output(9).is_err());
         assert!(args(PoolKind::Max, 3, 3, (3, 0), Padding::Exclude).output(9).is_err());
         assert!(args(PoolKind::Max, 9, 3, (0, 0), Padding::Exclude).output(4).is_err());
+        assert!(args(PoolKind::Max, 2, 5, (0, 4), Padding::Exclude).output(8).is_err());
         let x = Var::constant(check::Random::new(0).normal(&[1, 9, 1]));
         let e = pool(&mut Tape::predict(), &x, args(PoolKind::Weighted, 3, 2, (0, 0), Padding::Exclude)).unwrap_err();
         assert!(e.to_string().contains("size 3 with stride 2"), "{e}");

@@ -162,6 +162,9 @@ impl Delta {
             if last >= len {
                 return bad(format!("mutant {i} edits position {last} of a sequence of {len}"));
             }
+            if let Some(e) = mutant.iter().enumerate().find(|(k, e)| mutant[..*k].iter().any(|f| f.at == e.at)) {
+                return bad(format!("mutant {i} edits position {} twice", e.1.at));
+            }
             if let Some(e) = mutant.iter().find(|e| e.to > 3) {
                 return bad(format!("mutant {i} sets position {} to code {}; expected 0 to 3", e.at, e.to));
             }

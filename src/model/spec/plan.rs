@@ -125,7 +125,11 @@ impl ModelSpec {
         let both = pool_padding(from, size, stride);
         let padding = match self.pool_align {
             PoolAlign::Both => (both, both),
-            PoolAlign::Right => (0, (from.saturating_sub(size).div_ceil(stride) * stride + size).saturating_sub(from)),
+            PoolAlign::Right => {
+                // As PyTorch's `ceil_mode`: a window that would begin behind the map is left out.
+                let last = (from.saturating_sub(size).div_ceil(stride) * stride).min((from - 1) / stride * stride);
+                (0, (last + size).saturating_sub(from))
+            }
         };
         let padded = from + padding.0 + padding.1;
         if padded < size {
@@ -427,6 +431,8 @@ mod tests {
             .pool
             .unwrap();
         assert_eq!((even.padding, even.length), ((0, 0), 5));
+        let sparse = spec("num_kernels=4+pooling_size=2+pooling_steps=5+pool_align=right", 8, &[1]).plan().unwrap();
+        assert_eq!((sparse.pool.unwrap().padding, sparse.pool.unwrap().length), ((0, 0), 2));
         let short = spec("num_kernels=4+pooling_size=9+pool_align=right", 5, &[1]).plan().unwrap().pool.unwrap();
         assert_eq!((short.padding, short.length), ((0, 4), 1));
     }

@@ -4,6 +4,9 @@
 //! dimension runs; `a` is read element by element and broadcast, so activations are never packed. An element of `c` is one
 //! chain of fused multiply-adds over `k`, added to `c` at its end: its bits depend on neither its place in a tile nor the tile.
 
+#[cfg(target_arch = "x86_64")]
+use crate::util::simd::{Level, level};
+
 /// One product of a tile. See [`Tile::run`] of each instruction set.
 #[derive(Clone, Copy)]
 pub(super) struct Task {
@@ -37,17 +40,17 @@ pub(super) struct Kernel {
     pub tile: Tile,
 }
 
-/// The best kernel of this machine; none: use the portable crate.
+/// The kernel of the level that this program runs at; none: use the portable crate.
 pub(super) fn best() -> Option<Kernel> {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
-            return Some(Kernel { rows: 8, lanes: 16, vectors: 3, tile: avx512::tile });
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Some(Kernel { rows: 6, lanes: 8, vectors: 2, tile: avx2::tile });
+        match level() {
+            Level::Avx512 => Some(Kernel { rows: 8, lanes: 16, vectors: 3, tile: avx512::tile }),
+            Level::Avx2 => Some(Kernel { rows: 6, lanes: 8, vectors: 2, tile: avx2::tile }),
+            Level::Portable => None,
         }
     }
+    #[cfg(not(target_arch = "x86_64"))]
     None
 }
 

@@ -32,7 +32,7 @@ pub struct Mat<'a, T> {
 impl<'a, T: Real> Mat<'a, T> {
     /// A row-major matrix whose rows are `pitch` elements apart.
     pub fn new(data: &'a [T], rows: usize, cols: usize, pitch: usize) -> Self {
-        let need = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * pitch + cols };
+        let need = reach(rows, cols, pitch);
         assert!(
             data.len() >= need,
             "a {rows} x {cols} matrix of pitch {pitch} needs {need} elements, not {}",
@@ -45,6 +45,14 @@ impl<'a, T: Real> Mat<'a, T> {
     pub fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
+}
+
+/// Elements that `rows` rows of `cols` reach, `pitch` apart.
+fn reach(rows: usize, cols: usize, pitch: usize) -> usize {
+    if rows == 0 || cols == 0 {
+        return 0;
+    }
+    (rows - 1).checked_mul(pitch).and_then(|v| v.checked_add(cols)).expect("sizes of a matrix fit into memory")
 }
 
 /// The right side of many products, laid out as the kernel reads it.
@@ -131,14 +139,19 @@ pub fn add_parallel<T: Gemm>(a: Mat<T>, b: Mat<T>, c: &mut [T], pitch: usize) {
             }
         });
     }
-    // Blocks of columns of c interleave in memory: each task sums into its own block, which is then added.
+    // Blocks of columns of c interleave in memory: each task goes on from a copy of its block, which then takes its place. A
+    // sum that began at zero would add up in another order than the rest of this file.
     let per = b.cols.div_ceil(tasks).next_multiple_of(48);
+    let old: &[T] = c;
     let blocks: Vec<Vec<T>> = (0..b.cols)
         .into_par_iter()
         .step_by(per)
         .map(|first| {
             let cols = per.min(b.cols - first);
-            let mut block = super::zeros::<T>(a.rows * cols);
+            let mut block = super::stale::<T>(a.rows * cols);
+            for (i, row) in block.chunks_exact_mut(cols).enumerate() {
+                row.copy_from_slice(&old[i * pitch + first..][..cols]);
+            }
             T::product(a, Mat { data: &b.data[first * b.col_stride..], cols, ..b }, &mut block, cols);
             block
         })
@@ -146,9 +159,7 @@ pub fn add_parallel<T: Gemm>(a: Mat<T>, b: Mat<T>, c: &mut [T], pitch: usize) {
     for (i, row) in c.chunks_mut(pitch).take(a.rows).enumerate() {
         for (b, block) in blocks.iter().enumerate() {
             let cols = block.len() / a.rows;
-            for (c, &v) in row[b * per..][..cols].iter_mut().zip(&block[i * cols..]) {
-                *c += v;
-            }
+            row[b * per..][..cols].copy_from_slice(&block[i * cols..][..cols]);
         }
     }
     blocks.into_iter().for_each(super::alloc::give_back);
@@ -161,7 +172,7 @@ fn check<T>(a: Mat<T>, (k, n): (usize, usize), c: &[T], pitch: usize) -> bool {
         return false;
     }
     assert!(
-        pitch >= n && c.len() >= (a.rows - 1) * pitch + n,
+        pitch >= n && c.len() >= reach(a.rows, n, pitch),
         "{} elements cannot hold {} x {n} of pitch {pitch}",
         c.len(),
         a.rows
@@ -451,19 +462,23 @@ mod tests {
     /// The rules in the head of this file, on which batch and thread independence stand.
     #[test]
     fn bits_do_not_depend_on_the_split() {
-        let (m, n) = (97, 283);
-        for k in [301, 1000] {
+        for (m, k, n) in [(97, 301, 283), (97, 1000, 283), (283, 1000, 97)] {
             let (a, b) = (random(m * k, 3), random(k * n, 4));
-            let mut whole = vec![0f32; m * n];
+            // Not zeros: what is there is the first summand.
+            let start = random(m * n, 5);
+            let mut whole = start.clone();
             add(Mat::new(&a, m, k, k), Mat::new(&b, k, n, n), &mut whole, n);
-            let mut packed = vec![0f32; m * n];
+            let mut packed = start.clone();
             add_packed(Mat::new(&a, m, k, k), &pack(Mat::new(&b, k, n, n)), &mut packed, n);
             assert_eq!(whole, packed);
-            let mut parallel = vec![0f32; m * n];
-            add_parallel(Mat::new(&a, m, k, k), Mat::new(&b, k, n, n), &mut parallel, n);
-            assert_eq!(whole, parallel);
+            for threads in [1, 2, 5] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mut parallel = start.clone();
+                pool.install(|| add_parallel(Mat::new(&a, m, k, k), Mat::new(&b, k, n, n), &mut parallel, n));
+                assert_eq!(whole, parallel, "{threads} threads");
+            }
             for rows in [1, 2, 3, 7, 16, 31, 64] {
-                let mut c = vec![0f32; m * n];
+                let mut c = start.clone();
                 for i in (0..m).step_by(rows) {
                     let r = rows.min(m - i);
                     add(Mat::new(&a[i * k..], r, k, k), Mat::new(&b, k, n, n), &mut c[i * n..], n);
@@ -471,7 +486,7 @@ mod tests {
                 assert_eq!(whole, c, "{rows} rows a call");
             }
             for cols in [1, 5, 16, 32, 40] {
-                let mut c = vec![0f32; m * n];
+                let mut c = start.clone();
                 for j in (0..n).step_by(cols) {
                     add(Mat::new(&a, m, k, k), Mat::new(&b[j..], k, cols.min(n - j), n), &mut c[j..], n);
                 }
