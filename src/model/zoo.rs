@@ -220,6 +220,26 @@ impl ZooModel {
         }
     }
 
+    /// Number of outputs.
+    pub fn tracks(&self) -> usize {
+        match &self.body {
+            Body::Network(network) => network.spec().tracks(),
+            Body::Stack(stack) => stack.tracks,
+        }
+    }
+
+    /// The same model in another float type.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for bytes.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let body = match &self.body {
+            Body::Network(network) => Body::Network(network.to_dtype(dtype)?),
+            Body::Stack(stack) => Body::Stack(Stack { parameters: stack.parameters.to_dtype(dtype)?, ..stack.clone() }),
+        };
+        Ok(Self { body, ..*self })
+    }
+
     /// Multiply-adds of convolutions, dense layers and attention for one sequence, the first layer counted on one-hot input.
     pub fn multiply_adds(&self) -> f64 {
         match &self.body {
@@ -275,6 +295,7 @@ struct Stack {
     parameters: Parameters,
     flank: usize,
     products: f64,
+    tracks: usize,
 }
 
 impl Stack {
@@ -415,7 +436,10 @@ impl StackBuilder {
 
     fn finish(self, seed: u64) -> Result<Stack> {
         let parameters = self.builder.finish(DType::F32, seed)?;
-        Ok(Stack { layers: self.layers, parameters, flank: self.flank, products: self.products })
+        // A profile has an output a position, and a count besides.
+        let profile = matches!(self.layers.last(), Some(Layer::ProfileAndCount(..)));
+        let tracks = if profile { self.length + 1 } else { self.channels };
+        Ok(Stack { layers: self.layers, parameters, flank: self.flank, products: self.products, tracks })
     }
 }
 

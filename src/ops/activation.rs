@@ -65,6 +65,10 @@ impl Op for Elementwise {
         })
     }
 
+    fn takes_rows(&self) -> bool {
+        true
+    }
+
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (z, d) = (cx.saved(0)?, super::changed(dx, 0)?.rows()?);
         let c = d.shape()[2];

@@ -204,12 +204,6 @@ impl Op for BatchNorm {
         let d = changed(dx, 0)?.rows()?;
         let parameters = [cx.saved(1)?, cx.saved(2)?, cx.saved(3)?, cx.saved(4)?];
         let c = parameters[0].len();
-        if d.shape()[2] != c {
-            return Err(Error::Unsupported {
-                op: "batch_norm",
-                what: "the delta sweep behind a flattened map; use `--engine naive`".into(),
-            });
-        }
         real!("batch_norm", d, T => {
             let k = Constants::<T>::new(&parameters, self.eps)?;
             let mut y = tensor::stale::<T>(d.len());

@@ -15,7 +15,7 @@ use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
 use crate::tensor::gemm::{self, Gemm, Mat, Packed};
 use crate::tensor::{self, Tensor};
-use crate::util::par;
+use crate::util::{math, par};
 
 /// Output rows that one task computes, all taps: its rows of x and y stay in the second-level cache.
 const ROWS: usize = 384;
@@ -189,32 +189,61 @@ impl Op for Conv1d {
         from.mapped(len, |s| (s + left - reach + stride - 1).div_euclid(stride), |e| (e + left).div_euclid(stride))
     }
 
+    fn products(&self, cx: &Cx, x: &[Option<&Window>], to: &Window) -> f64 {
+        let Ok(w) = cx.saved(1) else { return 0.0 };
+        // Every tap meets every changed row, or, with a stride, every output row.
+        let rows = if self.args.stride == 1 { Window::hull(x).width } else { to.width };
+        (rows * w.len()) as f64
+    }
+
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (x, w, m) = (super::changed(dx, 0)?, cx.saved(1)?, to.mutants());
-        let [_, c, o] = w.dims("conv1d", "weight")?;
-        let a = &self.args;
-        let d = x.rows()?;
+        let [k, c, o] = w.dims("conv1d", "weight")?;
         real!("conv1d", w, T => {
-            let (d, w, mut y) = (d.cpu::<T>()?, w.cpu::<T>()?, tensor::zeros::<T>(to.width * m * o));
-            if a.stride == 1 {
-                // k products of (width x M) rows; nothing outside the window is computed.
-                for t in 0..a.kernel {
-                    let first = (a.reach() - t * a.dilation) * m * o;
-                    let rows = x.at.width * m;
-                    gemm::add(Mat::new(d, rows, c, c), Mat::new(&w[t * c * o..], c, o, o), &mut y[first..], o);
+            let taps = cx.prepared(|| Ok(Taps::<T>::new(w.cpu()?, k, c, o)))?;
+            let (d, mut y) = (x.rows()?.cpu::<T>()?, tensor::stale::<T>(to.width * m * o));
+            if self.args.stride == 1 && to.width == x.at.width + self.args.reach() {
+                // Mutants lie side by side, so a position is m rows: a convolution whose taps are m times as far apart.
+                let apart = self.args.dilation * m;
+                let rows = Conv1dArgs { kernel: k, stride: 1, dilation: apart, pad: (apart * (k - 1), apart * (k - 1)) };
+                let size = Size { n: 1, l: x.at.width * m, lo: to.width * m, c, o };
+                for (i, y) in y.chunks_mut(ROWS * o).enumerate() {
+                    taps.forward(&rows, size, d, None, i * ROWS, y);
                 }
             } else {
-                // Starts round per mutant: rows are found by position.
-                for (r, i, p) in to.cells() {
-                    for t in 0..a.kernel {
-                        let Some(q) = (p * a.stride + t * a.dilation).checked_sub(a.pad.0) else { continue };
-                        let Some(k) = x.at.row(i, q).filter(|_| q < x.at.len) else { continue };
-                        gemm::add(Mat::new(&d[k * c..], 1, c, c), Mat::new(&w[t * c * o..], c, o, o), &mut y[r * o..], o);
-                    }
-                }
+                strided(&self.args, taps, x, d, to, (c, o), &mut y);
             }
             Ok(Tensor::of(&[to.width, m, o], y))
         })
+    }
+}
+
+/// The change where starts round per mutant, so that rows are found by position: a tap's rows are gathered, multiplied and added.
+fn strided<T: Gemm>(
+    a: &Conv1dArgs,
+    taps: &Taps<T>,
+    x: &Delta,
+    d: &[T],
+    to: &Window,
+    (c, o): (usize, usize),
+    y: &mut [T],
+) {
+    y.fill(T::default());
+    for t in 0..a.kernel {
+        let (mut rows, mut gathered) = (vec![], vec![]);
+        for (r, i, p) in to.cells() {
+            let q = (p * a.stride + t * a.dilation).checked_sub(a.pad.0).filter(|&q| q < x.at.len);
+            if let Some(k) = q.and_then(|q| x.at.row(i, q)) {
+                rows.push(r);
+                gathered.extend_from_slice(&d[k * c..][..c]);
+            }
+        }
+        let mut product = tensor::zeros::<T>(rows.len() * o);
+        gemm::add_packed(Mat::new(&gathered, rows.len(), c, c), &taps.wide[t], &mut product, o);
+        for (r, row) in rows.into_iter().zip(product.chunks_exact(o)) {
+            math::add(row, &mut y[r * o..][..o]);
+        }
+        tensor::give_back(product);
     }
 }
 
@@ -249,23 +278,47 @@ fn pieces<T>(mut y: &mut [T], tasks: Vec<(usize, usize, usize)>, width: usize) -
 
 fn forward<T: Gemm>(a: &Conv1dArgs, size: Size, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
     let Size { l, lo, c, o, .. } = size;
-    let narrow = (o < NARROW && a.kernel > 1).then(|| taps_side_by_side(w, a.kernel, c, o));
-    let taps = if narrow.is_none() { packed_taps(w, a.kernel, |w| Mat::new(w, c, o, o)) } else { vec![] };
-    par::each(pieces(y, size.tasks(lo), o), |(i, from, to, y)| {
+    let taps = if o < NARROW && a.kernel > 1 {
+        Taps { wide: vec![], narrow: Some(taps_side_by_side(w, a.kernel, c, o)) }
+    } else {
+        Taps { wide: packed_taps(w, a.kernel, |w| Mat::new(w, c, o, o)), narrow: None }
+    };
+    par::each(pieces(y, size.tasks(lo), o), |(i, from, _, y)| {
+        taps.forward(a, size, &x[i * l * c..][..l * c], bias, from, y);
+    });
+}
+
+/// The weights of all taps, laid out for many products.
+struct Taps<T> {
+    wide: Vec<Packed<T>>,
+    /// For few outputs, `[C, k O]`.
+    narrow: Option<Vec<T>>,
+}
+
+impl<T: Gemm> Taps<T> {
+    /// Both layouts, for a delta sweep.
+    fn new(w: &[T], k: usize, c: usize, o: usize) -> Self {
+        let narrow = (o < NARROW && k > 1).then(|| taps_side_by_side(w, k, c, o));
+        Self { wide: packed_taps(w, k, |w| Mat::new(w, c, o, o)), narrow }
+    }
+
+    /// Output rows from `from` on of one sequence, as many as fit `y`.
+    fn forward(&self, a: &Conv1dArgs, size: Size, x: &[T], bias: Option<&[T]>, from: usize, y: &mut [T]) {
+        let Size { l, c, o, .. } = size;
         match bias {
             Some(b) => y.chunks_exact_mut(o).for_each(|row| row.copy_from_slice(b)),
             None => y.fill(T::default()),
         }
-        let x = &x[i * l * c..][..l * c];
-        if let Some(w) = &narrow {
+        let to = from + y.len() / o;
+        if let Some(w) = &self.narrow {
             return forward_narrow(a, [l, c, o], x, w, from, to, y);
         }
-        for t in 0..a.kernel {
+        for (t, w) in self.wide.iter().enumerate() {
             let Some((first, input, rows)) = a.tap(t, l, from, to) else { continue };
             let x = Mat::new(&x[input * c..], rows, c, a.stride * c);
-            gemm::add_packed(x, &taps[t], &mut y[(first - from) * o..], o);
+            gemm::add_packed(x, w, &mut y[(first - from) * o..], o);
         }
-    });
+    }
 }
 
 /// Every tap's matrix, laid out for many products.

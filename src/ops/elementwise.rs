@@ -8,7 +8,10 @@ use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
 use crate::tensor::{self, Real, Tensor};
-use crate::util::par;
+use crate::util::{
+    math::{self, Float},
+    par,
+};
 
 /// `a + b`.
 ///
@@ -147,29 +150,53 @@ impl Op for Binary {
     }
 
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
-        let parts: Vec<Option<Delta>> =
-            dx.iter().map(|d| d.map(|d| d.placed(to)).transpose()).collect::<Result<_>>()?;
-        let Some(any) = parts.iter().flatten().next() else { return super::changed(dx, 0)?.rows().cloned() };
-        let shape = any.rows()?.shape().to_vec();
-        let c = shape[2];
+        let Some(any) = dx.iter().flatten().next() else { return super::changed(dx, 0)?.rows().cloned() };
+        let (m, c) = (to.mutants(), any.rows()?.shape()[2]);
+        let shape = [to.width, m, c];
         real!(self.name(), any.rows()?, T => {
-            let part = |i: usize| parts[i].as_ref().map(|d| d.rows()?.cpu::<T>()).transpose();
-            let (da, db) = (part(0)?, part(1)?);
-            let reference = match self.is_linear() {
-                true => None,
-                false => Some((cx.saved(0)?.cpu::<T>()?, cx.saved(1)?.cpu::<T>()?)),
+            let mut parts = vec![];
+            for d in dx.iter().take(2) {
+                parts.push(d.map(|d| d.rows()?.cpu::<T>().map(|x| (&d.at, x))).transpose()?);
+            }
+            if self.is_linear() {
+                let mut y = tensor::zeros::<T>(to.width * m * c);
+                for (i, part) in parts.into_iter().enumerate() {
+                    if let Some((at, d)) = part {
+                        let sign = if i == 1 && *self == Self::Subtract { -1.0 } else { 1.0 };
+                        add_placed(at, d, T::of(sign), to, c, &mut y);
+                    }
+                }
+                return Ok(Tensor::of(&shape, y));
+            }
+            let (a, b) = (cx.saved(0)?.cpu::<T>()?, cx.saved(1)?.cpu::<T>()?);
+            let mut y = tensor::zeros::<T>(to.width * m * c);
+            let of = |part: Option<(&Window, &'_ [T])>, i: usize, p: usize, j: usize| {
+                part.and_then(|(at, d)| at.row(i, p).map(|r| d[r * c + j])).unwrap_or_default()
             };
-            let mut y = tensor::zeros::<T>(shape.iter().product());
             for (r, i, p) in to.cells() {
                 let at = (cx.base(i) * to.len + p) * c;
                 for j in 0..c {
-                    let of = |d: Option<&[T]>| d.map_or(T::default(), |d| d[r * c + j]);
-                    let (a, b) = reference.map_or((T::default(), T::default()), |(a, b)| (a[at + j], b[at + j]));
-                    y[r * c + j] = self.difference(a, b, of(da), of(db));
+                    y[r * c + j] = self.difference(a[at + j], b[at + j], of(parts[0], i, p, j), of(parts[1], i, p, j));
                 }
             }
             Ok(Tensor::of(&shape, y))
         })
+    }
+}
+
+/// y += factor d, where d lies on `at` and y on `to`.
+fn add_placed<T: Real>(at: &Window, d: &[T], factor: T, to: &Window, c: usize, y: &mut [T]) {
+    let m = to.mutants();
+    let by = at.start.first().zip(to.start.first()).map_or(0, |(a, t)| a - t);
+    let shift = usize::try_from(by).unwrap_or(0);
+    let one_shift = at.start.iter().zip(&*to.start).all(|(a, t)| a - t == by);
+    if one_shift && by >= 0 && shift + at.width <= to.width {
+        return math::axpy(factor, d, &mut y[shift * m * c..][..d.len()]);
+    }
+    for (r, i, p) in at.cells() {
+        if let Some(o) = to.row(i, p) {
+            math::axpy(factor, &d[r * c..][..c], &mut y[o * c..][..c]);
+        }
     }
 }
 

@@ -97,6 +97,20 @@ impl Op for Linear {
         if self.rows { Window { len, ..from } } else { Window::dense(from.mutants(), 1) }
     }
 
+    fn takes_rows(&self) -> bool {
+        true
+    }
+
+    fn products(&self, cx: &Cx, x: &[Option<&Window>], to: &Window) -> f64 {
+        let Ok(w) = cx.saved(1) else { return 0.0 };
+        let from = Window::hull(x);
+        if self.rows {
+            (to.width * w.len()) as f64
+        } else {
+            from.width as f64 / from.len.max(1) as f64 * w.len() as f64
+        }
+    }
+
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (x, w, m) = (super::changed(dx, 0)?, cx.saved(1)?, to.mutants());
         let ([f, o], d) = (w.dims("linear", "weight")?, x.rows()?);
@@ -114,20 +128,21 @@ impl Op for Linear {
     }
 }
 
-/// `y[m] += d[w, m] W[rows of position start + w]`: runs of mutants with one start share a product.
+/// `y[m] += d[p - start[m], m] W[rows of position p]`, position by position: neighbouring mutants that hold a position share a
+/// product, so its rows of W are read once for all of them.
 fn slices<T: Gemm>(at: &Window, d: &[T], w: &[T], (c, o): (usize, usize), y: &mut [T]) {
     let m = at.mutants();
-    let mut first = 0;
-    while first < m {
-        let run = at.start[first..].iter().take_while(|&&s| s == at.start[first]).count();
-        for row in 0..at.width {
-            let Ok(p) = usize::try_from(at.start[first] + row as i32) else { continue };
-            if p < at.len {
-                let d = Mat::new(&d[(row * m + first) * c..], run, c, c);
-                gemm::add(d, Mat::new(&w[p * c * o..], c, o, o), &mut y[first * o..], o);
-            }
+    let mut gathered = vec![];
+    for p in 0..at.len {
+        let w = Mat::new(&w[p * c * o..], c, o, o);
+        let mut first = 0;
+        while first < m {
+            gathered.clear();
+            let rows = (first..m).map_while(|i| at.row(i, p));
+            let run = rows.map(|r| gathered.extend_from_slice(&d[r * c..][..c])).count();
+            gemm::add(Mat::new(&gathered, run, c, c), w, &mut y[first * o..], o);
+            first += run.max(1);
         }
-        first += run;
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
 use crate::tensor::{self, Real, Tensor};
-use crate::util::math::{self, Float, Pad, Rows};
+use crate::util::math::{self, Float, Pad, PadChange, Rows};
 use crate::util::par;
 
 /// What a window is reduced to.
@@ -118,7 +118,7 @@ impl Pool {
         if !self.a.is_padded(self.l, lo) {
             return vec![None; n];
         }
-        let least = |x: &[T]| x.iter().copied().fold(x[0], |a, b| if b < a || b.is_nan() { b } else { a });
+        let least = |x: &[T]| x.iter().copied().fold(x[0], smaller);
         match self.a.padding {
             Padding::Exclude => vec![None; n],
             Padding::Zero => vec![Some(T::default()); n],
@@ -273,67 +273,211 @@ impl Op for Pool {
 
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (x, from) = (cx.saved(0)?, super::changed(dx, 0)?);
-        let ([n, l, c], m) = (x.dims("pool", "x")?, to.mutants());
-        if self.a.is_padded(l, to.len) && matches!(self.a.padding, Padding::SequenceMin | Padding::BatchMin) {
-            return Err(Error::Unsupported {
-                op: "pool",
-                what: format!("the delta sweep with padding {:?}; use `--engine naive`", self.a.padding),
-            });
-        }
+        let ([_, l, c], m) = (x.dims("pool", "x")?, to.mutants());
         real!("pool", x, T => {
+            let kept = cx.prepared(|| self.prepare::<T>(x.cpu()?, c, to.len))?;
             let (x, d) = (x.cpu::<T>()?, from.rows()?.cpu::<T>()?);
-            let fill = self.fill(x, n, to.len);
+            let moved = match &kept.minima {
+                Some(minima) => self.moved_minima(cx, x, minima, from, d, c, to),
+                None => vec![T::default(); m],
+            };
             let mut y = tensor::zeros::<T>(to.width * m * c);
-            let (mut weights, mut value, mut moved) = (vec![], vec![T::default(); c], vec![]);
+            let mut work = vec![T::default(); 2 * c];
             for (r, i, o) in to.cells() {
                 let (rows, padded) = self.a.inputs(o, l);
                 let start = i64::from(from.at.start[i]);
-                // The changed rows of the window are consecutive: their first position and number.
+                // The changed rows of the window are consecutive: from a to b.
                 let a = rows.start.max(usize::try_from(start).unwrap_or(0));
                 let b = rows.end.min(usize::try_from(start + from.at.width as i64).unwrap_or(0));
-                if a >= b {
+                let none = a >= b;
+                if none && (padded == 0 || moved[i] == T::default()) {
                     continue;
                 }
-                let x = &x[cx.base(i) * l * c..][..l * c];
+                let (a, b) = if none { (rows.start, rows.start) } else { (a, b) };
+                let n = cx.base(i);
+                let x = &x[n * l * c..][..l * c];
                 let out = &mut y[r * c..][..c];
-                let first = from.at.row(i, a).expect("position a lies inside the window of the change");
-                let changed = Rows::new(&d[first * c..], m * c, b - a);
+                let first = from.at.row(i, a).unwrap_or(0);
                 match self.a.kind {
                     PoolKind::Weighted => {
-                        weights.resize(rows.len() * c, T::default());
+                        let weights = Rows::new(&kept.weights[(n * l + rows.start) * c..], c, rows.len());
+                        let value = &kept.value[(n * to.len + o) * c..][..c];
+                        let changed = Rows::new(if none { &[] } else { &d[first * c..] }, m * c, b - a);
+                        let pad = kept.pad(n, o, padded).map(|(pad, weights)| PadChange { pad, change: moved[i], weights });
                         let window = Rows::new(&x[rows.start * c..], c, rows.len());
-                        math::weighted_pool(window, Pad::default(), &mut value, Some(&mut weights));
-                        let weights = Rows::new(&weights, c, rows.len());
-                        math::weighted_pool_delta(window, weights, &value, changed, a - rows.start, None, out);
+                        math::weighted_pool_delta(window, weights, value, changed, a - rows.start, pad, out);
                     }
                     PoolKind::Mean => {
-                        for p in a..b {
-                            let row = from.at.row(i, p).expect("position p lies inside the window of the change");
-                            math::axpy(T::of(1.0 / rows.len() as f64), &d[row * c..][..c], out);
+                        let share = T::of(1.0 / rows.len() as f64);
+                        for p in 0..b - a {
+                            math::axpy(share, &d[(first + p * m) * c..][..c], out);
                         }
                     }
                     PoolKind::Max => {
-                        // Relative to the old maximum, so that the new one is found among small numbers.
-                        self.cell(x, o, fill[cx.base(i)], &mut value);
-                        moved.clear();
-                        moved.extend(value.iter().map(|&v| match fill[cx.base(i)].filter(|_| padded > 0) {
-                            Some(f) => f - v,
-                            None => T::of(f64::NEG_INFINITY),
-                        }));
-                        for p in rows {
-                            let d = from.at.row(i, p).map(|row| &d[row * c..][..c]);
-                            for j in 0..c {
-                                let v = x[p * c + j] - value[j] + d.map_or(T::default(), |d| d[j]);
-                                moved[j] = if v > moved[j] { v } else { moved[j] };
-                            }
-                        }
-                        out.copy_from_slice(&moved);
+                        let fill = kept.fill[n].filter(|_| padded > 0);
+                        self.maximum_change(x, o, fill, (a..b, &d[first * c..], m * c), &mut work, out);
                     }
                 }
             }
             Ok(Tensor::of(&[to.width, m, c], y))
         })
     }
+}
+
+/// What delta sweeps need besides the map itself, made once a tape.
+struct Kept<T> {
+    /// Value of the padding, per sequence, if it has one.
+    fill: Vec<Option<T>>,
+    /// Softmax weight of every row in its window, `[N, L, C]`, and the pooled values, `[N, Lo, C]`, of a weighted pool.
+    weights: Vec<T>,
+    value: Vec<T>,
+    /// (sequence, window, weight of one padding row `[C]`) of the windows whose padding has a value.
+    padded: Vec<(usize, usize, Vec<T>)>,
+    /// Where the padding is the minimum of the map: per sequence and row, the minimum of all rows before, and of this and all
+    /// behind, `[N, L + 1, 2]`.
+    minima: Option<Vec<T>>,
+}
+
+impl<T: Real> Kept<T> {
+    /// The padding of a window and the weight of one of its rows.
+    fn pad(&self, n: usize, o: usize, rows: usize) -> Option<(Pad<T>, &[T])> {
+        let value = self.fill[n].filter(|_| rows > 0)?;
+        let weights = self.padded.iter().find(|w| (w.0, w.1) == (n, o)).map(|w| &*w.2)?;
+        Some((Pad { rows, value }, weights))
+    }
+}
+
+impl Pool {
+    fn prepare<T: Real>(&self, x: &[T], c: usize, lo: usize) -> Result<Kept<T>> {
+        let l = self.l;
+        let n = x.len() / (l * c);
+        let is_padded = self.a.is_padded(l, lo);
+        if is_padded && self.a.padding == Padding::BatchMin {
+            return Err(Error::Unsupported {
+                op: "pool",
+                what:
+                    "the delta sweep with padding batch-min, where a prediction depends on its neighbours; use padding \
+                       sequence-min or `--engine naive`"
+                        .into(),
+            });
+        }
+        let fill = self.fill(x, n, lo);
+        let minima = (is_padded && self.a.padding == Padding::SequenceMin).then(|| {
+            let mut minima = vec![T::of(f64::INFINITY); n * (l + 1) * 2];
+            for (x, minima) in x.chunks_exact(l * c).zip(minima.chunks_exact_mut((l + 1) * 2)) {
+                let row = |p: usize| x[p * c..][..c].iter().copied().fold(T::of(f64::INFINITY), smaller);
+                for p in 0..l {
+                    minima[(p + 1) * 2] = smaller(minima[p * 2], row(p));
+                    let q = l - 1 - p;
+                    minima[q * 2 + 1] = smaller(minima[(q + 1) * 2 + 1], row(q));
+                }
+            }
+            minima
+        });
+        let mut kept = Kept { fill, weights: vec![], value: vec![], padded: vec![], minima };
+        if self.a.kind == PoolKind::Weighted {
+            (kept.weights, kept.value) = (vec![T::default(); x.len()], vec![T::default(); n * lo * c]);
+            let windows: Vec<(&mut [T], &mut [T])> =
+                kept.weights.chunks_exact_mut(l * c).zip(kept.value.chunks_exact_mut(lo * c)).collect();
+            let fill = &kept.fill;
+            let padded = par::map_each(windows, |i, (weights, value)| {
+                let (mut padded, mut work) = (vec![], vec![]);
+                for (o, value) in value.chunks_exact_mut(c).enumerate() {
+                    let (rows, pads) = self.a.inputs(o, l);
+                    let window = Rows::new(&x[(i * l + rows.start) * c..], c, rows.len());
+                    match fill[i].filter(|_| pads > 0) {
+                        Some(fill) => {
+                            work.resize((rows.len() + 1) * c, T::default());
+                            math::weighted_pool(window, Pad { rows: pads, value: fill }, value, Some(&mut work));
+                            weights[rows.start * c..rows.end * c].copy_from_slice(&work[..rows.len() * c]);
+                            padded.push((i, o, work[rows.len() * c..].to_vec()));
+                        }
+                        None => {
+                            let weights = &mut weights[rows.start * c..rows.end * c];
+                            math::weighted_pool(window, Pad::default(), value, Some(weights));
+                        }
+                    }
+                }
+                padded
+            });
+            kept.padded = padded.into_iter().flatten().collect();
+        }
+        Ok(kept)
+    }
+
+    /// How far every mutant moves the minimum of its map, which is the value of the padding. A mutant that moves it changes
+    /// every padded window, and escapes unless `to` holds them all.
+    fn moved_minima<T: Real>(
+        &self,
+        cx: &Cx,
+        x: &[T],
+        minima: &[T],
+        from: &Delta,
+        d: &[T],
+        c: usize,
+        to: &Window,
+    ) -> Vec<T> {
+        let (l, m) = (self.l, to.mutants());
+        let padded: Vec<usize> = (0..to.len).filter(|&o| self.a.inputs(o, l).1 > 0).collect();
+        let moved = (0..m).map(|i| {
+            let (n, start) = (cx.base(i), i64::from(from.at.start[i]));
+            let (x, minima) = (&x[n * l * c..][..l * c], &minima[n * (l + 1) * 2..]);
+            let a = usize::try_from(start).unwrap_or(0).min(l);
+            let b = usize::try_from(start + from.at.width as i64).unwrap_or(0).min(l);
+            let old = minima[1];
+            // Relative to the old minimum, so that nothing large is subtracted.
+            let mut least = smaller(minima[a * 2] - old, minima[b * 2 + 1] - old);
+            for p in a..b {
+                let d = &d[from.at.row(i, p).expect("p lies inside the window of the change") * c..][..c];
+                least = x[p * c..][..c].iter().zip(d).fold(least, |s, (&x, &d)| smaller(s, x - old + d));
+            }
+            if least != T::default() && padded.iter().any(|&o| to.row(i, o).is_none()) {
+                cx.escape(i);
+            }
+            least
+        });
+        moved.collect()
+    }
+
+    /// Change of a maximum, relative to the old one, so that the new one is found among small numbers. `changed`: the rows
+    /// that change, their changes, and how far these are apart.
+    fn maximum_change<T: Real>(
+        &self,
+        x: &[T],
+        o: usize,
+        fill: Option<T>,
+        changed: (std::ops::Range<usize>, &[T], usize),
+        old: &mut [T],
+        out: &mut [T],
+    ) {
+        let c = out.len();
+        let old = &mut old[..c];
+        self.cell(x, o, fill, old);
+        for (y, &old) in out.iter_mut().zip(&*old) {
+            *y = fill.map_or(T::of(f64::NEG_INFINITY), |fill| fill - old);
+        }
+        let (positions, d, pitch) = changed;
+        for p in self.a.inputs(o, self.l).0 {
+            let x = &x[p * c..][..c];
+            if positions.contains(&p) {
+                let d = &d[(p - positions.start) * pitch..][..c];
+                for j in 0..c {
+                    let v = x[j] - old[j] + d[j];
+                    out[j] = if v > out[j] { v } else { out[j] };
+                }
+            } else {
+                for j in 0..c {
+                    let v = x[j] - old[j];
+                    out[j] = if v > out[j] { v } else { out[j] };
+                }
+            }
+        }
+    }
+}
+
+/// The smaller number; NaN wins.
+fn smaller<T: Real>(a: T, b: T) -> T {
+    if b < a || b.is_nan() { b } else { a }
 }
 
 #[cfg(test)]

@@ -72,6 +72,11 @@ impl Op for ReverseComplement {
         Window { start: from.start.iter().map(|s| last - s).collect(), width: from.width, len: self.l }
     }
 
+    /// Edited bases, that is.
+    fn takes_rows(&self) -> bool {
+        true
+    }
+
     fn delta(&self, _: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let rows = super::changed(dx, 0)?.rows()?;
         let (m, c) = (to.mutants(), rows.shape()[2]);

@@ -362,13 +362,21 @@ impl Op for Stem {
         Window::hull(x).shifted(least as i32 - (k as i32 - 1), k - 1 + most - least, len)
     }
 
+    /// Edited bases, that is.
+    fn takes_rows(&self) -> bool {
+        true
+    }
+
+    /// Additions from a table, counted as the products with a column of four numbers that they stand for.
+    fn products(&self, cx: &Cx, x: &[Option<&Window>], _: &Window) -> f64 {
+        cx.saved(1).map_or(0.0, |w| (Window::hull(x).width * w.len()) as f64)
+    }
+
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (x, change, m) = (cx.saved(0)?, super::changed(dx, 0)?, to.mutants());
         let (l, o, k) = (x.shape()[1], cx.saved(1)?.shape()[2], self.a.kernel);
         real!("stem", cx.saved(1)?, T => {
-            let bias = cx.saved(2).ok().map(|b| b.cpu::<T>()).transpose()?;
-            let strands = self.strands::<T>(cx.saved(1)?.cpu()?, o);
-            let input = Input::<T>::of(x)?;
+            let Kept { strands, values } = cx.prepared(|| self.prepare::<T>(cx, x, o))?;
             let mut d: Vec<Vec<T>> = strands.iter().map(|_| tensor::zeros(to.width * m * o)).collect();
             for (s, d) in strands.iter().zip(&mut d) {
                 match &change.change {
@@ -399,25 +407,54 @@ impl Op for Stem {
                 return Ok(Tensor::of(&[to.width, m, o], d.swap_remove(0)));
             }
             let mut y = tensor::zeros::<T>(to.width * m * o);
-            let (mut z, mut pair, mut work) = (vec![T::default(); 2 * o], vec![T::default(); 2 * o], vec![T::default(); 3 * o]);
+            let (mut pair, mut work) = (vec![T::default(); 2 * o], vec![T::default(); 3 * o]);
             for (r, i, p) in to.cells() {
-                for (h, s) in strands.iter().enumerate() {
-                    self.strand(s, input.sequence(cx.base(i), l), l, bias, p, p + 1, &mut z[h * o..][..o]);
-                    pair[h * o..][..o].copy_from_slice(&d[h][r * o..][..o]);
+                for (d, pair) in d.iter().zip(pair.chunks_exact_mut(o)) {
+                    pair.copy_from_slice(&d[r * o..][..o]);
                 }
-                self.combined_change(&z, &pair, &mut work, &mut y[r * o..][..o]);
+                let z = values.get((cx.base(i) * l + p) * 2 * o..).map_or(&[][..], |z| &z[..z.len().min(2 * o)]);
+                self.combined_change(z, &pair, &mut work, &mut y[r * o..][..o]);
             }
+            d.into_iter().for_each(tensor::give_back);
             Ok(Tensor::of(&[to.width, m, o], y))
         })
     }
 }
 
+/// What delta sweeps need besides the input, made once a tape.
+struct Kept<T> {
+    strands: Vec<Strand<T>>,
+    /// Values of both strands, `[N, L, 2, O]`, where the combination is not linear.
+    values: Vec<T>,
+}
+
 impl Stem {
+    fn prepare<T: Gemm>(&self, cx: &Cx, x: &Tensor, o: usize) -> Result<Kept<T>> {
+        let (n, l) = (x.shape()[0], x.shape()[1]);
+        let bias = cx.saved(2).ok().map(|b| b.cpu::<T>()).transpose()?;
+        let strands = self.strands::<T>(cx.saved(1)?.cpu()?, o);
+        let input = Input::<T>::of(x)?;
+        let mut values = vec![];
+        if matches!(self.a.strands, Strands::Max | Strands::Weighted) {
+            values = tensor::stale::<T>(n * l * 2 * o);
+            par::rows(&mut values, 2 * o, |first, rows| {
+                for (i, row) in rows.chunks_exact_mut(2 * o).enumerate() {
+                    let (n, p) = ((first + i) / l, (first + i) % l);
+                    for (s, z) in strands.iter().zip(row.chunks_exact_mut(o)) {
+                        self.strand(s, input.sequence(n, l), l, bias, p, p + 1, z);
+                    }
+                }
+            });
+        }
+        Ok(Kept { strands, values })
+    }
+
     /// Change of the combined value when the strands `z` `[2, O]` change by `d`: relative to the old value, nothing large is
     /// subtracted.
     fn combined_change<T: Gemm>(&self, z: &[T], d: &[T], work: &mut [T], out: &mut [T]) {
         let o = out.len();
-        let ((zf, zr), (df, dr)) = (z.split_at(o), d.split_at(o));
+        let (df, dr) = d.split_at(o);
+        let (zf, zr) = if z.is_empty() { (z, z) } else { z.split_at(o) };
         match self.a.strands {
             Strands::Forward => out.copy_from_slice(df),
             Strands::Mean => out.iter_mut().enumerate().for_each(|(j, y)| *y = (df[j] + dr[j]) * T::of(0.5)),

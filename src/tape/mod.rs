@@ -11,12 +11,15 @@
 //! pair, a mutant) belongs to row `rows[r]` of the tape. In training that is the identity.
 
 pub mod check;
+mod delta;
 mod sweep;
 mod window;
 
+pub use delta::Step;
 pub use window::{Change, Delta, Edit, Window};
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -110,6 +113,8 @@ pub struct Node {
     op: Option<Box<dyn Op>>,
     inputs: Vec<Option<NodeId>>,
     saved: Slots,
+    /// What the first sweep derived from the saved tensors for all later ones.
+    prepared: OnceLock<Box<dyn Any + Send + Sync>>,
     shape: Vec<usize>,
     layer: Arc<str>,
 }
@@ -121,6 +126,8 @@ pub struct Cx<'a> {
     pub rows: &'a [u32],
     /// In a rescale sweep, the tape row of each sweep row's reference.
     pub partner: Option<&'a [u32]>,
+    /// In a delta sweep, the mutants whose change goes beyond the window that was asked for.
+    escaped: Option<&'a Mutex<Vec<usize>>>,
 }
 
 impl<'a> Cx<'a> {
@@ -133,6 +140,28 @@ impl<'a> Cx<'a> {
             op: "tape",
             what: "this sweep, because the forward pass was recorded without it (see `Keep`)".into(),
         })
+    }
+
+    /// What `make` derives from the saved tensors, made once a tape: packed weights, softmax weights of a pool. An operation
+    /// has one such thing, always of the same type. (Two sweeps that come first at once may both make it; one is kept.)
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn prepared<P: Send + Sync + 'static>(&self, make: impl FnOnce() -> Result<P>) -> Result<&'a P> {
+        if self.node.prepared.get().is_none() {
+            let _ = self.node.prepared.set(Box::new(make()?));
+        }
+        let made = self.node.prepared.get().and_then(|p| p.downcast_ref());
+        Ok(made.expect("an operation prepares one type"))
+    }
+
+    /// Says that mutant `m` of a delta sweep changes rows outside of the window that was asked for. The tape sweeps it again
+    /// from here on, with the whole map as its window; what the operation returns for it now is not used.
+    pub fn escape(&self, m: usize) {
+        if let Some(escaped) = self.escaped {
+            let mut list = escaped.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            list.push(m);
+        }
     }
 
     /// Tape row of sweep row `r`.
@@ -207,6 +236,19 @@ pub trait Op: Send + Sync + 'static {
         Err(Error::Unsupported { op: self.name(), what: "the delta sweep; use `--engine naive`".into() })
     }
 
+    /// Whether [`Op::delta`] takes the change of a flattened map `[N, L C]` in the rows of the map, `[width, M, C]`. Otherwise
+    /// it gets a vector, `[1, M, L C]`.
+    fn takes_rows(&self) -> bool {
+        false
+    }
+
+    /// Multiply-adds of a mutant in a delta sweep whose inputs change on `x` and whose output changes on `to`; with the whole
+    /// maps as windows, those of a forward pass. Only products are counted.
+    fn products(&self, cx: &Cx, x: &[Option<&Window>], to: &Window) -> f64 {
+        let _ = (cx, x, to);
+        0.0
+    }
+
     /// As [`Op::delta`], for operations that hand edits on as edits.
     ///
     /// # Errors
@@ -263,7 +305,8 @@ impl Tape {
     }
 
     fn push(&mut self, op: Option<Box<dyn Op>>, inputs: Vec<Option<NodeId>>, saved: Slots, value: Tensor) -> Var {
-        self.nodes.push(Node { op, inputs, saved, shape: value.shape().to_vec(), layer: self.layer() });
+        let (shape, layer) = (value.shape().to_vec(), self.layer());
+        self.nodes.push(Node { op, inputs, saved, prepared: OnceLock::new(), shape, layer });
         Var { value, node: Some(self.nodes.len() - 1) }
     }
 

@@ -81,6 +81,17 @@ impl Window {
             usize::try_from(self.start[r % m] + (r / m) as i32).ok().filter(|&p| p < self.len).map(|p| (r, r % m, p))
         })
     }
+
+    /// Index in `[width * M]` of every row that lies outside of the sequence.
+    fn outside(&self) -> impl Iterator<Item = usize> + '_ {
+        let m = self.start.len();
+        let (len, width) = (self.len as i64, self.width as i64);
+        let beyond = move |i: usize| {
+            let start = i64::from(self.start[i]);
+            (0..(-start).clamp(0, width)).chain((len - start).clamp(0, width)..width)
+        };
+        (0..m).flat_map(move |i| beyond(i).map(move |w| w as usize * m + i))
+    }
 }
 
 /// A new base at a position.
@@ -138,6 +149,146 @@ impl Delta {
                 if let Some(o) = to.row(i, p) {
                     y[o * c..][..c].copy_from_slice(&x[r * c..][..c]);
                 }
+            }
+            Ok(Self { at: to.clone(), change: Change::Rows(Tensor::of(&[to.width, m, c], y)) })
+        })
+    }
+
+    /// The change of a flattened map as one row of all positions, `[1, M, len C]`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the change is one of bases.
+    pub fn vector(&self) -> Result<Self> {
+        let (d, m, len) = (self.rows()?, self.at.mutants(), self.at.len);
+        let (at, c) = (Window::dense(m, 1), d.shape()[2]);
+        if len == 1 {
+            return self.placed(&at);
+        }
+        real!("delta", d, T => {
+            let (x, mut y) = (d.cpu::<T>()?, tensor::zeros::<T>(m * len * c));
+            for (r, i, p) in self.at.cells() {
+                y[(i * len + p) * c..][..c].copy_from_slice(&x[r * c..][..c]);
+            }
+            Ok(Self { at, change: Change::Rows(Tensor::of(&[1, m, len * c], y)) })
+        })
+    }
+
+    /// The change with zeros where it lies outside of the sequence; a window as wide as its map becomes the whole map.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the change is one of bases.
+    pub(super) fn cleared(mut self) -> Result<Self> {
+        if self.at.width >= self.at.len {
+            let whole = Window::dense(self.at.mutants(), self.at.len);
+            return if self.at == whole { Ok(self) } else { self.placed(&whole) };
+        }
+        let outside: Vec<usize> = self.at.outside().collect();
+        if outside.is_empty() {
+            return Ok(self);
+        }
+        let Change::Rows(d) = &mut self.change else { return Ok(self) };
+        let c = d.shape()[2];
+        real!("delta", d, T => {
+            // What an operation handed on is shared with its input, and clear already.
+            let x = d.cpu::<T>()?;
+            if outside.iter().any(|r| x[r * c..][..c].iter().any(|&v| v != T::default())) {
+                let x = d.cpu_mut::<T>()?;
+                outside.iter().for_each(|r| x[r * c..][..c].fill(T::default()));
+            }
+            Ok(self)
+        })
+    }
+
+    /// The change of some of the mutants, in the order of `list`.
+    ///
+    /// # Errors
+    /// None in practice: every element type is covered.
+    pub fn select(&self, list: &[usize]) -> Result<Self> {
+        let at = Window { start: list.iter().map(|&m| self.at.start[m]).collect(), ..self.at };
+        let d = match &self.change {
+            Change::Rows(d) => d,
+            Change::Bases(edits) => {
+                let change = Change::Bases(list.iter().map(|&m| edits[m].clone()).collect());
+                return Ok(Self { at, change });
+            }
+        };
+        let (m, c) = (self.at.mutants(), d.shape()[2]);
+        real!("delta", d, T => {
+            let x = d.cpu::<T>()?;
+            let mut y = tensor::stale::<T>(at.width * list.len() * c);
+            for (r, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
+                y.copy_from_slice(&x[(r / list.len() * m + list[r % list.len()]) * c..][..c]);
+            }
+            let shape = [at.width, list.len(), c];
+            Ok(Self { at, change: Change::Rows(Tensor::of(&shape, y)) })
+        })
+    }
+
+    /// The change with mutant `list[i]` replaced by mutant i of `other`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if one is a change of bases and the other is not.
+    pub(super) fn with(&self, list: &[usize], other: &Self) -> Result<Self> {
+        if let (Change::Bases(a), Change::Bases(b)) = (&self.change, &other.change) {
+            let mut edits = a.to_vec();
+            list.iter().zip(&**b).for_each(|(&m, b)| edits[m].clone_from(b));
+            return Ok(Self { at: self.at.clone(), change: Change::Bases(edits.into()) });
+        }
+        let mut start = self.at.start.to_vec();
+        list.iter().zip(&*other.at.start).for_each(|(&m, &s)| start[m] = s);
+        let mut to = Window { start: start.into(), width: self.at.width.max(other.at.width), len: self.at.len };
+        if to.width >= to.len {
+            to = Window::dense(to.mutants(), to.len);
+        }
+        let mut result = self.placed(&to)?;
+        let Change::Rows(d) = &mut result.change else { return Ok(result) };
+        let (m, c) = (to.mutants(), d.shape()[2]);
+        real!("delta", d, T => {
+            let (x, y) = (other.rows()?.cpu::<T>()?, d.cpu_mut::<T>()?);
+            for w in 0..to.width {
+                list.iter().for_each(|i| y[(w * m + i) * c..][..c].fill(T::default()));
+            }
+            for (r, i, p) in other.at.cells() {
+                if let Some(o) = to.row(list[i], p) {
+                    y[o * c..][..c].copy_from_slice(&x[r * c..][..c]);
+                }
+            }
+            Ok(result)
+        })
+    }
+
+    /// Blocks of mutants side by side, as one block; all on one node.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for no blocks, [`Error::Unsupported`] for changes of bases.
+    pub fn join(blocks: &[Self]) -> Result<Self> {
+        let Some(first) = blocks.first() else {
+            return Err(Error::Argument { op: "delta", what: "expected at least one block to join".into() });
+        };
+        if blocks.len() == 1 {
+            return Ok(first.clone());
+        }
+        let start: Arc<[i32]> = blocks.iter().flat_map(|b| b.at.start.iter().copied()).collect();
+        let width = blocks.iter().map(|b| b.at.width).max().unwrap_or(0);
+        let whole = width >= first.at.len;
+        let len = first.at.len;
+        let to = if whole { Window::dense(start.len(), len) } else { Window { start, width, len } };
+        let (m, c) = (to.mutants(), first.rows()?.shape()[2]);
+        real!("delta", first.rows()?, T => {
+            let mut y = tensor::zeros::<T>(to.width * m * c);
+            let mut from = 0;
+            for block in blocks {
+                let (x, n) = (block.rows()?.cpu::<T>()?, block.at.mutants());
+                if !whole || block.at.is_dense() {
+                    for (w, x) in x.chunks_exact((n * c).max(1)).enumerate() {
+                        y[(w * m + from) * c..][..n * c].copy_from_slice(x);
+                    }
+                } else {
+                    for (r, i, p) in block.at.cells() {
+                        y[(p * m + from + i) * c..][..c].copy_from_slice(&x[r * c..][..c]);
+                    }
+                }
+                from += n;
             }
             Ok(Self { at: to.clone(), change: Change::Rows(Tensor::of(&[to.width, m, c], y)) })
         })

@@ -41,6 +41,11 @@ pub fn each<T: Send>(items: Vec<T>, f: impl Fn(T) + Sync + Send) {
     items.into_par_iter().for_each(f);
 }
 
+/// Runs `f(i, item)` for every item, over the threads, and returns the results in order.
+pub fn map_each<T: Send, U: Send>(items: Vec<T>, f: impl Fn(usize, T) -> U + Sync + Send) -> Vec<U> {
+    items.into_par_iter().enumerate().map(|(i, item)| f(i, item)).collect()
+}
+
 /// Sums of the columns of a row-major matrix. Rows are added up in runs of fixed length, runs in order: the bits depend on
 /// the matrix alone.
 pub fn column_sums<T>(x: &[T], columns: usize) -> Vec<T>

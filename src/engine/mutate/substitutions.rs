@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::model::Network;
 
-use super::predict::{automatic_batch, outputs};
+use crate::engine::predict::{automatic_batch, outputs};
 
 /// Which substitutions to run, and how many at once.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,135 @@
+//! What the mutation engine needs of a model: a forward pass on a tape. It never asks what the model is made of.
+
+use crate::error::{Error, Result};
+use crate::model::{Network, ZooModel};
+use crate::ops;
+use crate::tape::{Keep, Mode, NodeId, Tape, Var};
+use crate::tensor::{DType, Tensor};
+
+/// A model that maps packed bases to one value a track. Clones are cheap: they share their numbers.
+pub trait Predictor: Clone + Send + Sync + 'static {
+    /// Bases of a sequence.
+    fn length(&self) -> usize;
+
+    /// Number of outputs.
+    fn tracks(&self) -> usize;
+
+    /// Bases that stand before and after every sequence in the input.
+    fn flank(&self) -> usize;
+
+    /// Code of these bases.
+    fn flank_code(&self) -> u8;
+
+    /// One row of `[N, T]` a sequence, from packed bases `[N, length + 2 flank]`.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var>;
+
+    /// The same model in another float type.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for bytes.
+    fn to_dtype(&self, dtype: DType) -> Result<Self>;
+
+    /// Packed bases `[N, length]` as the input.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `codes` holds no whole number of sequences.
+    fn input(&self, codes: &[u8]) -> Result<Tensor> {
+        let (l, flank) = (self.length(), self.flank());
+        if l == 0 || !codes.len().is_multiple_of(l) {
+            let expected = format!("[N, {l}], the model's input length");
+            return Err(Error::Shape { op: "mutate", arg: "sequences", expected, found: vec![codes.len()] });
+        }
+        let (n, padded) = (codes.len() / l, l + 2 * flank);
+        let mut all = vec![self.flank_code(); n * padded];
+        for (row, codes) in all.chunks_exact_mut(padded).zip(codes.chunks_exact(l)) {
+            row[flank..flank + l].copy_from_slice(codes);
+        }
+        Tensor::bases(n, padded, all)
+    }
+
+    /// Predictions `[N, T]` of packed bases `[N, length]`; nothing is recorded.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    fn predict(&self, codes: &[u8]) -> Result<Tensor> {
+        Ok(self.forward(&mut Tape::predict(), &Var::constant(self.input(codes)?))?.value)
+    }
+
+    /// Records a forward pass for delta sweeps: the tape, the nodes of input and output, the predictions `[N, T]`.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    fn record(&self, codes: &[u8]) -> Result<(Tape, NodeId, NodeId, Tensor)> {
+        let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+        let x = tape.leaf(self.input(codes)?);
+        let y = self.forward(&mut tape, &x)?;
+        match (x.node, y.node) {
+            (Some(from), Some(to)) => Ok((tape, from, to, y.value)),
+            _ => Err(Error::Unsupported {
+                op: "mutate",
+                what: "a model whose output does not depend on its input".into(),
+            }),
+        }
+    }
+}
+
+impl Predictor for Network {
+    fn length(&self) -> usize {
+        self.spec().length
+    }
+
+    fn tracks(&self) -> usize {
+        self.spec().tracks()
+    }
+
+    fn flank(&self) -> usize {
+        self.spec().shift
+    }
+
+    fn flank_code(&self) -> u8 {
+        crate::seq::UNIFORM
+    }
+
+    fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
+        let bound = self.parameters().bind(tape, false)?;
+        let mut heads = Network::forward(self, tape, &bound, x)?;
+        match heads.len() {
+            1 => Ok(heads.remove(0)),
+            _ => ops::concat(tape, &heads.iter().collect::<Vec<_>>()),
+        }
+    }
+
+    fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        Network::to_dtype(self, dtype)
+    }
+}
+
+impl Predictor for ZooModel {
+    fn length(&self) -> usize {
+        self.name().length()
+    }
+
+    fn tracks(&self) -> usize {
+        ZooModel::tracks(self)
+    }
+
+    fn flank(&self) -> usize {
+        ZooModel::flank(self)
+    }
+
+    fn flank_code(&self) -> u8 {
+        crate::seq::UNKNOWN
+    }
+
+    fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
+        let bound = self.parameters().bind(tape, false)?;
+        ZooModel::forward(self, tape, &bound, x)
+    }
+
+    fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        ZooModel::to_dtype(self, dtype)
+    }
+}

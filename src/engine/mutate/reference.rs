@@ -1,0 +1,181 @@
+//! A recorded pass of a few sequences, and the sweeps of their mutants over it.
+//!
+//! A sweep runs in stages. Where every change passes through one node (a waist) the mutants of several blocks are grouped
+//! anew: as few as fit the caches while they are windows of wide maps, many once they are vectors, where the weights of a dense
+//! layer are read once for all of them. A mutant has the same bits in every group, so grouping is free.
+
+use crate::error::{Error, Result};
+use crate::real;
+use crate::tape::{Delta, Edit, NodeId, Step, Tape, Window};
+use crate::tensor::{DType, Tensor};
+use crate::util::par;
+
+use super::Predictor;
+
+/// Bytes that the changes of one group may take, about: what it reads and what it writes stay in the caches.
+const BYTES: usize = 8 << 20;
+/// Mutants of a group while they are windows.
+const LANES: usize = 64;
+/// Mutants of a group once they are vectors.
+const VECTORS: usize = 512;
+
+/// Predictions of some sequences, and what a sweep needs to know about how they came to be.
+pub struct Reference {
+    tape: Tape,
+    input: NodeId,
+    output: NodeId,
+    /// Bases before the sequence in the input.
+    flank: usize,
+    /// Rows of the input.
+    length: usize,
+    predictions: Tensor,
+}
+
+/// One stretch of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The node where it ends.
+    pub to: NodeId,
+    /// Mutants swept together.
+    pub lanes: usize,
+}
+
+impl Reference {
+    /// Runs and records packed bases `[N, length]`.
+    ///
+    /// # Errors
+    /// Those of the model's operations.
+    pub fn new<P: Predictor>(model: &P, codes: &[u8]) -> Result<Self> {
+        let (tape, input, output, predictions) = model.record(codes)?;
+        let flank = model.flank();
+        Ok(Self { tape, input, output, flank, length: model.length() + 2 * flank, predictions })
+    }
+
+    /// Predictions `[N, T]`.
+    pub fn predictions(&self) -> &Tensor {
+        &self.predictions
+    }
+
+    /// What a sweep of mutants whose edits span `span` positions costs, operation by operation: the widest windows over the
+    /// positions of a stretch in the middle of the sequence.
+    pub fn steps(&self, span: usize) -> Vec<Step> {
+        self.tape.steps(vec![(self.input, self.sample(span))])
+    }
+
+    /// Windows of mutants at neighbouring positions in the middle.
+    fn sample(&self, span: usize) -> Window {
+        let middle = self.length.saturating_sub(span) / 2;
+        let start = (0..LANES).map(|i| (middle + i / 3).min(self.length.saturating_sub(span)) as i32).collect();
+        Window { start, width: span, len: self.length }
+    }
+
+    /// The stages of a sweep of mutants whose edits span `span` positions.
+    pub fn stages(&self, span: usize) -> Vec<Stage> {
+        let element = if self.predictions.dtype() == DType::F64 { 8 } else { 4 };
+        let steps = self.steps(span);
+        let mut stages: Vec<Stage> = vec![];
+        let mut from = 0;
+        for to in self.tape.waists(self.input, self.output) {
+            let inside = steps.iter().filter(|s| from < s.node && s.node <= to);
+            let (mut bytes, mut most, mut before) = (1, VECTORS, 0);
+            for s in inside {
+                let own = s.width * s.channels * element;
+                bytes = bytes.max(own + before);
+                before = own;
+                if s.len > 1 {
+                    most = LANES;
+                }
+            }
+            from = to;
+            let lanes = (BYTES / bytes).clamp(1, most);
+            match stages.last_mut() {
+                Some(last) if lanes.max(last.lanes) < 3 * lanes.min(last.lanes) => {
+                    *last = Stage { to, lanes: lanes.min(last.lanes) };
+                }
+                _ => stages.push(Stage { to, lanes }),
+            }
+        }
+        stages
+    }
+
+    /// Mutants that keep all threads busy in the last stage.
+    pub fn group(&self) -> usize {
+        VECTORS * par::threads()
+    }
+
+    /// Effects `[M, T]` of mutants: `edits[m]` are made to sequence `rows[m]`. The order of the mutants is free; neighbours in
+    /// position share most.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for edits that are not possible, [`Error::Unsupported`] for an operation without a delta form.
+    pub fn effects(&self, rows: &[u32], edits: &[Vec<Edit>]) -> Result<Tensor> {
+        let tracks = self.predictions.shape()[1];
+        if rows.len() != edits.len() {
+            let what = format!("{} rows for {} mutants", rows.len(), edits.len());
+            return Err(Error::Argument { op: "mutate", what });
+        }
+        let spans: Vec<(usize, usize)> = edits.iter().map(|e| extent(e)).collect();
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        // A wide mutant would widen the windows of a whole block of narrow ones.
+        let bucket = |m: usize| spans[m].1.next_power_of_two();
+        order.sort_by_key(|&m| (bucket(m), spans[m].0, rows[m]));
+        real!("mutate", self.predictions, T => {
+            let mut y = vec![T::default(); rows.len() * tracks];
+            for bucket in order.chunk_by(|&a, &b| bucket(a) == bucket(b)) {
+                let stages = self.stages(bucket.iter().map(|&m| spans[m].1).max().unwrap_or(1));
+                for group in bucket.chunks(self.group()) {
+                    let moved = |m: &usize| edits[*m].iter().map(|e| Edit { at: e.at + self.flank, to: e.to }).collect();
+                    let seed = Delta::edits(group.iter().map(moved).collect(), self.length)?;
+                    let rows: Vec<u32> = group.iter().map(|&m| rows[m]).collect();
+                    let Some(d) = self.run(self.input, &stages, seed, &rows, true)? else { continue };
+                    let d = d.vector()?;
+                    for (&m, d) in group.iter().zip(d.rows()?.cpu::<T>()?.chunks_exact(tracks)) {
+                        y[m * tracks..][..tracks].copy_from_slice(d);
+                    }
+                }
+            }
+            Ok(Tensor::of(&[rows.len(), tracks], y))
+        })
+    }
+
+    /// Sweeps from a change of node `from` through the stages; `None` if nothing changes. Groups that are too large are split
+    /// for as long as the stages want small ones; the first split goes over the threads.
+    fn run(&self, from: NodeId, stages: &[Stage], d: Delta, rows: &[u32], threads: bool) -> Result<Option<Delta>> {
+        let Some(stage) = stages.first() else { return Ok(Some(d)) };
+        let m = rows.len();
+        // As many parts as threads at least.
+        let lanes = if threads { stage.lanes.min(m.div_ceil(par::threads())).max(1) } else { stage.lanes };
+        if m <= lanes {
+            let d = self.tape.delta(vec![(from, d)], rows, &[stage.to])?.pop().flatten();
+            return d.map_or(Ok(None), |d| self.run(stage.to, &stages[1..], d, rows, false));
+        }
+        let together = stages.iter().take_while(|s| s.lanes <= stage.lanes).count();
+        let (here, later) = stages.split_at(together);
+        let part = |i: usize| {
+            let list: Vec<usize> = (i * lanes..((i + 1) * lanes).min(m)).collect();
+            let rows = &rows[list[0]..=list[list.len() - 1]];
+            self.run(from, here, d.select(&list)?, rows, false)
+        };
+        let parts = m.div_ceil(lanes);
+        let parts: Vec<Option<Delta>> = match threads {
+            true => par::map(parts, part).into_iter().collect::<Result<_>>()?,
+            false => (0..parts).map(part).collect::<Result<_>>()?,
+        };
+        // Whether anything changes depends on the graph alone, so it holds for all parts or for none.
+        let parts: Vec<Delta> = parts.into_iter().flatten().collect();
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        drop(d);
+        let joined = Delta::join(&parts)?;
+        drop(parts);
+        self.run(here[together - 1].to, later, joined, rows, threads)
+    }
+}
+
+/// First position of a mutant's edits, and the positions from the first to the last.
+fn extent(edits: &[Edit]) -> (usize, usize) {
+    let first = edits.iter().map(|e| e.at).min().unwrap_or(0);
+    let last = edits.iter().map(|e| e.at).max().unwrap_or(0);
+    (first, last - first + 1)
+}
