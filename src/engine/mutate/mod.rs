@@ -1,9 +1,25 @@
 //! In-silico mutagenesis: what edits of a sequence do to every prediction.
+//!
+//! An effect is `prediction(mutant) - prediction(sequence)`. A job ([`mutate`], [`each_block`]) is a model, sequences and, for
+//! each of them, mutants: sets of positions with new bases ([`Edits`]). Two engines answer it. The naive one runs every
+//! mutant. The delta engine runs the sequence once ([`Reference`]) and then only what a mutation changes; it gives the same
+//! effects with less rounding, because it never subtracts two predictions. [`Plan`] says what either costs.
 
+mod blocks;
+mod edits;
+mod plan;
 mod predictor;
 mod reference;
 mod substitutions;
 
+pub use blocks::{Block, Blocks, Options, each_block, mutate};
+pub use edits::Edits;
+pub use plan::{Engine, Plan, PlanStep};
 pub use predictor::Predictor;
 pub use reference::{Reference, Stage};
 pub use substitutions::{Effects, IsmOptions, substitutions};
+
+pub use crate::tape::Edit;
+
+#[cfg(test)]
+mod tests;

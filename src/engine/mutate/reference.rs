@@ -56,6 +56,17 @@ impl Reference {
         &self.predictions
     }
 
+    /// Bases of a sequence.
+    pub fn length(&self) -> usize {
+        self.length - 2 * self.flank
+    }
+
+    /// Bytes of the recorded activations, about.
+    pub fn bytes(&self) -> usize {
+        let elements: usize = self.steps(1).iter().map(|s| s.len * s.channels).sum();
+        8 * elements
+    }
+
     /// What a sweep of mutants whose edits span `span` positions costs, operation by operation: the widest windows over the
     /// positions of a stretch in the middle of the sequence.
     pub fn steps(&self, span: usize) -> Vec<Step> {
@@ -174,7 +185,7 @@ impl Reference {
 }
 
 /// First position of a mutant's edits, and the positions from the first to the last.
-fn extent(edits: &[Edit]) -> (usize, usize) {
+pub(super) fn extent(edits: &[Edit]) -> (usize, usize) {
     let first = edits.iter().map(|e| e.at).min().unwrap_or(0);
     let last = edits.iter().map(|e| e.at).max().unwrap_or(0);
     (first, last - first + 1)

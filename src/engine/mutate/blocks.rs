@@ -1,0 +1,251 @@
+//! A job: sequences and their mutants, block by block.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use crate::engine::predict::batch_of;
+use crate::error::{Error, Result};
+use crate::tape::Edit;
+use crate::tensor::DType;
+
+use super::{Edits, Engine, Plan, Predictor, Reference};
+
+/// Blocks that may wait for the consumer.
+const AHEAD: usize = 2;
+/// Bytes of recorded activations, about: more sequences share a pass until they fill this.
+const RECORDED: usize = 256 << 20;
+
+/// How a job is run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What runs the mutants.
+    pub engine: Engine,
+    /// f64 instead of f32, for verification.
+    pub double: bool,
+    /// Tracks in the order of the output; all if `None`.
+    pub tracks: Option<Vec<usize>>,
+    /// Mutants a batch of the naive engine; chosen from the size of the model if `None`.
+    pub batch: Option<usize>,
+    /// Only these blocks, ascending ([`Block::index`]); all if `None`.
+    pub blocks: Option<Vec<usize>>,
+}
+
+/// Effects of some mutants of one sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// Number of the block in the job, counted over all sequences.
+    pub index: usize,
+    /// The sequence.
+    pub sequence: usize,
+    /// Number of the block within its sequence.
+    pub part: usize,
+    /// The mutants.
+    pub edits: Vec<Vec<Edit>>,
+    /// Predictions of the sequence itself, `[T]`.
+    pub reference: Vec<f64>,
+    /// Prediction of the mutant minus that of the sequence, `[M, T]`.
+    pub effects: Vec<f64>,
+}
+
+/// Runs all mutants of `sequences` (packed bases `[N, length]`) and calls `f` with every block, in order; it returns whether
+/// to go on. Bits of a block depend on the model, its sequence, its edits and the engine, on nothing else.
+///
+/// # Errors
+/// [`Error::Argument`] for edits or tracks that are not there, those of the model, and what `f` returns.
+pub fn each_block<P: Predictor>(
+    model: &P,
+    sequences: &[u8],
+    edits: &Edits,
+    options: &Options,
+    mut f: impl FnMut(Block) -> Result<bool>,
+) -> Result<()> {
+    let l = model.length();
+    let n = model.input(&sequences[..sequences.len().min(l)]).and_then(|_| match sequences.len() % l.max(1) {
+        0 => Ok(sequences.len() / l),
+        _ => Err(Error::Shape {
+            op: "mutate",
+            arg: "sequences",
+            expected: format!("[N, {l}], the model's input length"),
+            found: vec![sequences.len()],
+        }),
+    })?;
+    edits.check(n, l)?;
+    let all: Vec<usize> = (0..model.tracks()).collect();
+    let tracks = options.tracks.as_ref().unwrap_or(&all);
+    if let Some(t) = tracks.iter().find(|&&t| t >= model.tracks()) {
+        return Err(Error::Argument { op: "mutate", what: format!("track {t} of {}", model.tracks()) });
+    }
+    let double;
+    let model = if options.double {
+        double = model.to_dtype(DType::F64)?;
+        &double
+    } else {
+        model
+    };
+
+    let wanted = |index: usize| options.blocks.as_ref().is_none_or(|b| b.binary_search(&index).is_ok());
+    let mut first = 0;
+    // (number of the sequence, number of its first block) of the sequences that have something to do.
+    let mut busy = vec![];
+    for i in 0..n {
+        let blocks = edits.blocks(i);
+        if (first..first + blocks).any(wanted) {
+            busy.push((i, first));
+        }
+        first += blocks;
+    }
+    let mut engine = options.engine;
+    let mut at = 0;
+    let mut together = 1;
+    while at < busy.len() {
+        let batch = &busy[at..(at + together).min(busy.len())];
+        at += batch.len();
+        let codes: Vec<u8> = batch.iter().flat_map(|&(i, _)| sequences[i * l..][..l].iter().copied()).collect();
+        let job = Job { model, edits, batch, codes: &codes, tracks, naive_batch: options.batch };
+        let reference = match engine {
+            Engine::Naive => None,
+            _ => Some(Reference::new(model, &codes)?),
+        };
+        if at == batch.len() {
+            if let Some(reference) = &reference {
+                engine = Plan::new(engine, reference, edits, n)?.engine;
+                let (_, mutants) = edits.shape(n);
+                // Enough sequences that their mutants fill a group.
+                let wanted = (reference.group() as f64 / mutants.max(1.0)).ceil() as usize;
+                together = wanted.clamp(1, (RECORDED / reference.bytes().max(1)).max(1));
+            } else {
+                together = 16;
+            }
+        }
+        let reference = reference.filter(|_| engine != Engine::Naive);
+        if !job.run(reference.as_ref(), &wanted, &mut f)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+struct Job<'a, P> {
+    model: &'a P,
+    edits: &'a Edits,
+    batch: &'a [(usize, usize)],
+    codes: &'a [u8],
+    tracks: &'a [usize],
+    naive_batch: Option<usize>,
+}
+
+impl<P: Predictor> Job<'_, P> {
+    fn run(
+        &self,
+        reference: Option<&Reference>,
+        wanted: &impl Fn(usize) -> bool,
+        f: &mut impl FnMut(Block) -> Result<bool>,
+    ) -> Result<bool> {
+        let l = self.model.length();
+        let predictions = match reference {
+            Some(r) => r.predictions().to_f64(),
+            None => {
+                let mut all = vec![];
+                for codes in self.codes.chunks(l * self.batch_size()) {
+                    all.extend(self.model.predict(codes)?.to_f64());
+                }
+                all
+            }
+        };
+        let group = reference.map_or(self.batch_size(), Reference::group);
+        let (mut waiting, mut rows, mut edits) = (vec![], vec![], vec![]);
+        let blocks = self.batch.iter().enumerate().flat_map(|(row, &(sequence, first))| {
+            (0..self.edits.blocks(sequence)).map(move |part| (row, sequence, part, first + part))
+        });
+        let blocks: Vec<_> = blocks.filter(|b| wanted(b.3)).collect();
+        for (i, &(row, sequence, part, index)) in blocks.iter().enumerate() {
+            let mutants = self.edits.block(sequence, part, &self.codes[row * l..][..l]);
+            rows.extend(std::iter::repeat_n(row as u32, mutants.len()));
+            edits.extend(mutants.iter().cloned());
+            waiting.push((index, sequence, part, row, mutants));
+            if edits.len() < group && i + 1 < blocks.len() {
+                continue;
+            }
+            let all = match reference {
+                Some(r) => r.effects(&rows, &edits)?.to_f64(),
+                None => self.naive(&predictions, &rows, &edits)?,
+            };
+            let (t, mut from) = (self.model.tracks(), 0);
+            for (index, sequence, part, row, edits) in waiting.drain(..) {
+                let (to, old) = (from + edits.len(), &predictions[row * t..][..t]);
+                let chosen = |m: usize| self.tracks.iter().map(move |&track| (m, track));
+                let effects = (from..to).flat_map(chosen).map(|(m, track)| all[m * t + track]).collect();
+                let reference = self.tracks.iter().map(|&track| old[track]).collect();
+                from = to;
+                if !f(Block { index, sequence, part, edits, reference, effects })? {
+                    return Ok(false);
+                }
+            }
+            rows.clear();
+            edits.clear();
+        }
+        Ok(true)
+    }
+
+    fn batch_size(&self) -> usize {
+        self.naive_batch.unwrap_or_else(|| batch_of(self.model)).max(1)
+    }
+
+    /// Effects `[M, T]` by running every mutant.
+    fn naive(&self, predictions: &[f64], rows: &[u32], edits: &[Vec<Edit>]) -> Result<Vec<f64>> {
+        let (l, t) = (self.model.length(), self.model.tracks());
+        let mut effects = Vec::with_capacity(rows.len() * t);
+        let size = self.batch_size();
+        for (rows, edits) in rows.chunks(size).zip(edits.chunks(size)) {
+            let mut codes = Vec::with_capacity(rows.len() * l);
+            for (&row, mutant) in rows.iter().zip(edits) {
+                let from = codes.len();
+                codes.extend_from_slice(&self.codes[row as usize * l..][..l]);
+                mutant.iter().for_each(|e| codes[from + e.at] = e.to);
+            }
+            let y = self.model.predict(&codes)?.to_f64();
+            for (y, &row) in y.chunks_exact(t).zip(rows) {
+                effects.extend(y.iter().zip(&predictions[row as usize * t..]).map(|(y, old)| y - old));
+            }
+        }
+        Ok(effects)
+    }
+}
+
+/// Blocks of a job that runs on threads of its own, a few blocks ahead of the consumer. Dropping it ends the job.
+pub struct Blocks {
+    results: Receiver<Result<Block>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+/// As [`each_block`], as an iterator: the next blocks compute while the consumer writes the last.
+///
+/// # Errors
+/// None here; those of the job come out of the iterator.
+pub fn mutate<P: Predictor>(model: &P, sequences: &[u8], edits: Edits, options: Options) -> Blocks {
+    let (send, results) = sync_channel(AHEAD);
+    let (model, sequences) = (model.clone(), sequences.to_vec());
+    let worker = std::thread::spawn(move || {
+        let done = each_block(&model, &sequences, &edits, &options, |block| Ok(send.send(Ok(block)).is_ok()));
+        if let Err(e) = done {
+            // Nobody listens any more if the iterator was dropped.
+            let _ = send.send(Err(e));
+        }
+    });
+    Blocks { results, worker: Some(worker) }
+}
+
+impl Iterator for Blocks {
+    type Item = Result<Block>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Ok(block) = self.results.recv() {
+            return Some(block);
+        }
+        // The job has ended; a panic in it is one here, not a short result.
+        if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+        None
+    }
+}

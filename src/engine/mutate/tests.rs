@@ -1,0 +1,92 @@
+use super::*;
+use crate::model::Network;
+use crate::model::options::{DataFacts, parse_option_string, resolve};
+
+/// A network of every kind of layer that a sweep meets often.
+pub(super) fn network(length: usize, more: &str) -> Network {
+    let text = format!(
+        "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+dilated_convolutions=2+\
+         l_dilkernels=3+conv_batch_norm=True+fclayer_size=6+nfc_layers=2{more}"
+    );
+    let facts = DataFacts { length, tracks: vec![2, 1], names: vec![], reverse_complement: true };
+    Network::new(resolve(&parse_option_string(&text).unwrap(), &facts).unwrap().0, 3).unwrap()
+}
+
+fn sequences(n: usize, length: usize) -> Vec<u8> {
+    (0..n * length).map(|i| [0, 2, 1, 3, 4, 2, 2][(i * i + i / 5) % 7]).collect()
+}
+
+fn run(net: &Network, codes: &[u8], edits: &Edits, options: &Options) -> Vec<Block> {
+    mutate(net, codes, edits.clone(), options.clone()).collect::<crate::Result<_>>().unwrap()
+}
+
+#[test]
+fn engines_agree_in_f64() {
+    for (length, more) in [(20, ""), (41, "+shift_sequence=2+random_shift=1"), (600, "+pooling_size=2")] {
+        let (net, codes) = (network(length, more), sequences(3, length));
+        let edits = Edits::Substitutions(0..length);
+        let all = |engine| run(&net, &codes, &edits, &Options { engine, double: true, ..Options::default() });
+        let (delta, naive) = (all(Engine::Delta), all(Engine::Naive));
+        assert_eq!(delta.len(), 3 * length.div_ceil(256));
+        for (d, n) in delta.iter().zip(&naive) {
+            assert_eq!((d.index, d.sequence, d.part, &d.edits), (n.index, n.sequence, n.part, &n.edits));
+            assert_eq!(d.reference, n.reference);
+            crate::tape::check::close("effects", &d.effects, &n.effects, 1e-9);
+        }
+    }
+}
+
+#[test]
+fn bits_depend_on_no_other_block_sequence_or_thread() {
+    let (net, codes) = (network(300, "+dilweighted_pooling=4"), sequences(4, 300));
+    let edits = Edits::Substitutions(7..290);
+    let options = Options { engine: Engine::Delta, ..Options::default() };
+    let all = run(&net, &codes, &edits, &options);
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut again = vec![];
+        pool.install(|| {
+            each_block(&net, &codes, &edits, &options, |b| {
+                again.push(b);
+                Ok(true)
+            })
+        })
+        .unwrap();
+        assert_eq!(all, again, "{threads} threads");
+    }
+    let some = run(&net, &codes, &edits, &Options { blocks: Some(vec![1, 6]), ..options.clone() });
+    assert_eq!(some, [all[1].clone(), all[6].clone()]);
+    // Every mutant alone.
+    for block in &all[2..4] {
+        let codes = &codes[block.sequence * 300..][..300];
+        for (m, e) in block.edits.iter().enumerate().step_by(37) {
+            let one = run(&net, codes, &Edits::Listed(vec![vec![e.clone()]].into()), &options);
+            assert_eq!(one[0].effects, block.effects[m * 3..][..3]);
+        }
+    }
+}
+
+#[test]
+fn tracks_are_chosen_and_bad_jobs_refused() {
+    let (net, codes) = (network(24, ""), sequences(1, 24));
+    let edits = Edits::Substitutions(3..9);
+    let all = run(&net, &codes, &edits, &Options::default());
+    let some = run(&net, &codes, &edits, &Options { tracks: Some(vec![2, 0]), ..Options::default() });
+    assert_eq!(some[0].reference, [all[0].reference[2], all[0].reference[0]]);
+    for (a, b) in some[0].effects.chunks(2).zip(all[0].effects.chunks(3)) {
+        assert_eq!(a, [b[2], b[0]]);
+    }
+    let refuse = |codes: &[u8], edits: Edits, options: Options| {
+        mutate(&net, codes, edits, options).next().unwrap().unwrap_err().to_string()
+    };
+    assert!(refuse(&codes, Edits::Substitutions(5..25), Options::default()).contains("0..24"));
+    let tracks = Options { tracks: Some(vec![3]), ..Options::default() };
+    assert!(refuse(&codes, edits.clone(), tracks).contains("track 3 of 3"));
+    assert!(refuse(&codes[1..], edits, Options::default()).contains("[N, 24]"));
+    let listed = |e: Vec<Edit>| Edits::Listed(vec![vec![e]].into());
+    let edit = |at, to| Edit { at, to };
+    assert!(refuse(&codes, listed(vec![]), Options::default()).contains("no edit"));
+    assert!(refuse(&codes, listed(vec![edit(24, 1)]), Options::default()).contains("below 24"));
+    assert!(refuse(&codes, listed(vec![edit(1, 1), edit(1, 2)]), Options::default()).contains("twice"));
+    assert!(refuse(&codes, Edits::Listed(vec![].into()), Options::default()).contains("there are 1"));
+}
