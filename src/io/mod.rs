@@ -13,6 +13,7 @@ pub mod sequences;
 pub mod table;
 pub mod targets;
 pub mod text;
+pub mod vcf;
 
 mod zip_stream;
 
