@@ -14,6 +14,7 @@ pub mod table;
 pub mod targets;
 pub mod text;
 pub mod vcf;
+pub mod zarr;
 
 mod zip_stream;
 
