@@ -207,8 +207,10 @@ impl Op for Conv1d {
                 let apart = self.args.dilation * m;
                 let rows = Conv1dArgs { kernel: k, stride: 1, dilation: apart, pad: (apart * (k - 1), apart * (k - 1)) };
                 let size = Size { n: 1, l: x.at.width * m, lo: to.width * m, c, o };
-                for (i, y) in y.chunks_mut(ROWS * o).enumerate() {
-                    taps.forward(&rows, size, d, None, i * ROWS, y);
+                // Blocks of the narrow form would read the reach of the taps besides their own rows.
+                let block = if taps.narrow.is_some() { size.lo } else { ROWS };
+                for (i, y) in y.chunks_mut(block * o).enumerate() {
+                    taps.forward(&rows, size, d, None, i * block, y);
                 }
             } else {
                 strided(&self.args, taps, x, d, to, (c, o), &mut y);
@@ -338,6 +340,9 @@ fn taps_side_by_side<T: Copy + Default>(w: &[T], k: usize, c: usize, o: usize) -
     out
 }
 
+/// Adds the convolution to the output rows `from..to` in `y`. A block of input rows is multiplied with all taps at once, to
+/// `[k O, rows]`, whose rows are then shifted and added; the sums lie channel by channel meanwhile. An output's taps come in
+/// order, because its input rows do.
 fn forward_narrow<T: Gemm>(
     a: &Conv1dArgs,
     [l, c, o]: [usize; 3],
@@ -347,20 +352,44 @@ fn forward_narrow<T: Gemm>(
     to: usize,
     y: &mut [T],
 ) {
+    const BLOCK: usize = 1024;
     let first = (from * a.stride).saturating_sub(a.pad.0).min(l);
     let last = ((to - 1) * a.stride + a.reach() + 1).saturating_sub(a.pad.0).min(l);
-    let wide = a.kernel * o;
-    let mut g = tensor::zeros::<T>((last - first) * wide);
-    gemm::add(Mat::new(&x[first * c..], last - first, c, c), Mat::new(w, c, wide, wide), &mut g, wide);
-    for t in 0..a.kernel {
-        let Some((out, input, rows)) = a.tap(t, l, from, to) else { continue };
-        for r in 0..rows {
-            let g = &g[(input + r * a.stride - first) * wide + t * o..][..o];
-            for (y, &g) in y[(out + r - from) * o..][..o].iter_mut().zip(g) {
-                *y += g;
+    let (wide, n) = (a.kernel * o, to - from);
+    let mut sums = tensor::stale::<T>(o * n);
+    for (j, sums) in sums.chunks_exact_mut(n).enumerate() {
+        sums.iter_mut().zip(y.chunks_exact(o)).for_each(|(s, y)| *s = y[j]);
+    }
+    let mut g = tensor::stale::<T>(wide * BLOCK.min(last - first));
+    for block in (first..last).step_by(BLOCK) {
+        let rows = BLOCK.min(last - block);
+        let g = &mut g[..wide * rows];
+        g.fill(T::default());
+        gemm::add(Mat::new(w, c, wide, wide).t(), Mat::new(&x[block * c..], rows, c, c).t(), g, rows);
+        for t in 0..a.kernel {
+            // Outputs whose row under this tap lies in the block.
+            let output = |row: usize| (row + a.pad.0).saturating_sub(t * a.dilation).div_ceil(a.stride).clamp(from, to);
+            let (begin, end) = (output(block), output(block + rows));
+            if begin == end {
+                continue;
+            }
+            let row = begin * a.stride + t * a.dilation - a.pad.0 - block;
+            for j in 0..o {
+                let g = &g[(t * o + j) * rows + row..(t * o + j + 1) * rows];
+                let sums = &mut sums[j * n + begin - from..j * n + end - from];
+                if a.stride == 1 {
+                    math::add(&g[..sums.len()], sums);
+                } else {
+                    sums.iter_mut().zip(g.iter().step_by(a.stride)).for_each(|(s, &g)| *s += g);
+                }
             }
         }
     }
+    for (j, sums) in sums.chunks_exact(n).enumerate() {
+        sums.iter().zip(y.chunks_exact_mut(o)).for_each(|(&s, y)| y[j] = s);
+    }
+    tensor::give_back(g);
+    tensor::give_back(sums);
 }
 
 /// dy of one sequence, the taps of an input row side by side: `[L, k O]`; the narrow form of both gradients.
