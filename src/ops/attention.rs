@@ -182,6 +182,13 @@ impl Op for Attention {
         Window::dense(Window::hull(x).mutants(), len)
     }
 
+    fn products(&self, cx: &Cx, x: &[Option<&Window>], _: &Window) -> f64 {
+        let (Ok(q), Ok(v)) = (cx.saved(0), cx.saved(2)) else { return 0.0 };
+        let Ok(size) = Size::new(self.args, q, v) else { return 0.0 };
+        let weights = cx.saved(3).ok().map(|w| (size.heads * size.dv * w.shape()[1], w.shape()[1]));
+        delta::products(size, weights, Window::hull(x).width) as f64
+    }
+
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         if dx.get(3).is_some_and(Option::is_some) {
             return Err(Error::Unsupported { op: "delta", what: "a change of weights".into() });
@@ -201,8 +208,8 @@ impl Op for Attention {
                 rows: cx.saved(4)?.cpu()?,
                 w: w.map(|w| w.cpu::<T>().map(|v| (v, w.shape()[1]))).transpose()?,
             };
-            let prepared = delta::Prepared::new(&reference);
-            let y = delta::sweep(&reference, &prepared, [change(0)?, change(1)?, change(2)?], cx.rows);
+            let prepared = cx.prepared(|| Ok(delta::Prepared::new(&reference)))?;
+            let y = delta::sweep(&reference, prepared, [change(0)?, change(1)?, change(2)?], cx.rows);
             Ok(Tensor::of(&[size.l, to.mutants(), reference.width()], y))
         })
     }

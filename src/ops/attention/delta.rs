@@ -66,6 +66,19 @@ impl<T: Gemm> Reference<'_, T> {
     }
 }
 
+/// Multiply-adds of a change of `width` rows; those of a forward pass if that is all of them. `w` = products of one row with
+/// W head by head, and the columns of W.
+pub(super) fn products(size: Size, w: Option<(usize, usize)>, width: usize) -> usize {
+    let Size { l, heads, d, dv, o, .. } = size;
+    let (project, e) = w.unwrap_or((0, dv));
+    if width >= l {
+        let project = if o == dv { project / heads } else { project };
+        return l * (l * heads * (d + dv) + project);
+    }
+    // Every query meets the changed keys before and after, their values and the changes of those; a changed one all keys.
+    l * width * heads * (2 * d + 2 * e) + width * (l * heads * (2 * d + dv) + 3 * project)
+}
+
 /// What serves all mutants of a tape.
 pub(super) struct Prepared<T> {
     /// The part of W of each head; one if heads are summed.

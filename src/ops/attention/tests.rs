@@ -511,6 +511,20 @@ fn bits_of_a_change_depend_on_its_mutant_alone() {
 }
 
 #[test]
+fn products_of_a_sweep() {
+    for (case, forward) in [(CASES[0], 2 * 5 * 5 * (3 + 4) + 5 * 8 * 6), (CASES[1], 3 * 6 * 6 * (2 + 5) + 6 * 5 * 4)] {
+        let (_, l, h, d, dv, e, _) = case;
+        let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+        let mut v: Vec<Var> = inputs(&case, 1)[..3].iter().map(|t| tape.leaf(t.clone())).collect();
+        v.push(Var::constant(inputs(&case, 1)[3].clone()));
+        graph(&case)(&mut tape, &v).unwrap();
+        let steps = tape.steps((0..3).map(|i| (i, Window { start: [1].into(), width: 1, len: l })).collect());
+        let changed = l * h * (2 * d + 2 * e) + l * h * (2 * d + dv) + 3 * h * dv * e;
+        assert_eq!((steps[0].naive, steps[0].delta, steps[0].width), (forward as f64, changed as f64, l));
+    }
+}
+
+#[test]
 fn changes_of_weights_are_refused() {
     let case = CASES[0];
     let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
