@@ -23,6 +23,7 @@ use crate::util::par;
 use crate::util::simd::dispatch;
 
 mod delta;
+mod weights;
 
 /// Queries of a block, at most.
 const QUERIES: usize = 128;

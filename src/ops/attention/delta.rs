@@ -1,7 +1,7 @@
 //! The change of an attention when some rows of q, k and v change.
 //!
-//! With a the weights of a query before, t the growth of its scores (times the factor), S = sum_J a expm1(t) over the changed
-//! keys J, and bars over values less their mean:
+//! With a the weights of a query before and p' those after, t the growth of its scores (times the factor), S = sum_J a expm1(t)
+//! over the changed keys J, and values v and outputs o counted from the mean value:
 //!
 //! - A query that does not change itself: `do = (sum_J [a expm1(t) v + a e^t dv] - S o) / (1 + S)`. Sums over few keys, no
 //!   new score is subtracted from an old one, and everything stands premultiplied by the output projection: W v and W dv of
@@ -16,21 +16,17 @@
 
 use std::sync::OnceLock;
 
+use super::weights::{change_of_weights, grow, multiple, settle, weigh};
 use super::{Size, exponentials};
 use crate::tape::Window;
 use crate::tensor;
 use crate::tensor::gemm::{self, Gemm, Mat, Packed};
-use crate::util::math::{Float, add, axpy, dot, maximum, multiply, scale, subtract, sum};
-use crate::util::simd::dispatch;
+use crate::util::math::{add, axpy, multiply, scale, subtract};
 
 /// Changed rows of a group of mutants, about: so many share a product.
 const ROWS: usize = 64;
 /// Queries of a block: their outputs, premultiplied, stay in the second-level cache for a group of mutants.
 const QUERIES: usize = 128;
-/// From this growth of a score on, the first form is not used: its exponentials would overflow.
-const LARGE_GROWTH: f64 = 20.0;
-/// Below this rest of the old weights, the first form is not used: it loses as many digits.
-const SMALL_REST: f64 = 1.0 / 16.0;
 
 /// What the forward pass read, and what it saved.
 pub(super) struct Reference<'a, T> {
@@ -503,120 +499,5 @@ fn project<T: Gemm>(w: Option<&Packed<T>>, (x, pitch): (&[T], usize), width: usi
             gemm::add_packed(Mat::new(x, rows, width, pitch), w, y, to);
         }
         None => x.chunks(pitch).zip(y.chunks_mut(to)).for_each(|(x, y)| y[..width].copy_from_slice(&x[..width])),
-    }
-}
-
-/// From a query's scores and their growth to its weights before (in `scores`), their change (in `growth`) and its weights
-/// after (in `new`).
-fn change_of_weights<T: Gemm>(
-    top: T,
-    inverse: T,
-    factor: T,
-    scores: &mut [T],
-    growth: &mut [T],
-    new: &mut [T],
-    spare: &mut [T],
-) {
-    new.copy_from_slice(scores);
-    add(growth, new);
-    exponentials(scores, top, factor);
-    scale(inverse, scores);
-    let new_top = maximum(new);
-    let new_sum = exponentials(new, new_top, factor);
-    scale(T::ONE / new_sum, new);
-    scale(factor, growth);
-    expm1(growth, spare);
-    let gain = dot(scores, spare);
-    // ln(1 + S): from the small sum where it is, from the sums of exponentials where the weights have moved.
-    let total = if maximum(growth) <= T::of(LARGE_GROWTH) && gain > T::of(-0.5) {
-        T::of(gain.f64().ln_1p())
-    } else {
-        T::of((new_sum * inverse).f64().ln() + (new_top.f64() - top.f64()) * factor.f64())
-    };
-    differences(scores, new, total, growth);
-    let largest = maximum(scores);
-    if let Some(k) = scores.iter().position(|a| *a == largest) {
-        growth[k] = T::ZERO;
-        growth[k] = -sum(growth);
-    }
-}
-
-dispatch! {
-    /// s = exp((s - top) * factor) * inverse: weights of one key from its scores for some queries.
-    fn weigh[I, T: Float](top: &[T], inverse: &[T], factor: T, s: &mut [T]) {
-        for ((s, top), inverse) in s.iter_mut().zip(top).zip(inverse) {
-            *s = ((*s - *top) * factor).exp_decay::<I>() * *inverse;
-        }
-    }
-}
-
-dispatch! {
-    /// What one changed key does for some queries, a its weights and t = d * factor the growth of its scores:
-    /// `above` = a expm1(t), `after` = a e^t, the former added to `sums`; `largest` is the largest t so far.
-    fn grow[I, T: Float](
-        a: &[T],
-        d: &[T],
-        factor: T,
-        above: &mut [T],
-        after: &mut [T],
-        sums: &mut [T],
-        largest: &mut [T],
-    ) {
-        let (from, to) = (a.iter().zip(d), above.iter_mut().zip(after));
-        for (((a, d), (above, after)), (sum, largest)) in from.zip(to).zip(sums.iter_mut().zip(largest)) {
-            let t = *d * factor;
-            let (e, m) = t.at_most(T::of(LARGE_GROWTH)).exp_and_expm1::<I>();
-            *above = *a * m;
-            *after = *a * e;
-            *sum += *above;
-            *largest = if t > *largest { t } else { *largest };
-        }
-    }
-}
-
-dispatch! {
-    /// From S to -S / (1 + S) and `scales` = 1 / (1 + S); both zero where the first form would not do. Returns how many
-    /// those are.
-    fn settle[I, T: Float](largest: &[T], sums: &mut [T], scales: &mut [T]) -> usize {
-        for ((s, scale), largest) in sums.iter_mut().zip(scales.iter_mut()).zip(largest) {
-            let rest = *s + T::ONE;
-            let far = (rest < T::of(SMALL_REST)) | (*largest > T::of(LARGE_GROWTH));
-            *scale = if far { T::ZERO } else { T::ONE / rest };
-            *s = -*s * *scale;
-        }
-        let mut far = 0;
-        for scale in scales {
-            far += usize::from(*scale == T::ZERO);
-        }
-        far
-    }
-}
-
-dispatch! {
-    /// y = factor * x.
-    fn multiple[I, T: Float](factor: T, x: &[T], y: &mut [T]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = factor * *x;
-        }
-    }
-}
-
-dispatch! {
-    /// y = e^x - 1, x cut at the largest growth.
-    fn expm1[I, T: Float](x: &[T], y: &mut [T]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = x.at_most(T::of(LARGE_GROWTH)).expm1::<I>();
-        }
-    }
-}
-
-dispatch! {
-    /// From the growth t of scores to the change of weights a to b: `a expm1(t - total)` where that is little.
-    fn differences[I, T: Float](a: &[T], b: &[T], total: T, t: &mut [T]) {
-        for ((t, a), b) in t.iter_mut().zip(a).zip(b) {
-            let x = *t - total;
-            let little = *a * x.at_most(T::ONE).at_least(-T::ONE).expm1::<I>();
-            *t = if x.abs() < T::of(0.5) { little } else { *b - *a };
-        }
     }
 }

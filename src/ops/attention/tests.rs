@@ -473,7 +473,7 @@ fn bits_of_a_change_depend_on_its_mutant_alone() {
         // The last one is dense in all but one row; changes of several nats among them.
         let part = |r: &mut check::Random, i: usize, c: usize| {
             let width = if i + 1 == m { l - 1 } else { 3 };
-            let size = if i % 3 == 0 { 9.0 } else { 0.1 };
+            let size = if i.is_multiple_of(3) { 9.0 } else { 0.1 };
             r.normal(&[width, c]).to_f64().iter().map(|v| (v * size) as f32).collect::<Vec<f32>>()
         };
         let starts: Vec<i32> = (0..m).map(|i| if i + 1 == m { 1 } else { r.below(l + 3) as i32 - 2 }).collect();
