@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and may say why it skips")]
 
 use drg::ops::{
-    self, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands, activation, add, concat, conv1d, flatten, linear,
-    multiply, pool, stem,
+    self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands, activation, add, attention,
+    channels, concat, conv1d, flatten, layer_norm, linear, multiply, pool, stem,
 };
 use drg::tape::check::{self, Random};
 use drg::tape::{Delta, Edit, Keep, Mode, Tape, Var};
@@ -28,12 +28,20 @@ impl Net {
         let (w, b) = (Var::constant(r.normal(&[k, 4, c])), Var::constant(r.normal(&[c])));
         let mut net = Self { layers: vec![], text: format!("{args:?}") };
         net.layers.push(Box::new(move |t, x| stem(t, &x, &w, Some(&b), args)));
-        for _ in 0..1 + r.below(5) {
-            match r.below(7) {
+        let attends = r.below(3) == 0;
+        let layers = 1 + r.below(5);
+        let place = r.below(layers);
+        for i in 0..layers {
+            if attends && i == place {
+                c = net.attention(r, c);
+            }
+            match r.below(11) {
                 0 => net.activation(r),
-                1 | 2 => (l, c) = net.conv(r, l, c),
-                3 => net.residual(r, c),
-                4 => c = net.branches(r, c),
+                1..=3 => (l, c) = net.conv(r, l, c),
+                4 => net.residual(r, c),
+                5 => c = net.branches(r, c),
+                6 => net.norm(r, c),
+                7 => c = net.softmax(r, c),
                 _ => l = net.pool(r, l),
             }
         }
@@ -97,6 +105,51 @@ impl Net {
             concat(t, &[&a, &b])
         }));
         5
+    }
+
+    fn norm(&mut self, r: &mut Random, c: usize) {
+        let (gamma, beta) = (Var::constant(r.normal(&[c])), Var::constant(r.normal(&[c])));
+        self.text += " layer_norm";
+        self.layers.push(Box::new(move |t, x| layer_norm(t, &x, &gamma, &beta, 1e-3)));
+    }
+
+    /// A softmax over some of the channels.
+    fn softmax(&mut self, r: &mut Random, c: usize) -> usize {
+        let from = r.below(c);
+        let to = from + 1 + r.below(c - from);
+        self.text += &format!(" channels {from}..{to} softmax");
+        self.layers.push(Box::new(move |t, x| {
+            let x = channels(t, &x, from, to)?;
+            ops::softmax(t, &x)
+        }));
+        to - from
+    }
+
+    /// Attention on linear maps of the stream, added to another, normed, then one dense layer of every row.
+    fn attention(&mut self, r: &mut Random, c: usize) -> usize {
+        let (heads, d, dv, sum_heads) = (1 + r.below(3), 1 + r.below(4), 1 + r.below(4), r.below(2) == 0);
+        let joined = if sum_heads { dv } else { heads * dv };
+        let [q, k, v] = [heads * d, heads * d, heads * dv].map(|o| Self::weights(r, &[c, o]));
+        let (w, e) = match r.below(5) {
+            0 => (None, joined),
+            e => (Some(Self::weights(r, &[joined, e])), e),
+        };
+        let (stream, dense, out) = (Self::weights(r, &[c, e]), 1 + r.below(5), 1 + r.below(5));
+        let (first, second) = (Self::weights(r, &[e, dense]), Self::weights(r, &[dense, out]));
+        let (gamma, beta) = (Var::constant(r.normal(&[e])), Var::constant(r.normal(&[e])));
+        let args = AttentionArgs { heads, sum_heads };
+        self.text += &format!(" {args:?} {d} {dv} {e}, dense {dense} {out}");
+        self.layers.push(Box::new(move |t, x| {
+            let [q, k, v] = [linear(t, &x, &q, None)?, linear(t, &x, &k, None)?, linear(t, &x, &v, None)?];
+            let y = attention(t, &q, &k, &v, w.as_ref(), args)?;
+            let x = linear(t, &x, &stream, None)?;
+            let y = add(t, &y, &x)?;
+            let y = layer_norm(t, &y, &gamma, &beta, 1e-3)?;
+            let y = linear(t, &y, &first, None)?;
+            let y = activation(t, &y, Activation::Gelu)?;
+            linear(t, &y, &second, None)
+        }));
+        out
     }
 
     fn pool(&mut self, r: &mut Random, l: usize) -> usize {

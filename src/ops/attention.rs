@@ -6,7 +6,8 @@
 //! `[dv, E]`; y `[N, L, E]`. Without W, y is `[N, L, H dv]` or `[N, L, dv]`, for a dropout in between. PyTorch:
 //! `scaled_dot_product_attention` on `[N, H, L, d]`, then the heads' transposition (or sum) and a bias-free linear layer.
 //!
-//! Scores exist for a block of queries and one head at a time. Saved are q, k, v, W, the heads' output if W is trained, and
+//! Scores exist for a block of queries and one head at a time. How a change of some rows goes through is told in `delta.rs`.
+//! Saved are q, k, v, W, the heads' output if W is trained, and
 //! per query and head the largest score and the sum of exponentials, from which backward makes the same weights again. A
 //! block of queries is a task going forward; going back it is a (sequence, head), as keys sum over queries. In a rescale
 //! sweep (DeepLIFT) attention hands back its gradient: it multiplies activations, for which there are no multipliers.
@@ -14,12 +15,15 @@
 use crate::error::{Error, Result};
 use crate::ops::checked_rank;
 use crate::real;
-use crate::tape::{Cx, Grads, Op, Save, Tape, Var};
+use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
 use crate::tensor::gemm::{self, Gemm, Mat, Packed};
 use crate::tensor::{self, Tensor};
 use crate::util::math::{Float, axpy, dot, maximum, scale};
 use crate::util::par;
 use crate::util::simd::dispatch;
+
+mod delta;
+mod weights;
 
 /// Queries of a block, at most.
 const QUERIES: usize = 128;
@@ -117,15 +121,15 @@ impl Op for Attention {
 
     fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
         let size = Size::new(self.args, x[0], x[2])?;
-        let back = save.keep.backward || save.keep.rescale;
+        let (back, any) = (save.keep.backward || save.keep.rescale, save.keep.any());
         for (slot, t) in x.iter().enumerate() {
-            save.put(slot, back, t);
+            save.put(slot, any, t);
         }
         let keep_heads = x.len() == 3 || back && self.trained;
         real!("attention", x[0], T => {
             let w = x.get(3).map(|w| w.cpu::<T>().map(|v| (v, w.shape()[1]))).transpose()?;
             let (y, heads, rows) = forward(size, x[0].cpu()?, x[1].cpu()?, x[2].cpu()?, w, keep_heads);
-            save.put(4, back, &Tensor::of(&[size.n, size.l, size.heads, 2], rows));
+            save.put(4, any, &Tensor::of(&[size.n, size.l, size.heads, 2], rows));
             let heads = keep_heads.then(|| Tensor::of(&[size.n, size.l, size.o], heads));
             match (w, heads) {
                 (None, Some(heads)) => Ok(heads),
@@ -171,6 +175,43 @@ impl Op for Attention {
             }
             grads.push(dw);
             Ok(grads)
+        })
+    }
+
+    /// Every row: all queries look at the keys that change.
+    fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
+        Window::dense(Window::hull(x).mutants(), len)
+    }
+
+    fn products(&self, cx: &Cx, x: &[Option<&Window>], _: &Window) -> f64 {
+        let (Ok(q), Ok(v)) = (cx.saved(0), cx.saved(2)) else { return 0.0 };
+        let Ok(size) = Size::new(self.args, q, v) else { return 0.0 };
+        let weights = cx.saved(3).ok().map(|w| (size.heads * size.dv * w.shape()[1], w.shape()[1]));
+        delta::products(size, weights, Window::hull(x).width) as f64
+    }
+
+    fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+        if dx.get(3).is_some_and(Option::is_some) {
+            return Err(Error::Unsupported { op: "delta", what: "a change of weights".into() });
+        }
+        let (q, k, v, w) = (cx.saved(0)?, cx.saved(1)?, cx.saved(2)?, cx.saved(3).ok());
+        let size = Size::new(self.args, q, v)?;
+        real!("attention", q, T => {
+            let change = |i: usize| match dx[i] {
+                Some(d) => Ok::<_, Error>(Some((&d.at, d.rows()?.cpu::<T>()?))),
+                None => Ok(None),
+            };
+            let reference = delta::Reference {
+                size,
+                q: q.cpu()?,
+                k: k.cpu()?,
+                v: v.cpu()?,
+                rows: cx.saved(4)?.cpu()?,
+                w: w.map(|w| w.cpu::<T>().map(|v| (v, w.shape()[1]))).transpose()?,
+            };
+            let prepared = cx.prepared(|| Ok(delta::Prepared::new(&reference)))?;
+            let y = delta::sweep(&reference, prepared, [change(0)?, change(1)?, change(2)?], cx.rows);
+            Ok(Tensor::of(&[size.l, to.mutants(), reference.width()], y))
         })
     }
 }
