@@ -39,7 +39,7 @@ pub fn predict(
 }
 
 /// Predictions `[n, T]` of one batch of packed bases with the shift padding already on.
-pub(super) fn outputs(network: &Network, padded: &[u8]) -> Result<Vec<f64>> {
+fn outputs(network: &Network, padded: &[u8]) -> Result<Vec<f64>> {
     let l = network.spec().padded_length();
     let mut tape = Tape::predict();
     let bound = network.parameters().bind(&mut tape, false)?;

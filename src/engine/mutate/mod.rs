@@ -11,6 +11,7 @@ mod plan;
 mod predictor;
 mod reference;
 mod substitutions;
+mod verify;
 
 pub use blocks::{Block, Blocks, Options, each_block, mutate};
 pub use edits::Edits;
@@ -18,6 +19,7 @@ pub use plan::{Engine, Plan, PlanStep};
 pub use predictor::Predictor;
 pub use reference::{Reference, Stage};
 pub use substitutions::{Effects, IsmOptions, substitutions};
+pub use verify::{Verified, Verifier};
 
 pub use crate::tape::Edit;
 

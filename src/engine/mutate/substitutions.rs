@@ -1,23 +1,21 @@
-//! In-silico mutagenesis: what every single substitution does to every prediction.
-//!
-//! An effect is `prediction(mutant) - prediction(sequence)`. The engine here is the naive one: it runs every mutant, in batches,
-//! so memory depends on the batch and not on the sequence. Every mutant gets the bits that it would get alone.
+//! All single substitutions of one sequence, in one call.
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
-use crate::model::Network;
+use crate::error::Result;
 
-use crate::engine::predict::{automatic_batch, outputs};
+use super::{Block, Edits, Engine, Options, Predictor, each_block};
 
-/// Which substitutions to run, and how many at once.
+/// Which substitutions to run, and how.
 #[derive(Clone, Debug, Default)]
 pub struct IsmOptions {
     /// Positions; all if `None`.
     pub positions: Option<Range<usize>>,
     /// Tracks in the order of the output; all if `None`.
     pub tracks: Option<Vec<usize>>,
-    /// Mutants a batch; chosen from the size of the network if `None`.
+    /// What runs the mutants.
+    pub engine: Engine,
+    /// Mutants a batch of the naive engine; chosen from the size of the model if `None`.
     pub batch: Option<usize>,
 }
 
@@ -31,86 +29,66 @@ pub struct Effects {
     pub effects: Vec<f32>,
 }
 
-/// Runs all single substitutions of `sequence`, packed bases of the network's input length.
+/// Runs all single substitutions of `sequence`, packed bases of the model's input length.
 ///
 /// # Errors
-/// [`Error::Shape`] for another length, [`Error::Argument`] for positions or tracks that are not there.
-pub fn substitutions(network: &Network, sequence: &[u8], options: &IsmOptions) -> Result<Effects> {
-    let (spec, l) = (network.spec(), sequence.len());
-    if l != spec.length {
-        return Err(Error::Shape {
-            op: "ism",
-            arg: "sequence",
-            expected: format!("{} bases, the model's input length", spec.length),
-            found: vec![l],
-        });
-    }
-    let positions = options.positions.clone().unwrap_or(0..l);
-    if positions.start >= positions.end || positions.end > l {
-        return Err(Error::Argument {
-            op: "ism",
-            what: format!("expected a range of positions within 0..{l}, found {positions:?}"),
-        });
-    }
-    let all: Vec<usize> = (0..spec.tracks()).collect();
-    let tracks = options.tracks.as_ref().unwrap_or(&all);
-    if let Some(t) = tracks.iter().find(|&&t| t >= spec.tracks()) {
-        return Err(Error::Argument { op: "ism", what: format!("track {t} of {}", spec.tracks()) });
-    }
+/// [`crate::Error::Shape`] for another length, [`crate::Error::Argument`] for positions or tracks that are not there.
+pub fn substitutions<P: Predictor>(model: &P, sequence: &[u8], options: &IsmOptions) -> Result<Effects> {
+    let positions = options.positions.clone().unwrap_or(0..sequence.len());
+    let how = Options {
+        engine: options.engine,
+        tracks: options.tracks.clone(),
+        batch: options.batch,
+        ..Options::default()
+    };
+    let tracks = how.tracks.as_ref().map_or(model.tracks(), Vec::len);
+    let (mut reference, mut effects) = (vec![], vec![]);
+    // Not before the job has checked the positions: their number may be anything.
+    each_block(model, sequence, &Edits::Substitutions(positions.clone()), &how, |block| {
+        effects.resize(tracks * 4 * positions.len(), 0f32);
+        block.place(positions.clone(), &mut effects);
+        reference = block.reference.iter().map(|&v| v as f32).collect();
+        Ok(true)
+    })?;
+    Ok(Effects { reference, effects })
+}
 
-    let padded = |bases: &[u8]| crate::seq::pad(bases, spec.shift, spec.shift, crate::seq::UNIFORM);
-    let reference = outputs(network, &padded(sequence))?;
-    let mutants: Vec<(usize, u8)> = positions
-        .clone()
-        .filter(|&p| sequence[p] != crate::seq::UNIFORM)
-        .flat_map(|p| (0..4u8).filter(move |&b| b != sequence[p]).map(move |b| (p, b)))
-        .collect();
-    let width = positions.len();
-    let mut effects = vec![0f32; tracks.len() * 4 * width];
-    let batch = options.batch.unwrap_or_else(|| automatic_batch(network)).max(1);
-    for batch in mutants.chunks(batch) {
-        let mut codes = Vec::with_capacity(batch.len() * spec.padded_length());
-        for &(p, b) in batch {
-            let mut row = padded(sequence);
-            row[spec.shift + p] = b;
-            codes.extend(row);
-        }
-        let y = outputs(network, &codes)?;
-        for (y, &(p, b)) in y.chunks_exact(spec.tracks()).zip(batch) {
-            for (i, &t) in tracks.iter().enumerate() {
-                effects[(i * 4 + b as usize) * width + p - positions.start] = (y[t] - reference[t]) as f32;
+impl Block {
+    /// Writes the effects of single substitutions into `table`, `[T, 4, P]` over `positions`, rounded to f32.
+    ///
+    /// # Panics
+    /// If the table has another size, or a mutant is no single substitution at one of the positions.
+    pub fn place(&self, positions: Range<usize>, table: &mut [f32]) {
+        let (tracks, width) = (self.reference.len(), positions.len());
+        assert_eq!(table.len(), tracks * 4 * width, "a table of {tracks} tracks and {width} positions");
+        for (mutant, effects) in self.edits.iter().zip(self.effects.chunks_exact(tracks)) {
+            let [edit] = mutant[..] else { panic!("a mutant of {} edits is no substitution", mutant.len()) };
+            for (t, &effect) in effects.iter().enumerate() {
+                table[(t * 4 + usize::from(edit.to)) * width + edit.at - positions.start] = effect as f32;
             }
         }
     }
-    Ok(Effects { reference: tracks.iter().map(|&t| reference[t] as f32).collect(), effects })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::network;
     use super::*;
-    use crate::model::options::{DataFacts, parse_option_string, resolve};
+    use crate::model::Network;
     use crate::tape::{Delta, Edit, Keep, Mode, Tape};
     use crate::tensor::{DType, Tensor};
-
-    fn network(length: usize, more: &str) -> Network {
-        let text = format!(
-            "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+dilated_convolutions=2+\
-             l_dilkernels=3+conv_batch_norm=True+fclayer_size=6+nfc_layers=2{more}"
-        );
-        let facts = DataFacts { length, tracks: vec![2, 1], names: vec![], reverse_complement: true };
-        Network::new(resolve(&parse_option_string(&text).unwrap(), &facts).unwrap().0, 3).unwrap()
-    }
 
     #[test]
     fn equals_the_delta_sweep_and_every_batch_size() {
         let net = network(20, "");
         let sequence: Vec<u8> = (0..20).map(|i| [0, 2, 1, 3, 4][i % 5]).collect();
-        let all = substitutions(&net, &sequence, &IsmOptions::default()).unwrap();
+        let naive = IsmOptions { engine: Engine::Naive, ..IsmOptions::default() };
+        let all = substitutions(&net, &sequence, &naive).unwrap();
         for batch in [1, 7, 500] {
-            let options = IsmOptions { batch: Some(batch), ..IsmOptions::default() };
+            let options = IsmOptions { batch: Some(batch), ..naive.clone() };
             assert_eq!(substitutions(&net, &sequence, &options).unwrap(), all);
         }
-        let options = IsmOptions { positions: Some(3..9), tracks: Some(vec![2, 0]), batch: Some(4) };
+        let options = IsmOptions { positions: Some(3..9), tracks: Some(vec![2, 0]), batch: Some(4), ..naive };
         let some = substitutions(&net, &sequence, &options).unwrap();
         assert_eq!(some.reference, [all.reference[2], all.reference[0]]);
         for (i, t) in [2, 0].into_iter().enumerate() {
@@ -123,7 +101,7 @@ mod tests {
         let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
         let x = tape.leaf(Tensor::bases(1, 20, sequence.clone()).unwrap());
         let bound = wide.parameters().bind(&mut tape, false).unwrap();
-        let heads = wide.forward(&mut tape, &bound, &x).unwrap();
+        let heads = Network::forward(&wide, &mut tape, &bound, &x).unwrap();
         for (p, &base) in sequence.iter().enumerate() {
             for to in (0..4).filter(|&b| b != base) {
                 let seed = Delta::edits(vec![vec![Edit { at: p, to }]], 20).unwrap();
