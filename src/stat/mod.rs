@@ -5,13 +5,19 @@
 //! inputs gives NaN; leaving out missing targets is the job of [`scores`].
 
 mod classification;
+mod compare;
 mod correlation;
 mod describe;
+mod gauge;
+mod groups;
 mod regression;
 mod scores;
 
 pub use classification::{auprc, auroc};
+pub use compare::Compare;
 pub use correlation::{cosine, fisher_interval, ordinal_ranks, pearson, pearson_distance, ranks, spearman};
 pub use describe::{bootstrap_interval, mean, median, normal_cdf, normal_quantile, quantile, sd};
+pub use gauge::{Gauge, UNIFORM};
+pub use groups::TrackGroups;
 pub use regression::{mse, r2, rmse};
 pub use scores::{Axis, Metric, Score, Table, scores};
