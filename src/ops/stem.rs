@@ -485,6 +485,9 @@ fn edit<T: Gemm>(
     row: impl Fn(usize) -> Option<usize>,
     d: &mut [T],
 ) {
+    if e.to == old {
+        return;
+    }
     for t in 0..k {
         let Some(r) = (e.at + s.left).checked_sub(t).and_then(&row) else { continue };
         let letter = |code: u8| &s.table[(t * LETTERS + code as usize) * o..][..o];
@@ -698,9 +701,9 @@ mod tests {
                 let (mut edits, mut rows, mut mutants) = (vec![], vec![], vec![]);
                 for p in 0..l {
                     let (row, q) = (r.below(n), r.below(l));
-                    let mut e = vec![Edit { at: p, to: r.below(4) as u8 }];
+                    let mut e = vec![Edit { at: p, to: r.below(LETTERS) as u8 }];
                     if q != p {
-                        e.push(Edit { at: q, to: r.below(4) as u8 });
+                        e.push(Edit { at: q, to: r.below(LETTERS) as u8 });
                     }
                     let mut s = codes.codes().unwrap()[row * l..][..l].to_vec();
                     e.iter().for_each(|e| s[e.at] = e.to);

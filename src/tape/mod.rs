@@ -16,6 +16,7 @@ mod sweep;
 mod window;
 
 pub use delta::Step;
+pub(crate) use window::twice;
 pub use window::{Change, Delta, Edit, Window};
 
 use std::any::Any;

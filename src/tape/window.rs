@@ -99,8 +99,16 @@ impl Window {
 pub struct Edit {
     /// Position in the sequence, from 0.
     pub at: usize,
-    /// New base: 0..=3 = A C G T.
+    /// New base: 0..=3 = A C G T, 4 unknown (zeros), 5 uniform (0.25). The base that is there already changes nothing.
     pub to: u8,
+}
+
+/// A position that the edits of a mutant name twice. Wide mutants come in ascending order and are seen at a glance.
+pub(crate) fn twice(mutant: &[Edit]) -> Option<usize> {
+    if mutant.windows(2).all(|w| w[0].at < w[1].at) {
+        return None;
+    }
+    (1..mutant.len()).find(|&k| mutant[..k].iter().any(|e| e.at == mutant[k].at)).map(|k| mutant[k].at)
 }
 
 /// What changes: bases of the input, or rows of an activation.
@@ -297,7 +305,7 @@ impl Delta {
     /// Seeds a sweep with edited bases: the window of each mutant holds all of its edits.
     ///
     /// # Errors
-    /// [`Error::Argument`] for no mutants, a mutant without edits, a position outside `len` or a base above 3.
+    /// [`Error::Argument`] for no mutants, a mutant without edits, a position outside `len` or a base above 5.
     pub fn edits(edits: Vec<Vec<Edit>>, len: usize) -> Result<Self> {
         let bad = |what: String| Err(Error::Argument { op: "edits", what });
         if edits.is_empty() {
@@ -313,11 +321,11 @@ impl Delta {
             if last >= len {
                 return bad(format!("mutant {i} edits position {last} of a sequence of {len}"));
             }
-            if let Some(e) = mutant.iter().enumerate().find(|(k, e)| mutant[..*k].iter().any(|f| f.at == e.at)) {
-                return bad(format!("mutant {i} edits position {} twice", e.1.at));
+            if let Some(at) = twice(mutant) {
+                return bad(format!("mutant {i} edits position {at} twice"));
             }
-            if let Some(e) = mutant.iter().find(|e| e.to > 3) {
-                return bad(format!("mutant {i} sets position {} to code {}; expected 0 to 3", e.at, e.to));
+            if let Some(e) = mutant.iter().find(|e| e.to > 5) {
+                return bad(format!("mutant {i} sets position {} to code {}; expected 0 to 5", e.at, e.to));
             }
             start.push(first as i32);
             width = width.max(last - first + 1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::seq::UNIFORM;
-use crate::tape::Edit;
+use crate::tape::{Edit, twice};
 
 /// Positions of a block of substitutions, and a third of the mutants of a block of listed ones. Blocks are the unit of output,
 /// of resuming and of sharding, so their borders depend on the job alone: never on memory or threads.
@@ -41,15 +41,15 @@ impl Edits {
                         if mutant.is_empty() {
                             return bad(format!("mutant {i} of sequence {n} has no edit"));
                         }
-                        if let Some(e) = mutant.iter().find(|e| e.at >= length || e.to > 3) {
+                        if let Some(e) = mutant.iter().find(|e| e.at >= length || e.to > 5) {
                             return bad(format!(
                                 "mutant {i} of sequence {n} sets position {} to code {}; expected positions below {length} \
-                                 and codes 0 to 3",
+                                 and codes 0 to 5",
                                 e.at, e.to
                             ));
                         }
-                        if let Some(e) = (1..mutant.len()).find(|&k| mutant[..k].iter().any(|f| f.at == mutant[k].at)) {
-                            return bad(format!("mutant {i} of sequence {n} edits position {} twice", mutant[e].at));
+                        if let Some(at) = twice(mutant) {
+                            return bad(format!("mutant {i} of sequence {n} edits position {at} twice"));
                         }
                     }
                 }
