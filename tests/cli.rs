@@ -11,13 +11,14 @@ use assert_cmd::Command;
 use drg::io::npz::write_npz;
 use tempfile::TempDir;
 
-const VERBS: [&[&str]; 18] = [
+const VERBS: [&[&str]; 19] = [
     &[],
     &["demo"],
     &["simulate"],
     &["train"],
     &["predict"],
     &["ism"],
+    &["merge"],
     &["bench"],
     &["eval"],
     &["eval", "score"],

@@ -1,15 +1,16 @@
-//! Mutation effects from an npz archive, sequence by sequence.
+//! Mutation effects from an npz archive or a Zarr group, sequence by sequence.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::io::npz::Npz;
+use crate::io::zarr::{FloatArray, ZarrReader};
 
-/// An archive of effects: `values` `(N, T, 4, L)` or `(N, 4, L)`, `names`, `tracks`, `bases`, and `start` where they
-/// are of a part of the sequences.
+/// An archive or a group of effects: `values` `(N, T, 4, L)` or `(N, 4, L)`, `names`, `tracks`, `bases`, and `start` where
+/// they are of a part of the sequences.
 pub(super) struct Effects {
     path: PathBuf,
-    npz: Npz,
+    source: Source,
     /// Names of the N sequences.
     pub names: Vec<String>,
     /// Names of the T tracks.
@@ -20,17 +21,29 @@ pub(super) struct Effects {
     pub start: Option<usize>,
 }
 
+enum Source {
+    Npz(Npz),
+    Zarr(ZarrReader, FloatArray),
+}
+
 impl Effects {
-    /// Opens an archive and reads its names.
+    /// Opens an archive, or a folder that is a group, and reads its names.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Parse`] for shapes that do not fit.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Self::open_group(path);
+        }
         let mut npz = Npz::open(path)?;
         let shape = npz.header("values")?.shape;
         let (n, t, length) = match shape[..] {
             [n, t, 4, l] => (n, t, l),
             [n, 4, l] => (n, 1, l),
+            [_, _, 1, _] => {
+                let what = "one number a position (the gauge mean-effect); expected the effects of all four bases";
+                return Err(Error::key(path, "values", what));
+            }
             _ => {
                 let what = format!("expected effects of shape (N, T, 4, L) or (N, 4, L), found {shape:?}");
                 return Err(Error::key(path, "values", what));
@@ -53,7 +66,24 @@ impl Effects {
             true => npz.numbers::<i64>("start")?.1.first().and_then(|&start| usize::try_from(start).ok()),
             false => None,
         };
-        Ok(Self { path: path.into(), npz, names, tracks, length, start })
+        Ok(Self { path: path.into(), source: Source::Npz(npz), names, tracks, length, start })
+    }
+
+    fn open_group(path: &Path) -> Result<Self> {
+        let group = ZarrReader::open(path)?;
+        let values = group.array("values")?;
+        let [n, t, 4, length] = values.shape()[..] else {
+            let what = format!("expected effects of shape (N, T, 4, L), found {:?}", values.shape());
+            return Err(Error::key(path, "values", what));
+        };
+        let (names, tracks) = (group.small::<String>("names")?.1, group.small::<String>("tracks")?.1);
+        if (names.len() as u64, tracks.len() as u64) != (n, t) || n * t * length == 0 {
+            let what = format!("{} names and {} tracks for effects of {n} and {t}", names.len(), tracks.len());
+            return Err(Error::key(path, "values", what));
+        }
+        let start = group.small::<i64>("start")?.1.first().and_then(|&start| usize::try_from(start).ok());
+        let source = Source::Zarr(group, values);
+        Ok(Self { path: path.into(), source, names, tracks, length: length as usize, start })
     }
 
     /// Base codes `[N, L]`.
@@ -61,7 +91,14 @@ impl Effects {
     /// # Errors
     /// [`Error::Parse`] if the archive has none or they do not fit.
     pub(super) fn bases(&mut self) -> Result<Vec<u8>> {
-        let ([n, l], bases) = self.npz.array::<u8, 2>("bases")?;
+        let ([n, l], bases) = match &mut self.source {
+            Source::Npz(npz) => npz.array::<u8, 2>("bases")?,
+            Source::Zarr(group, _) => {
+                let (shape, bases) = group.small::<u8>("bases")?;
+                let shape: [u64; 2] = shape[..].try_into().unwrap_or_default();
+                (shape.map(|s| s as usize), bases)
+            }
+        };
         if (n, l) != (self.names.len(), self.length) {
             let what = format!("expected shape ({}, {}), found ({n}, {l})", self.names.len(), self.length);
             return Err(Error::key(&self.path, "bases", what));
@@ -84,11 +121,26 @@ impl Effects {
         };
         let path = &self.path;
         let damaged = |what: String| Error::key(path, "values", what);
-        let mut values = self.npz.stream("values")?;
+        let (t, l) = (self.tracks.len(), self.length);
+        let npz = match &mut self.source {
+            Source::Npz(npz) => npz,
+            Source::Zarr(_, values) => {
+                for n in (0..=last).filter(|&n| wanted(n)) {
+                    let effects = values.read_region(&[n as u64, 0, 0, 0], &[1, t as u64, 4, l as u64])?;
+                    if effects.iter().any(|v| v.is_nan()) {
+                        let what = format!("effects of '{}' are missing; finish it with --resume", self.names[n]);
+                        return Err(damaged(what));
+                    }
+                    f(n, &effects)?;
+                }
+                return Ok(());
+            }
+        };
+        let mut values = npz.stream("values")?;
         if !values.is_c_order() {
             return Err(damaged("the array is in Fortran order; save it with numpy.ascontiguousarray".into()));
         }
-        let mut effects = vec![0.0; self.tracks.len() * 4 * self.length];
+        let mut effects = vec![0.0; t * 4 * l];
         for n in 0..=last {
             values.read(&mut effects).map_err(damaged)?;
             if wanted(n) {

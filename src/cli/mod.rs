@@ -13,6 +13,7 @@ mod effects;
 mod eval;
 mod inputs;
 mod ism;
+mod merge;
 mod output;
 mod paired;
 mod plot;
@@ -79,6 +80,7 @@ enum Verb {
     Predict(predict::Args),
     Eval(eval::Args),
     Ism(ism::Args),
+    Merge(merge::Args),
     Plot(plot::Args),
     Bench(bench::Args),
     Report(report::Args),
@@ -151,6 +153,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<()> {
         Verb::Predict(args) => predict::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
         Verb::Ism(args) => ism::run(&args, context),
+        Verb::Merge(args) => merge::run(&args, context),
         Verb::Plot(args) => plot::run(&args, context),
         Verb::Bench(args) => bench::run(&args, context),
         Verb::Report(args) => report::run(&args, context),

@@ -135,7 +135,8 @@ mod tests {
         let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
         let x = tape.leaf(codes.clone());
         let y = run(&mut tape, &x);
-        let edits: Vec<Vec<Edit>> = (0..l).map(|at| vec![Edit { at, to: 2 + at as u8 % 4 }, Edit { at: l / 2, to: 1 }]).collect();
+        let edits: Vec<Vec<Edit>> =
+            (0..l).map(|at| vec![Edit { at, to: 2 + at as u8 % 4 }, Edit { at: l / 2, to: 1 }]).collect();
         let mut mutants = vec![];
         for e in &edits {
             let mut s = codes.codes().unwrap().to_vec();

@@ -107,6 +107,15 @@ impl TrackGroups {
         Ok(all)
     }
 
+    /// Some of the groups, in this order.
+    ///
+    /// # Panics
+    /// If there is no such group.
+    pub fn select(&self, groups: &[usize]) -> Self {
+        let names = groups.iter().map(|&g| self.names[g].clone()).collect();
+        Self { names, terms: groups.iter().map(|&g| self.terms[g].clone()).collect(), tracks: self.tracks }
+    }
+
     /// Number G of groups.
     pub fn len(&self) -> usize {
         self.names.len()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::super::{Context, talk};
+use super::Rival;
 use super::torch::Torch;
 use crate::engine::bench::{Case, Timing, Work, median};
 use crate::error::{Error, Result};
@@ -53,11 +54,6 @@ pub(super) struct Args {
     /// Python that has torch and numpy [default: $DRG_PYTHON, else python3]
     #[arg(long, value_name = "PATH", requires = "against")]
     python: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Rival {
-    Torch,
 }
 
 /// What the user asked for, checked.

@@ -1,6 +1,7 @@
 //! `drg bench`: how fast this machine is, alone and against PyTorch.
 
 mod cpu;
+mod ism;
 mod torch;
 
 use super::Context;
@@ -8,7 +9,8 @@ use crate::error::Result;
 
 const EXAMPLE: &str = "\
 Example:
-  drg bench cpu --models drg600 --what forward --seconds 1";
+  drg bench cpu --models drg600 --what forward --seconds 1
+  drg bench ism --models drg600";
 
 /// Measure speed
 #[derive(Debug, clap::Args)]
@@ -21,10 +23,18 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Cpu(cpu::Args),
+    Ism(ism::Args),
+}
+
+/// A program to compare with.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Rival {
+    Torch,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     match &args.what {
         What::Cpu(args) => cpu::run(args, context),
+        What::Ism(args) => ism::run(args, context),
     }
 }

@@ -9,7 +9,7 @@ use crate::tape::{Edit, twice};
 
 /// Positions of a block of substitutions, and a third of the mutants of a block of listed ones. Blocks are the unit of output,
 /// of resuming and of sharding, so their borders depend on the job alone: never on memory or threads.
-const POSITIONS: usize = 256;
+pub(super) const POSITIONS: usize = 256;
 
 /// The mutants of every sequence of a job.
 #[derive(Clone, Debug)]

@@ -7,17 +7,21 @@
 
 mod blocks;
 mod edits;
+mod ism;
 mod plan;
 mod predictor;
 mod reference;
+mod store;
 mod substitutions;
 mod verify;
 
 pub use blocks::{Block, Blocks, Options, each_block, mutate};
 pub use edits::Edits;
+pub use ism::Reduction;
 pub use plan::{Engine, Plan, PlanStep};
 pub use predictor::Predictor;
 pub use reference::{Reference, Stage};
+pub use store::{Description, Store, join_part, merge_npz, merge_store, write_head};
 pub use substitutions::{Effects, IsmOptions, substitutions};
 pub use verify::{Verified, Verifier};
 

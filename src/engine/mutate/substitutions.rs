@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::Result;
 
-use super::{Block, Edits, Engine, Options, Predictor, each_block};
+use super::{Edit, Edits, Engine, Options, Predictor, each_block};
 
 /// Which substitutions to run, and how.
 #[derive(Clone, Debug, Default)]
@@ -35,37 +35,31 @@ pub struct Effects {
 /// [`crate::Error::Shape`] for another length, [`crate::Error::Argument`] for positions or tracks that are not there.
 pub fn substitutions<P: Predictor>(model: &P, sequence: &[u8], options: &IsmOptions) -> Result<Effects> {
     let positions = options.positions.clone().unwrap_or(0..sequence.len());
-    let how = Options {
-        engine: options.engine,
-        tracks: options.tracks.clone(),
-        batch: options.batch,
-        ..Options::default()
-    };
+    let how =
+        Options { engine: options.engine, tracks: options.tracks.clone(), batch: options.batch, ..Options::default() };
     let tracks = how.tracks.as_ref().map_or(model.tracks(), Vec::len);
     let (mut reference, mut effects) = (vec![], vec![]);
     // Not before the job has checked the positions: their number may be anything.
     each_block(model, sequence, &Edits::Substitutions(positions.clone()), &how, |block| {
         effects.resize(tracks * 4 * positions.len(), 0f32);
-        block.place(positions.clone(), &mut effects);
+        place(&block.edits, &block.effects, tracks, positions.clone(), &mut effects);
         reference = block.reference.iter().map(|&v| v as f32).collect();
         Ok(true)
     })?;
     Ok(Effects { reference, effects })
 }
 
-impl Block {
-    /// Writes the effects of single substitutions into `table`, `[T, 4, P]` over `positions`, rounded to f32.
-    ///
-    /// # Panics
-    /// If the table has another size, or a mutant is no single substitution at one of the positions.
-    pub fn place(&self, positions: Range<usize>, table: &mut [f32]) {
-        let (tracks, width) = (self.reference.len(), positions.len());
-        assert_eq!(table.len(), tracks * 4 * width, "a table of {tracks} tracks and {width} positions");
-        for (mutant, effects) in self.edits.iter().zip(self.effects.chunks_exact(tracks)) {
-            let [edit] = mutant[..] else { panic!("a mutant of {} edits is no substitution", mutant.len()) };
-            for (t, &effect) in effects.iter().enumerate() {
-                table[(t * 4 + usize::from(edit.to)) * width + edit.at - positions.start] = effect as f32;
-            }
+/// Writes `values` `[M, T]` of single substitutions into `table`, `[T, 4, P]` over `positions`, rounded to f32.
+///
+/// # Panics
+/// If the table has another size, or a mutant is no single substitution at one of the positions.
+pub(super) fn place(edits: &[Vec<Edit>], values: &[f64], tracks: usize, positions: Range<usize>, table: &mut [f32]) {
+    let width = positions.len();
+    assert_eq!(table.len(), tracks * 4 * width, "a table of {tracks} tracks and {width} positions");
+    for (mutant, values) in edits.iter().zip(values.chunks_exact(tracks)) {
+        let [edit] = mutant[..] else { panic!("a mutant of {} edits is no substitution", mutant.len()) };
+        for (t, &value) in values.iter().enumerate() {
+            table[(t * 4 + usize::from(edit.to)) * width + edit.at - positions.start] = value as f32;
         }
     }
 }
@@ -75,7 +69,7 @@ mod tests {
     use super::super::tests::network;
     use super::*;
     use crate::model::Network;
-    use crate::tape::{Delta, Edit, Keep, Mode, Tape};
+    use crate::tape::{Delta, Keep, Mode, Tape};
     use crate::tensor::{DType, Tensor};
 
     #[test]

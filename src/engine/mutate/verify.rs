@@ -82,7 +82,8 @@ impl<P: Predictor> Verifier<P> {
                 self.error += error * error;
                 self.effect += want * want;
                 // A NaN stays.
-                self.largest_error = if error > self.largest_error || error.is_nan() { error } else { self.largest_error };
+                self.largest_error =
+                    if error > self.largest_error || error.is_nan() { error } else { self.largest_error };
                 self.largest_effect = self.largest_effect.max(want.abs());
             }
         }
@@ -110,9 +111,8 @@ mod tests {
     fn a_sound_job_passes_and_a_broken_one_shows() {
         let net = network(30, "");
         let codes: Vec<u8> = (0..60).map(|i| (i * i % 4) as u8).collect();
-        let blocks: Vec<Block> = mutate(&net, &codes, Edits::Substitutions(0..30), Options::default())
-            .collect::<Result<_>>()
-            .unwrap();
+        let blocks: Vec<Block> =
+            mutate(&net, &codes, Edits::Substitutions(0..30), Options::default()).collect::<Result<_>>().unwrap();
         let report = |blocks: &[Block], share: f64| {
             let mut v = Verifier::new(&net, share).unwrap();
             for b in blocks {

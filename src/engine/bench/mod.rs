@@ -3,6 +3,8 @@
 //! A training step is the forward pass in train mode, the mean squared error against fixed random targets, the backward pass,
 //! and SGD with momentum 0.9 over all parameters. Sequences come in as packed bases.
 
+pub mod ism;
+
 use std::time::Instant;
 
 use serde::Serialize;
@@ -295,7 +297,7 @@ mod tests {
             eprintln!("skipped: {name} against PyTorch; name a Python that has torch in DRG_PYTHON");
             return;
         };
-        let program = include_str!("../../benches/torch_cpu.py");
+        let program = include_str!("../../../benches/torch_cpu.py");
         let run = std::process::Command::new(&python).args(["-c", program, "--dump", name.name()]).output().unwrap();
         assert!(run.status.success(), "{python}: {}", String::from_utf8_lossy(&run.stderr));
         let theirs: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
