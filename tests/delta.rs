@@ -157,7 +157,12 @@ impl Net {
         let size = 1 + r.below(5);
         let stride = if kind == PoolKind::Weighted { size } else { 1 + r.below(size + 1) };
         let pad = (r.below(size), r.below(size));
-        let padding = if kind == PoolKind::Max && r.below(3) == 0 { Padding::Zero } else { Padding::Exclude };
+        let padding = match kind {
+            PoolKind::Max if r.below(3) == 0 => Padding::Zero,
+            // Mutants that move the minimum of the map escape their windows.
+            PoolKind::Weighted if r.below(2) == 0 => Padding::SequenceMin,
+            _ => Padding::Exclude,
+        };
         let args = PoolArgs { kind, size, stride, pad, padding };
         let Ok(out) = args.output(l) else { return l };
         self.text += &format!(" {args:?}");

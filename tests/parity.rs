@@ -10,6 +10,7 @@ mod common;
 
 use std::path::Path;
 
+use drg::engine::mutate::{Edits, Engine, Options, each_block};
 use drg::model::spec::PoolPadding;
 use drg::model::{Network, Tap};
 use drg::ops;
@@ -73,6 +74,27 @@ impl Case {
         self.rows.iter().flat_map(|r| self.predict(network, &[r])).collect()
     }
 
+    /// As [`Case::mutants`], by delta sweeps.
+    fn swept(&self, network: &Network, sequence: usize, double: bool) -> Vec<f64> {
+        let l = self.length;
+        let shift = (self.rows[sequence].len() - l) / 2;
+        let codes = &self.rows[sequence][shift..shift + l];
+        let options = Options { engine: Engine::Delta, double, ..Options::default() };
+        let mut all = vec![];
+        each_block(network, codes, &Edits::Substitutions(0..l), &options, |block| {
+            let tracks = block.reference.len();
+            all.resize(tracks * 4 * l, 0.0);
+            for (mutant, effects) in block.edits.iter().zip(block.effects.chunks(tracks)) {
+                for (t, e) in effects.iter().enumerate() {
+                    all[(t * 4 + mutant[0].to as usize) * l + mutant[0].at] = *e;
+                }
+            }
+            Ok(true)
+        })
+        .unwrap();
+        all
+    }
+
     /// d prediction[track] / d input of one sequence, `[4, L]` of the unpadded sequence.
     fn gradient(&self, network: &Network, row: &[u8], track: usize) -> Vec<f64> {
         let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
@@ -107,6 +129,13 @@ impl Case {
     }
 }
 
+/// Root of the mean squared error, relative to that of what is wanted.
+fn relative(got: &[f64], want: &[f64]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let error: f64 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
+    (error / want.iter().map(|w| w * w).sum::<f64>()).sqrt()
+}
+
 fn run(folder: &Path, name: &str) {
     let mut case = Case::open(folder, name);
     let wide = case.network.to_dtype(DType::F64).unwrap().with_pool_padding(PoolPadding::SequenceMin);
@@ -138,6 +167,12 @@ fn run(folder: &Path, name: &str) {
     let row = case.rows[sequence].clone();
     common::close(&format!("{name} mutagenesis f64"), &case.mutants(&wide, &row), &want, 1e-9);
     common::close(&format!("{name} mutagenesis f32"), &case.mutants(&narrow, &row), &want, loose);
+
+    // The delta sweep: as exact as f64 allows, and in f32 closer to it than PyTorch's difference of two predictions.
+    common::close(&format!("{name} delta f64"), &case.swept(&wide, sequence, true), &want, 1e-9);
+    let (ours, torch) = (relative(&case.swept(&narrow, sequence, false), &want), relative(&case.numbers("ism"), &want));
+    eprintln!("{name}: relative RMS error of f32 effects: delta {ours:.2e}, PyTorch naive {torch:.2e}");
+    assert!(ours < 1e-5 && ours < torch, "{name}: {ours:e}, PyTorch {torch:e}");
 
     taps(&mut case, &narrow);
     training_mode(&mut case);

@@ -181,6 +181,8 @@ impl Walk<'_> {
         let nodes = &self.tape.nodes;
         let end = self.want.iter().max().map_or(0, |&last| last + 1);
         let mut sides: Vec<(Vec<usize>, Vec<Option<Delta>>)> = vec![];
+        // What this walk computes for a mutant that has left it is not used, and its escapes do not count.
+        let mut left = vec![false; rows.len()];
         for (id, node) in nodes.iter().enumerate().take(end).skip(first) {
             for &i in node.inputs.iter().flatten() {
                 if let Some(rows) = d[i].as_ref().filter(|x| self.tape.in_rows(node, i, &x.at)) {
@@ -198,10 +200,12 @@ impl Walk<'_> {
             let cx = Cx { node, rows, partner: None, escaped: Some(&escaped) };
             let change = op.change(&cx, &dx, &to).map_err(|e| at(&node.layer, "delta", e))?;
             let mut escaped = escaped.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            escaped.retain(|&m| !left[m]);
             if !escaped.is_empty() {
                 assert_ne!(whole, Some(id), "{}: nothing escapes the whole map", op.name());
                 escaped.sort_unstable();
                 escaped.dedup();
+                escaped.iter().for_each(|&m| left[m] = true);
                 let rows: Vec<u32> = escaped.iter().map(|&m| rows[m]).collect();
                 let part =
                     d.iter().map(|d| d.as_ref().map(|d| d.select(&escaped)).transpose()).collect::<Result<_>>()?;

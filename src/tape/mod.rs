@@ -23,7 +23,7 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Number of a node on its tape.
 pub type NodeId = usize;
@@ -283,6 +283,30 @@ impl Tape {
     /// A tape for plain prediction: it records nothing.
     pub fn predict() -> Self {
         Self::new(Keep::default(), Mode::Eval)
+    }
+
+    /// The record with its float tensors in another type, for sweeps in that type; packed bases stay. `known` = tensors of
+    /// this record (weights) and what they are in the other type, so that they are shared and not made again.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for bytes.
+    pub fn to_dtype(mut self, dtype: DType, known: &[(Tensor, Tensor)]) -> Result<Self> {
+        for node in &mut self.nodes {
+            node.prepared = OnceLock::new();
+            for slot in node.saved.iter_mut().flatten().filter(|t| t.dtype() != DType::U8) {
+                *slot = match known.iter().find(|(old, _)| old.is(slot)) {
+                    Some((_, new)) => new.reshape(slot.shape())?,
+                    None => slot.to_dtype(dtype)?,
+                };
+            }
+        }
+        Ok(self)
+    }
+
+    /// The float type of what is recorded; f32 if nothing is.
+    pub fn dtype(&self) -> DType {
+        let saved = self.nodes.iter().flat_map(|n| n.saved.iter().flatten()).map(Tensor::dtype);
+        saved.filter(|&t| t != DType::U8).last().unwrap_or(DType::F32)
     }
 
     /// How layers with two faces behave.

@@ -214,6 +214,11 @@ impl Tensor {
         })
     }
 
+    /// Whether both are the same elements of the same buffer.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.data, &other.data) && self.offset == other.offset && self.len() == other.len()
+    }
+
     /// Number of tensors that share the buffer.
     pub fn owners(&self) -> usize {
         Arc::strong_count(&self.data)

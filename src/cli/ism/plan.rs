@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use super::Job;
 use crate::cli::talk;
-use crate::engine::mutate::{Edits, Engine, Predictor};
+use crate::engine::mutate::{Edits, Engine, Predictor, Reference};
 use crate::error::Result;
+use crate::tensor::DType;
 use crate::util::par;
 
 /// Mutants that are timed.
@@ -64,7 +65,8 @@ pub(super) fn text(job: &Job) -> Result<String> {
     };
     let naive_batch = (SAMPLE * 600 / l.max(1)).clamp(1, SAMPLE);
     let naive = seconds(&mut || job.model.network.predict(&codes.repeat(naive_batch)).map(drop))? / naive_batch as f64;
-    let pass = seconds(&mut || crate::engine::mutate::Reference::new(&job.model.network, codes).map(drop))?;
+    let wide = job.model.network.to_dtype(DType::F64)?;
+    let pass = seconds(&mut || Reference::rounded(&job.model.network, &wide, codes).map(drop))?;
     let sweep = match plan.engine {
         Engine::Naive => None,
         _ => Some(

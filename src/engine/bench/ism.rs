@@ -21,6 +21,8 @@ const LONG_SAMPLE: usize = 3000;
 /// A model with a sequence and its mutants, ready to be timed.
 pub struct IsmCase {
     model: ZooModel,
+    /// The same in f64.
+    wide: ZooModel,
     codes: Vec<u8>,
     /// All mutants of the sample, position by position.
     edits: Vec<Vec<Edit>>,
@@ -50,8 +52,9 @@ impl IsmCase {
         let mut random = Philox::new(1, BASES);
         let codes: Vec<u8> = (0..name.length()).map(|_| random.below(4) as u8).collect();
         let model = ZooModel::new(name, 1)?;
-        let reference = Reference::new(&model, &codes)?;
-        let mut case = Self { model, codes, edits: vec![], batch: name.default_batch(), reference };
+        let wide = model.to_dtype(DType::F64)?;
+        let reference = Reference::rounded(&model, &wide, &codes)?;
+        let mut case = Self { model, wide, codes, edits: vec![], batch: name.default_batch(), reference };
         let most = 3 * name.length();
         let wanted = match mutants {
             Some(n) => n.clamp(1, most),
@@ -104,7 +107,7 @@ impl IsmCase {
     /// Those of the operations.
     pub fn reference_s(&mut self) -> Result<(f64, f64)> {
         let clock = Instant::now();
-        self.reference = Reference::new(&self.model, &self.codes)?;
+        self.reference = Reference::rounded(&self.model, &self.wide, &self.codes)?;
         self.reference.effects(&[0], &self.edits[..1])?;
         Ok((clock.elapsed().as_secs_f64(), self.edits.len() as f64 / (3 * self.codes.len()) as f64))
     }
@@ -156,7 +159,7 @@ impl IsmCase {
             }
             Ok(all)
         };
-        let exact = naive(&self.model.to_dtype(DType::F64)?)?;
+        let exact = naive(&self.wide)?;
         let power: f64 = exact.iter().map(|v| v * v).sum();
         let error = |got: &[f64]| (got.iter().zip(&exact).map(|(g, w)| (g - w) * (g - w)).sum::<f64>() / power).sqrt();
         Ok(IsmErrors { mutants: n, delta: error(&delta), naive: error(&naive(&self.model)?) })

@@ -75,13 +75,10 @@ pub fn each_block<P: Predictor>(
     if let Some(t) = tracks.iter().find(|&&t| t >= model.tracks()) {
         return Err(Error::Argument { op: "mutate", what: format!("track {t} of {}", model.tracks()) });
     }
-    let double;
-    let model = if options.double {
-        double = model.to_dtype(DType::F64)?;
-        &double
-    } else {
-        model
-    };
+    // The delta engine's reference pass is in f64 in any case.
+    let wide = if options.double || options.engine != Engine::Naive { Some(model.to_dtype(DType::F64)?) } else { None };
+    let narrow = model;
+    let model = wide.as_ref().filter(|_| options.double).unwrap_or(model);
 
     let wanted = |index: usize| options.blocks.as_ref().is_none_or(|b| b.binary_search(&index).is_ok());
     let mut first = 0;
@@ -102,9 +99,10 @@ pub fn each_block<P: Predictor>(
         at += batch.len();
         let codes: Vec<u8> = batch.iter().flat_map(|&(i, _)| sequences[i * l..][..l].iter().copied()).collect();
         let job = Job { model, edits, batch, codes: &codes, tracks, naive_batch: options.batch };
-        let reference = match engine {
-            Engine::Naive => None,
-            _ => Some(Reference::new(model, &codes)?),
+        let reference = match (engine, &wide) {
+            (Engine::Naive, _) | (_, None) => None,
+            (_, Some(wide)) if options.double => Some(Reference::new(wide, &codes)?),
+            (_, Some(wide)) => Some(Reference::rounded(narrow, wide, &codes)?),
         };
         if at == batch.len() {
             if let Some(reference) = &reference {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::{Network, ZooModel};
+use crate::nn::Parameters;
 use crate::ops;
 use crate::tape::{Keep, Mode, NodeId, Tape, Var};
 use crate::tensor::{DType, Tensor};
@@ -19,6 +20,9 @@ pub trait Predictor: Clone + Send + Sync + 'static {
 
     /// Code of these bases.
     fn flank_code(&self) -> u8;
+
+    /// Its numbers.
+    fn parameters(&self) -> &Parameters;
 
     /// One row of `[N, T]` a sequence, from packed bases `[N, length + 2 flank]`.
     ///
@@ -93,8 +97,12 @@ impl Predictor for Network {
         crate::seq::UNIFORM
     }
 
+    fn parameters(&self) -> &Parameters {
+        Network::parameters(self)
+    }
+
     fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
-        let bound = self.parameters().bind(tape, false)?;
+        let bound = Network::parameters(self).bind(tape, false)?;
         let mut heads = Network::forward(self, tape, &bound, x)?;
         match heads.len() {
             1 => Ok(heads.remove(0)),
@@ -124,8 +132,12 @@ impl Predictor for ZooModel {
         crate::seq::UNKNOWN
     }
 
+    fn parameters(&self) -> &Parameters {
+        ZooModel::parameters(self)
+    }
+
     fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
-        let bound = self.parameters().bind(tape, false)?;
+        let bound = ZooModel::parameters(self).bind(tape, false)?;
         ZooModel::forward(self, tape, &bound, x)
     }
 

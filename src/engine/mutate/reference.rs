@@ -5,6 +5,7 @@
 //! layer are read once for all of them. A mutant has the same bits in every group, so grouping is free.
 
 use crate::error::{Error, Result};
+use crate::nn::Kind;
 use crate::real;
 use crate::tape::{Delta, Edit, NodeId, Step, Tape, Window};
 use crate::tensor::{DType, Tensor};
@@ -41,7 +42,7 @@ pub struct Stage {
 }
 
 impl Reference {
-    /// Runs and records packed bases `[N, length]`.
+    /// Runs and records packed bases `[N, length]`, in the model's float type.
     ///
     /// # Errors
     /// Those of the model's operations.
@@ -49,6 +50,22 @@ impl Reference {
         let (tape, input, output, predictions) = model.record(codes)?;
         let flank = model.flank();
         Ok(Self { tape, input, output, flank, length: model.length() + 2 * flank, predictions })
+    }
+
+    /// As [`Reference::new`], but recorded by the same model in f64, `wide`: what sweeps read of the recorded activations is
+    /// then correctly rounded, instead of carrying the rounding of all layers before. That would be most of an effect's
+    /// error, and the pass costs as much as a few mutants.
+    ///
+    /// # Errors
+    /// Those of the model's operations.
+    pub fn rounded<P: Predictor>(model: &P, wide: &P, codes: &[u8]) -> Result<Self> {
+        let exact = Self::new(wide, codes)?;
+        let (narrow, wide) = (model.parameters(), wide.parameters());
+        // The weights are shared with the model.
+        let tensors = |id: &usize| wide.entries()[*id].kind != Kind::Counter;
+        let pair = |id| Ok((wide.tensor(id)?, narrow.tensor(id)?));
+        let weights = (0..wide.entries().len()).filter(tensors).map(pair).collect::<Result<Vec<_>>>()?;
+        Ok(Self { tape: exact.tape.to_dtype(narrow.dtype(), &weights)?, ..exact })
     }
 
     /// Predictions `[N, T]`.
@@ -82,7 +99,7 @@ impl Reference {
 
     /// The stages of a sweep of mutants whose edits span `span` positions.
     pub fn stages(&self, span: usize) -> Vec<Stage> {
-        let element = if self.predictions.dtype() == DType::F64 { 8 } else { 4 };
+        let element = if self.tape.dtype() == DType::F64 { 8 } else { 4 };
         let steps = self.steps(span);
         let mut stages: Vec<Stage> = vec![];
         let mut from = 0;
@@ -130,7 +147,7 @@ impl Reference {
         // A wide mutant would widen the windows of a whole block of narrow ones.
         let bucket = |m: usize| spans[m].1.next_power_of_two();
         order.sort_by_key(|&m| (bucket(m), spans[m].0, rows[m]));
-        real!("mutate", self.predictions, T => {
+        real!("mutate", self.tape, T => {
             let mut y = vec![T::default(); rows.len() * tracks];
             for bucket in order.chunk_by(|&a, &b| bucket(a) == bucket(b)) {
                 let stages = self.stages(bucket.iter().map(|&m| spans[m].1).max().unwrap_or(1));

@@ -122,13 +122,14 @@ dispatch! {
         let (zero, pad) = ([T::ZERO; LANES], pad.filter(|p| p.pad.rows > 0));
         for (at, n) in blocks(out.len()) {
             let y: [T; LANES] = load(&y[at..at + n]);
+            let rest = rest(x, &weights, &y, pad, at, n);
             let mut sums = Change { above: zero, below: zero, largest: zero };
             // lanes behind the channels must not look as if everything had dropped out
             sums.below[n..].fill(T::ONE);
             for i in 0..x.count {
                 let w = weights.lanes(i, at, n);
                 if (first..first + d.count).contains(&i) {
-                    sums.changed::<I>(&w, &x.lanes(i, at, n), &y, &d.lanes(i - first, at, n));
+                    sums.changed::<I>(&w, &x.lanes(i, at, n), (&y, &rest), &d.lanes(i - first, at, n));
                 } else {
                     sums.unchanged(&w);
                 }
@@ -141,7 +142,7 @@ dispatch! {
                 if p.change == T::ZERO {
                     sums.unchanged(&w);
                 } else {
-                    sums.changed::<I>(&w, &[p.pad.value; LANES], &y, &[p.change; LANES]);
+                    sums.changed::<I>(&w, &[p.pad.value; LANES], (&y, &rest), &[p.change; LANES]);
                 }
             }
             let mut change = zero;
@@ -156,12 +157,39 @@ dispatch! {
             if far.iter().sum::<u32>() > 0 {
                 let resummed = resum::<I, T>(x, &y, d, first, pad, at, n);
                 for l in 0..LANES {
-                    change[l] = if far[l] > 0 { resummed[l] } else { change[l] };
+                    change[l] = if far[l] > 0 { resummed[l] - rest[l] } else { change[l] };
                 }
             }
             store(&change, &mut out[at..at + n]);
         }
     }
+}
+
+/// What rounding left of y: `sum w (x - y)`. The delta form stands on that sum being 0; where most of the weight drops out, the
+/// change would be wrong by what is left of it, divided by the weight that stays.
+#[inline(always)]
+fn rest<T: Float>(
+    x: Rows<'_, T>,
+    weights: &Rows<'_, T>,
+    y: &[T; LANES],
+    pad: Option<PadChange<'_, T>>,
+    at: usize,
+    n: usize,
+) -> [T; LANES] {
+    let mut rest = [T::ZERO; LANES];
+    for i in 0..x.count {
+        let (w, x): ([T; LANES], [T; LANES]) = (weights.lanes(i, at, n), x.lanes(i, at, n));
+        for l in 0..LANES {
+            rest[l] += w[l] * (x[l] - y[l]);
+        }
+    }
+    if let Some(p) = pad {
+        let (w, rows): ([T; LANES], _) = (load(&p.weights[at..at + n]), T::of(p.pad.rows as f64));
+        for l in 0..LANES {
+            rest[l] += w[l] * rows * (p.pad.value - y[l]);
+        }
+    }
+    rest
 }
 
 /// Sums of the delta form, one a channel.
@@ -183,10 +211,10 @@ impl<T: Float> Change<T> {
     }
 
     #[inline(always)]
-    fn changed<I: Isa>(&mut self, w: &[T; LANES], x: &[T; LANES], y: &[T; LANES], d: &[T; LANES]) {
+    fn changed<I: Isa>(&mut self, w: &[T; LANES], x: &[T; LANES], y: (&[T; LANES], &[T; LANES]), d: &[T; LANES]) {
         for l in 0..LANES {
             let (e, m) = d[l].at_most(T::of(LARGE_CHANGE)).at_least(T::EXP_LOW).exp_and_expm1::<I>();
-            let term = e.fma::<I>(d[l].at_least(T::EXP_LOW), m * (x[l] - y[l]));
+            let term = e.fma::<I>(d[l].at_least(T::EXP_LOW), m * (x[l] - y.0[l] - y.1[l]));
             self.above[l] = w[l].fma::<I>(term, self.above[l]);
             self.below[l] = w[l].fma::<I>(e, self.below[l]);
             self.largest[l] = if d[l] > self.largest[l] { d[l] } else { self.largest[l] };
