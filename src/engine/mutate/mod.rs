@@ -14,6 +14,7 @@ mod reference;
 mod store;
 mod substitutions;
 mod verify;
+mod variants;
 
 pub use blocks::{Block, Blocks, Options, each_block, mutate};
 pub use edits::Edits;
@@ -24,6 +25,9 @@ pub use reference::{Reference, Stage};
 pub use store::{Description, Store, join_part, merge_npz, merge_store, write_head};
 pub use substitutions::{Effects, IsmOptions, substitutions};
 pub use verify::{Verified, Verifier};
+pub use variants::{
+    Change, OnMismatch, Pair, Placed, Score, Scored, Scorer, ScorerOptions, Source, Status, Strand, Views, Work,
+};
 
 pub use crate::tape::Edit;
 
