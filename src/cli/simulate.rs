@@ -97,7 +97,7 @@ pub(super) struct Args {
     /// Length of each chromosome in bp
     #[arg(long, value_name = "BP", default_value_t = GenomeOptions::default().length)]
     chromosome_length: usize,
-    /// Write variants of the genome: variants.vcf with SNVs, MNVs, indels, 2 % wrong reference alleles, 1 % off the end
+    /// Write variants of the genome: variants.vcf with SNVs, MNVs, indels, some with wrong reference alleles or off the end
     #[arg(long, value_name = "N")]
     variants: Option<usize>,
     /// Seed of all random draws

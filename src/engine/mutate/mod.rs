@@ -13,8 +13,8 @@ mod predictor;
 mod reference;
 mod store;
 mod substitutions;
-mod verify;
 mod variants;
+mod verify;
 
 pub use blocks::{Block, Blocks, Options, each_block, mutate};
 pub use edits::Edits;
@@ -24,10 +24,10 @@ pub use predictor::Predictor;
 pub use reference::{Reference, Stage};
 pub use store::{Description, Store, join_part, merge_npz, merge_store, write_head};
 pub use substitutions::{Effects, IsmOptions, substitutions};
-pub use verify::{Verified, Verifier};
 pub use variants::{
     Change, OnMismatch, Pair, Placed, Score, Scored, Scorer, ScorerOptions, Source, Status, Strand, Views, Work,
 };
+pub use verify::{Verified, Verifier};
 
 pub use crate::tape::Edit;
 
