@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::inputs::{self, Reading};
+use super::ism::plan::layers;
 use super::talk::Talk;
 use super::{Context, output, talk};
 use crate::engine::mutate::{
-    Change, Engine, OnMismatch, Pair, Placed, Plan, Score, Scorer, ScorerOptions, Source, Status, Strand, Views,
+    Change, Engine, OnMismatch, Pair, Placed, Plan, Scorer, ScorerOptions, Source, Status, Strand, Views,
 };
 use crate::error::{Error, Result, hint};
 use crate::io::genome::Genome;
@@ -19,6 +20,7 @@ use crate::io::npz::write_npz;
 use crate::io::vcf::{Record, Variant, read_variants};
 use crate::model::{Model, Network};
 use crate::seq::{Sequences, UNKNOWN, decode};
+use crate::stat::Compare;
 use crate::util::fs::write_atomic;
 
 const EXAMPLE: &str = "\
@@ -31,7 +33,7 @@ targets; c is the pseudocount:
   diff    alt - ref                       ratio  (alt + c) / (ref + c)
   abs     |alt - ref|                     logit  logit(alt) - logit(ref)
   log2fc  log2((alt + c) / (ref + c))     l2     root of the sum of diff^2 over tracks (1 column)
-What is not defined, e.g. the logarithm of a negative number, is NaN and counted.
+What is not defined, e.g. the logarithm of a negative number, is NaN; such values are counted.
 
 Output, in the order of the input: chrom, pos (from 1), id, ref, alt, status, then a column for
 each score and track. Scored: ok; padded (the window reaches beyond the chromosome, unknown bases
@@ -66,7 +68,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SEQS")]
     sequences: Option<String>,
     /// Scores: diff, log2fc, ratio, logit, abs, l2
-    #[arg(long, value_name = "A,B,...", value_delimiter = ',', default_value = "diff")]
+    #[arg(long, visible_alias = "compare", value_name = "A,B,...", value_delimiter = ',', default_value = "diff")]
     score: Vec<String>,
     /// Number c that log2fc and ratio add to both predictions
     #[arg(long, value_name = "C", default_value_t = 0.0, allow_negative_numbers = true)]
@@ -86,7 +88,10 @@ pub(super) struct Args {
     /// What runs the variants: auto (the cheaper), delta or naive
     #[arg(long, value_name = "ENGINE", default_value = "auto")]
     engine: String,
-    /// Say what the engines would cost, layer by layer, and stop
+    /// Arithmetic: f32, or f64 (slow, for checks)
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    precision: String,
+    /// Print what each engine would do, layer by layer; compute nothing else
     #[arg(long)]
     plan: bool,
     /// Windows a batch where they are run whole; memory grows with it, results do not change [default: chosen]
@@ -98,11 +103,12 @@ pub(super) struct Args {
 
 /// What to do with the arguments, checked.
 struct Job {
-    scores: Vec<Score>,
+    scores: Vec<Compare>,
     strand: Strand,
     /// `None`: fail.
     on_mismatch: Option<OnMismatch>,
     engine: Engine,
+    double: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
@@ -114,7 +120,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let source = args.source(&model, context)?;
     let options = ScorerOptions {
         engine: job.engine,
-        double: false,
+        double: job.double,
         tracks: Some(tracks),
         scaling: model.scaling.clone(),
         batch: args.batch_size.map(|n| n as usize),
@@ -168,7 +174,7 @@ impl Args {
             }
             output::check_file(out)?;
         }
-        let scores = self.score.iter().map(|s| Score::parse(s)).collect::<Result<Vec<_>>>()?;
+        let scores = self.score.iter().map(|s| Compare::parse(s)).collect::<Result<Vec<_>>>()?;
         if let Some(i) = (1..scores.len()).find(|&i| scores[..i].contains(&scores[i])) {
             return Err(Error::Usage(format!("score: '{}' comes twice", scores[i].name())));
         }
@@ -182,6 +188,7 @@ impl Args {
             strand: one_of("strand", &self.strand, &strands.collect::<Vec<_>>())?,
             on_mismatch: one_of("on-mismatch", &self.on_mismatch, &mismatch)?,
             engine: Engine::parse(&self.engine)?,
+            double: one_of("precision", &self.precision, &[("f32", false), ("f64", true)])?,
         })
     }
 
@@ -305,7 +312,7 @@ struct Counts {
     mismatches: usize,
     /// Variants without scores by their status.
     left: BTreeMap<String, usize>,
-    /// Values that are not defined by their score.
+    /// Values that are NaN or infinite by their score.
     undefined: BTreeMap<&'static str, usize>,
 }
 
@@ -383,9 +390,10 @@ impl Table<'_> {
         self.counts.scored += all.len();
         for row in rows.iter_mut().filter(|r| !r.pairs.is_empty()) {
             let Some(scored) = all.next() else { break };
-            row.values = self.job.scores.iter().map(|s| s.of(&scored, self.pseudocount)).collect();
+            let values = |s: &Compare| s.apply(&scored.reference, &scored.effect, self.pseudocount);
+            row.values = self.job.scores.iter().map(values).collect::<Result<_>>()?;
             for (score, values) in self.job.scores.iter().zip(&row.values) {
-                let undefined = values.iter().filter(|v| v.is_nan()).count();
+                let undefined = values.iter().filter(|v| !v.is_finite()).count();
                 if undefined > 0 {
                     *self.counts.undefined.entry(score.name()).or_default() += undefined;
                 }
@@ -398,7 +406,7 @@ impl Table<'_> {
         let mut columns = vec![];
         for score in &self.job.scores {
             match score {
-                Score::L2 => columns.push("l2".to_string()),
+                Compare::L2 => columns.push("l2".to_string()),
                 _ => columns.extend(self.tracks.iter().map(|t| format!("{}:{t}", score.name()))),
             }
         }
@@ -424,7 +432,7 @@ impl Table<'_> {
 
     fn write_npz(&mut self, path: &Path, total: usize, bar: &indicatif::ProgressBar) -> Result<()> {
         let all = self.job.scores.clone();
-        let plain: Vec<&str> = all.iter().filter(|s| **s != Score::L2).map(|s| s.name()).collect();
+        let plain: Vec<&str> = all.iter().filter(|s| **s != Compare::L2).map(|s| s.name()).collect();
         let tracks = self.tracks.clone();
         let width = plain.len() * tracks.len();
         let (mut l2, mut positions, mut texts) = (vec![], vec![], [const { Vec::new() }; 5]);
@@ -439,7 +447,7 @@ impl Table<'_> {
                     let (mut line, mut root) = (Vec::with_capacity(width), f32::NAN);
                     for (score, values) in all.iter().zip(&row.values) {
                         match score {
-                            Score::L2 => root = values[0] as f32,
+                            Compare::L2 => root = values[0] as f32,
                             _ => line.extend(values.iter().map(|&v| v as f32)),
                         }
                     }
@@ -452,7 +460,7 @@ impl Table<'_> {
                 Ok(())
             })?;
             values.finish()?;
-            if all.contains(&Score::L2) {
+            if all.contains(&Compare::L2) {
                 w.array("l2", &[total], &l2)?;
             }
             w.strings("scores", &plain)?;
@@ -475,26 +483,9 @@ impl Table<'_> {
             self.scorer.prepare(&pairs)?;
         }
         let Some(plan) = self.scorer.plan() else { return Ok(()) };
-        let heads =
-            ["layer", "op", "rows", "changed", "naive Mmac", "delta Mmac", "naive kB", "delta kB", "dense because"];
-        let mut lines = vec![heads.map(String::from).to_vec()];
-        for s in &plan.steps {
-            let number = |v: f64, unit: f64| format!("{:.3}", v / unit);
-            lines.push(vec![
-                s.layer.clone(),
-                s.op.to_string(),
-                s.length.to_string(),
-                s.window.to_string(),
-                number(s.naive, 1e6),
-                number(s.delta, 1e6),
-                number(s.naive_bytes, 1e3),
-                number(s.delta_bytes, 1e3),
-                s.dense.to_string(),
-            ]);
-        }
         talk::print(format_args!(
             "{}\nengine: {} ({})\n{}\n",
-            talk::aligned(&lines, 2),
+            layers(plan),
             plan.engine.name(),
             plan.reason,
             saving(plan)
@@ -516,7 +507,7 @@ impl Table<'_> {
             talk.say(format_args!("not scored: {}", left.join(", ")));
         }
         for (score, n) in &c.undefined {
-            talk.say(format_args!("{score}: {n} values are not defined (NaN)"));
+            talk.say(format_args!("{score}: {n} values are not finite"));
         }
         let work = self.scorer.work();
         talk.say(format_args!(

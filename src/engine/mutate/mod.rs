@@ -25,7 +25,7 @@ pub use reference::{Reference, Stage};
 pub use store::{Description, Store, join_part, merge_npz, merge_store, write_head};
 pub use substitutions::{Effects, IsmOptions, substitutions};
 pub use variants::{
-    Change, OnMismatch, Pair, Placed, Score, Scored, Scorer, ScorerOptions, Source, Status, Strand, Views, Work,
+    Change, OnMismatch, Pair, Placed, Scored, Scorer, ScorerOptions, Source, Status, Strand, Views, Work,
 };
 pub use verify::{Verified, Verifier};
 

@@ -6,7 +6,8 @@
 //! windows have L bases. What lies off the ends of a sequence is unknown. A shift by s moves both windows s bases to the
 //! right; the reverse strand is the reverse complement of the same windows.
 //!
-//! **Averages.** Predictions of each allele are averaged over strands and shifts, and then scored. A model with a stem that
+//! **Averages.** Predictions of each allele are averaged over strands and shifts, and then compared
+//! ([`crate::stat::Compare`]). A model with a stem that
 //! sees both strands is in general not symmetric behind its stem, so the mean over strands is no waste for it either.
 //!
 //! **What delta can save.** Windows of different variants differ, so nearly every variant of a genome needs a reference pass
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::engine::predict::batch_of;
-use crate::error::{Error, Result, hint};
+use crate::error::{Error, Result};
 use crate::model::checkpoint::Scaling;
 use crate::seq::{UNKNOWN, encode, reverse_complement};
 use crate::tape::Edit;
@@ -257,7 +258,7 @@ impl Pair {
             return Difference::None;
         };
         let wide = (last + 1 - first).saturating_mul(WIDE) > old.len() && last > first;
-        if wide || (first..=last).any(|i| differs(&i) && new[i] > 3) {
+        if wide {
             return Difference::Whole;
         }
         Difference::Edits((first..=last).filter(differs).map(|at| Edit { at, to: new[at] }).collect())
@@ -500,81 +501,6 @@ impl<'a> Job<'a> {
             }
         }
         Ok(job)
-    }
-}
-
-/// What is said about a variant, from the prediction `f` of either allele.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Score {
-    /// `f(alt) - f(ref)`.
-    #[default]
-    Diff,
-    /// `log2((f(alt) + c) / (f(ref) + c))` with the pseudocount c.
-    Log2fc,
-    /// `(f(alt) + c) / (f(ref) + c)`.
-    Ratio,
-    /// `logit(f(alt)) - logit(f(ref))`, for outputs between 0 and 1.
-    Logit,
-    /// `|f(alt) - f(ref)|`.
-    Abs,
-    /// `sqrt(sum over tracks of (f(alt) - f(ref))^2)`: one value a variant.
-    L2,
-}
-
-impl Score {
-    /// All of them.
-    pub const ALL: &[Self] = &[Self::Diff, Self::Log2fc, Self::Ratio, Self::Logit, Self::Abs, Self::L2];
-
-    /// Its name on the command line and in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Diff => "diff",
-            Self::Log2fc => "log2fc",
-            Self::Ratio => "ratio",
-            Self::Logit => "logit",
-            Self::Abs => "abs",
-            Self::L2 => "l2",
-        }
-    }
-
-    /// The score of that name.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] with the names that there are.
-    pub fn parse(name: &str) -> Result<Self> {
-        Self::ALL.iter().copied().find(|s| s.name() == name).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|s| s.name()).collect();
-            let near = hint(name, names.iter().copied());
-            Error::Usage(format!("unknown score '{name}'{near}; expected {}", names.join(", ")))
-        })
-    }
-
-    /// The score on every track, or one value for [`Score::L2`]. NaN where it is not defined: a logarithm of what is not
-    /// above 0, a ratio to 0, a logit of what is not between 0 and 1. Logarithms are taken of `1 + effect / ...`, so small
-    /// effects keep their digits.
-    pub fn of(self, scored: &Scored, pseudocount: f64) -> Vec<f64> {
-        let each =
-            |f: &dyn Fn(f64, f64) -> f64| scored.reference.iter().zip(&scored.effect).map(|(&r, &d)| f(r, d)).collect();
-        match self {
-            Self::Diff => scored.effect.clone(),
-            Self::Abs => each(&|_, d| d.abs()),
-            Self::L2 => vec![scored.effect.iter().map(|d| d * d).sum::<f64>().sqrt()],
-            Self::Ratio => each(&|r, d| match r + pseudocount {
-                0.0 => f64::NAN,
-                old => (old + d) / old,
-            }),
-            Self::Log2fc => each(&|r, d| match r + pseudocount {
-                old if old > 0.0 && old + d > 0.0 => (d / old).ln_1p() / std::f64::consts::LN_2,
-                _ => f64::NAN,
-            }),
-            Self::Logit => each(&|r, d| match (r, r + d) {
-                (old, new) if old > 0.0 && old < 1.0 && new > 0.0 && new < 1.0 => {
-                    (d / old).ln_1p() - (-d / (1.0 - old)).ln_1p()
-                }
-                _ => f64::NAN,
-            }),
-        }
     }
 }
 

@@ -254,27 +254,6 @@ fn plans_know_what_is_shared() {
 }
 
 #[test]
-fn scores_of_known_numbers() {
-    let scored = Scored { reference: vec![0.5, -1.0, 0.0, 0.25], effect: vec![0.25, 3.0, 1.0, 1e-12] };
-    let of = |score: Score, c| score.of(&scored, c);
-    assert_eq!(of(Score::Diff, 0.0), [0.25, 3.0, 1.0, 1e-12]);
-    assert_eq!(of(Score::Abs, 0.0), [0.25, 3.0, 1.0, 1e-12]);
-    assert_eq!(of(Score::L2, 0.0), [(0.0625f64 + 9.0 + 1.0 + 1e-24).sqrt()]);
-    let ratio = of(Score::Ratio, 0.0);
-    assert_eq!((ratio[0], ratio[1], ratio[2].is_nan()), (1.5, -2.0, true));
-    assert_eq!(of(Score::Ratio, 1.0)[2], 2.0);
-    let log = of(Score::Log2fc, 0.0);
-    assert!((log[0] - 1.5f64.log2()).abs() < 1e-15 && log[1].is_nan() && log[2].is_nan());
-    assert!((log[3] / (4e-12 / std::f64::consts::LN_2) - 1.0).abs() < 1e-10, "small effects keep their digits");
-    assert!((of(Score::Log2fc, 1.5)[1] - 7f64.log2()).abs() < 1e-15);
-    let logit = of(Score::Logit, 0.0);
-    assert!((logit[0] - 3f64.ln()).abs() < 1e-15 && logit[1].is_nan() && logit[2].is_nan());
-    assert!((logit[3] / (1e-12 / (0.25 * 0.75)) - 1.0).abs() < 1e-10);
-    assert!(Score::ALL.iter().all(|s| Score::parse(s.name()).unwrap() == *s));
-    assert!(Score::parse("difff").unwrap_err().to_string().contains("did you mean 'diff'"));
-}
-
-#[test]
 fn bad_jobs_are_refused() {
     let net = network(20, "");
     let text = |options: ScorerOptions| Scorer::new(&net, options).map(drop).unwrap_err().to_string();
