@@ -327,7 +327,8 @@ impl<P: Predictor> Scorer<P> {
     ///
     /// # Errors
     /// [`Error::Argument`] for tracks or scaling that the model does not have.
-    pub fn new(model: &P, options: ScorerOptions) -> Result<Self> {
+    pub fn new(model: &P, mut options: ScorerOptions) -> Result<Self> {
+        options.scaling = options.scaling.filter(|s| !s.mean.is_empty());
         let bad = |what| Err(Error::Argument { op: "variants", what });
         let tracks = options.tracks.clone().unwrap_or_else(|| (0..model.tracks()).collect());
         if let Some(t) = tracks.iter().find(|&&t| t >= model.tracks()) {
