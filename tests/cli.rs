@@ -11,7 +11,7 @@ use assert_cmd::Command;
 use drg::io::npz::write_npz;
 use tempfile::TempDir;
 
-const VERBS: [&[&str]; 19] = [
+const VERBS: [&[&str]; 20] = [
     &[],
     &["demo"],
     &["simulate"],
@@ -19,6 +19,7 @@ const VERBS: [&[&str]; 19] = [
     &["predict"],
     &["ism"],
     &["merge"],
+    &["variants"],
     &["bench"],
     &["eval"],
     &["eval", "score"],
@@ -230,8 +231,10 @@ fn simulate_writes_all_files() {
 #[test]
 fn simulate_is_the_same_on_any_number_of_threads() {
     let room = Room::new();
-    room.ok("simulate -o a --sequences 50 --length 50 -q");
-    room.ok("simulate -o b --sequences 50 --length 50 -q --threads 1");
+    room.ok("simulate -o a --sequences 50 --length 50 --variants 30 --chromosome-length 1000 -q");
+    room.ok("simulate -o b --sequences 50 --length 50 --variants 30 --chromosome-length 1000 -q --threads 1");
+    assert_eq!(room.read("a/genome.fa").lines().filter(|l| l.starts_with('>')).count(), 2);
+    assert_eq!(room.read("a/variants.vcf").lines().filter(|l| !l.starts_with('#')).count(), 30);
     for file in room.names("a").iter().filter(|f| *f != "simulate.json") {
         assert_eq!(room.read(&format!("a/{file}")), room.read(&format!("b/{file}")), "{file}");
     }
@@ -262,6 +265,8 @@ fn simulate_refuses_and_leaves_nothing() {
         ("simulate -o file", "file is a file; -o names a folder here"),
         ("simulate -o sim --noise -1", "noise: expected 0 or more, found -1"),
         ("simulate -o sim --width 8to12", "width: expected one number or two as in 8-12, found '8to12'"),
+        ("simulate -o sim --chromosomes 0", "chromosomes: expected 1 or more, found 0"),
+        ("simulate -o sim --variants 3 --chromosome-length 9", "chromosome_length: expected 48 or more, found 9"),
         ("simulate -o sim --length 5", "length: expected at least the widest motif, 12 bp, found 5"),
         ("simulate -o sim --sequences 4 --folds 5", "folds: expected 1 to 4, one sequence a fold at least; found 5"),
     ] {

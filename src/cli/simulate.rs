@@ -11,7 +11,7 @@ use super::{Context, talk};
 use crate::error::{Error, Result};
 use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::motif::meme;
-use crate::simulate::{Background, Options, Simulation, simulate};
+use crate::simulate::{Background, GenomeOptions, Options, Simulation, genome, simulate};
 
 const EXAMPLE: &str = "\
 Files in the folder:
@@ -19,10 +19,12 @@ Files in the folder:
   targets.tsv    one value a track, noisy   sites.bed     their places and effects
   signal.tsv     the same without noise     effects.tsv   the effect of one site of each motif
   folds.txt      sets for cross-validation  classes.txt   the class of each track
+  genome.fa      with --chromosomes         variants.vcf  with --variants
   simulate.json  how they were made, interactions
 
 Example:
-  drg simulate -o sim --sequences 2000 --tracks 4 --seed 7";
+  drg simulate -o sim --sequences 2000 --tracks 4 --seed 7
+  drg simulate -o sim --chromosomes 2 --chromosome-length 100000 --variants 10000";
 
 /// Simulate sequences with planted motifs, and targets that follow from them
 ///
@@ -89,6 +91,15 @@ pub(super) struct Args {
     /// Number of sets in folds.txt [default: 10, or one a sequence where there are fewer]
     #[arg(long, value_name = "N")]
     folds: Option<usize>,
+    /// Write a genome of so many chromosomes with the same motifs: genome.fa [default with --variants: 2]
+    #[arg(long, value_name = "N")]
+    chromosomes: Option<usize>,
+    /// Length of each chromosome in bp
+    #[arg(long, value_name = "BP", default_value_t = GenomeOptions::default().length)]
+    chromosome_length: usize,
+    /// Write variants of the genome: variants.vcf with SNVs, MNVs, indels, some with wrong reference alleles or off the end
+    #[arg(long, value_name = "N")]
+    variants: Option<usize>,
     /// Seed of all random draws
     #[arg(long, value_name = "SEED", default_value_t = Options::default().seed)]
     seed: u64,
@@ -99,6 +110,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let simulation = simulate(&options)?;
     let folds = simulation.folds(args.folds.unwrap_or(options.sequences.min(10)))?;
 
+    let genome = args.genome().map(|size| genome(&options, &simulation.motifs, &size)).transpose()?;
+
     let mut staged = Staged::new(&args.out)?;
     staged.write("sequences.fa", |w| simulation.write_fasta(w))?;
     staged.write("targets.tsv", |w| simulation.write_targets(w))?;
@@ -108,6 +121,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     staged.write("motifs.meme", |w| simulation.write_motifs(w))?;
     staged.write("folds.txt", |w| simulation.write_folds(&folds, w))?;
     staged.write("classes.txt", |w| simulation.write_classes(w))?;
+    if let Some(genome) = &genome {
+        staged.write("genome.fa", |w| genome.write_fasta(w))?;
+        if args.variants.is_some() {
+            staged.write("variants.vcf", |w| genome.write_vcf(w))?;
+        }
+    }
     staged.provenance(Path::new("simulate.json"), context, args, results(&simulation, folds.len()))?;
     let paths = staged.finish()?;
 
@@ -120,10 +139,28 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         simulation.sites.len(),
         simulation.seed
     ));
+    if let Some(genome) = &genome {
+        context.talk.say(format_args!(
+            "{} chromosomes of {} bp, {} variants",
+            genome.names.len(),
+            args.chromosome_length,
+            genome.variants.len()
+        ));
+    }
     talk::print(paths.iter().map(|p| format!("{}\n", p.display())).collect::<String>())
 }
 
 impl Args {
+    /// Size of the genome, if one is asked for.
+    fn genome(&self) -> Option<GenomeOptions> {
+        let default = GenomeOptions::default();
+        (self.chromosomes.is_some() || self.variants.is_some()).then(|| GenomeOptions {
+            chromosomes: self.chromosomes.unwrap_or(default.chromosomes),
+            length: self.chromosome_length,
+            variants: self.variants.unwrap_or(default.variants),
+        })
+    }
+
     fn validated(&self, context: &Context) -> Result<Options> {
         output::check_folder(&self.out)?;
         let background = match &self.background {

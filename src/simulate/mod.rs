@@ -10,6 +10,7 @@
 
 mod background;
 mod draw;
+mod genome;
 mod write;
 
 use std::ops::{Range, RangeInclusive};
@@ -17,6 +18,7 @@ use std::ops::{Range, RangeInclusive};
 use rayon::prelude::*;
 
 pub use background::Background;
+pub use genome::{GenomeOptions, SimulatedGenome, SimulatedVariant, VariantKind, genome};
 
 use crate::error::{Error, Result};
 use crate::motif::{Pwm, Strand};
@@ -29,6 +31,8 @@ const EFFECTS: u64 = 0x5349_4D45 << 32;
 const SEQUENCE: u64 = 0x5349_4D53 << 32;
 const NOISE: u64 = 0x5349_4D4E << 32;
 const FOLDS: u64 = 0x5349_4D46 << 32;
+const GENOME: u64 = 0x5349_4D47 << 32;
+const VARIANTS: u64 = 0x5349_4D56 << 32;
 
 /// What to simulate. On the defaults a CNN of one convolution (64 kernels, max pooling, two dense layers) reaches a test
 /// r of 0.83 to 0.90 (seeds 1 to 3) in 15 epochs, well under a minute; 0.88 to 0.92 when it looks at both strands.

@@ -1,6 +1,6 @@
 //! `drg ism`: what every single substitution does.
 
-mod plan;
+pub(super) mod plan;
 mod write;
 
 use std::ops::Range;

@@ -13,6 +13,7 @@ mod predictor;
 mod reference;
 mod store;
 mod substitutions;
+mod variants;
 mod verify;
 
 pub use blocks::{Block, Blocks, Options, each_block, mutate};
@@ -23,6 +24,9 @@ pub use predictor::Predictor;
 pub use reference::{Reference, Stage};
 pub use store::{Description, Store, join_part, merge_npz, merge_store, write_head};
 pub use substitutions::{Effects, IsmOptions, substitutions};
+pub use variants::{
+    Change, OnMismatch, Pair, Placed, Scored, Scorer, ScorerOptions, Source, Status, Strand, Views, Work,
+};
 pub use verify::{Verified, Verifier};
 
 pub use crate::tape::Edit;
