@@ -159,7 +159,15 @@ impl Op for Binary {
                 parts.push(d.map(|d| d.rows()?.cpu::<T>().map(|x| (&d.at, x))).transpose()?);
             }
             if self.is_linear() {
-                let mut y = tensor::zeros::<T>(to.width * m * c);
+                let mut y = tensor::stale::<T>(to.width * m * c);
+                match parts.first() {
+                    // A part that fills the window spares the zeros.
+                    Some(&Some((at, d))) if at == to => {
+                        y.copy_from_slice(d);
+                        parts[0] = None;
+                    }
+                    _ => y.fill(T::default()),
+                }
                 for (i, part) in parts.into_iter().enumerate() {
                     if let Some((at, d)) = part {
                         let sign = if i == 1 && *self == Self::Subtract { -1.0 } else { 1.0 };

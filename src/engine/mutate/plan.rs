@@ -11,6 +11,9 @@ use super::{Edits, Reference, Stage};
 /// traffic around it take.
 const ELEMENT: f64 = 40.0;
 
+/// What a pass that is recorded for sweeps takes, in plain passes: it is more exact, and the first sweep prepares the others.
+const RECORDING: f64 = 3.0;
+
 /// What runs the mutants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -118,12 +121,17 @@ impl Plan {
             (Engine::Delta, Some(e)) => return Err(e),
             (Engine::Delta, None) => (Engine::Delta, "asked for".to_string()),
             (Engine::Auto, Some(e)) => (Engine::Naive, format!("the model has no delta sweep: {e}")),
-            (Engine::Auto, None) if delta_cost < naive_cost => {
-                (Engine::Delta, format!("about {:.1} times less work a mutant", naive_cost / delta_cost))
-            }
-            (Engine::Auto, None) => {
+            (Engine::Auto, None) if delta_cost >= naive_cost => {
                 let why = "a mutation changes nearly everything, so a sweep costs as much as a whole pass";
                 (Engine::Naive, why.to_string())
+            }
+            (Engine::Auto, None) if RECORDING * naive_cost + mutants * delta_cost > (1.0 + mutants) * naive_cost => {
+                let why = format!("{mutants:.1} mutants a sequence do not pay for a recorded pass of it");
+                (Engine::Naive, why)
+            }
+            (Engine::Auto, None) => {
+                let saved = (1.0 + mutants) * naive_cost / (RECORDING * naive_cost + mutants * delta_cost);
+                (Engine::Delta, format!("about {saved:.1} times less work"))
             }
         };
         let lanes = reference.stages(span).iter().map(|s: &Stage| s.lanes).collect();
