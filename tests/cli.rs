@@ -11,7 +11,7 @@ use assert_cmd::Command;
 use drg::io::npz::write_npz;
 use tempfile::TempDir;
 
-const VERBS: [&[&str]; 19] = [
+const VERBS: [&[&str]; 26] = [
     &[],
     &["demo"],
     &["simulate"],
@@ -19,6 +19,13 @@ const VERBS: [&[&str]; 19] = [
     &["predict"],
     &["ism"],
     &["merge"],
+    &["perturb"],
+    &["perturb", "marginalize"],
+    &["perturb", "space"],
+    &["perturb", "ablate"],
+    &["perturb", "occlude"],
+    &["perturb", "delete"],
+    &["perturb", "insert"],
     &["bench"],
     &["eval"],
     &["eval", "score"],

@@ -16,6 +16,7 @@ mod ism;
 mod merge;
 mod output;
 mod paired;
+mod perturb;
 mod plot;
 mod predict;
 mod report;
@@ -81,6 +82,7 @@ enum Verb {
     Eval(eval::Args),
     Ism(ism::Args),
     Merge(merge::Args),
+    Perturb(perturb::Args),
     Plot(plot::Args),
     Bench(bench::Args),
     Report(report::Args),
@@ -154,6 +156,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<()> {
         Verb::Eval(args) => eval::run(&args, context),
         Verb::Ism(args) => ism::run(&args, context),
         Verb::Merge(args) => merge::run(&args, context),
+        Verb::Perturb(args) => perturb::run(&args, context),
         Verb::Plot(args) => plot::run(&args, context),
         Verb::Bench(args) => bench::run(&args, context),
         Verb::Report(args) => report::run(&args, context),
