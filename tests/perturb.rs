@@ -111,6 +111,7 @@ fn marginalized_and_spaced_motifs() {
     assert_eq!(shape, [1, 2, 4, 2]);
     close("marginalize", &effects, &want);
     assert_eq!(room.npz("m.npz").strings("orientations").unwrap(), ["forward", "reverse"]);
+    assert_eq!(room.npz("m.npz").array::<i64, 1>("positions").unwrap().1, [17]);
     // Means and errors, in the table as well, and by the other engine.
     room.ok(&format!("{line} -o m.tsv --engine naive -q"));
     room.ok(&format!("{line} -o d.tsv --engine delta -q"));

@@ -4,18 +4,19 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::motifs::motifs;
+use super::motifs::{Motif, motifs};
 use super::{Common, integers};
 use crate::cli::Context;
-use crate::engine::mutate::perturb::{Moments, marginalize};
+use crate::engine::mutate::perturb::{Moments, marginalize, middle};
 use crate::error::{Error, Result};
 use crate::io::npz::NpzWriter;
 use crate::seq::{duplicate, reverse_complement};
 
 const EXAMPLE: &str = "\
 Output: npz with effects (M motifs, O orientations, N backgrounds, T tracks), their mean and error
-over the backgrounds (M, O, T; error is the standard error), motifs, orientations, names, tracks
-and predictions (N, T) of the backgrounds; or a table with one line a motif, orientation and track.
+over the backgrounds (M, O, T; error is the standard error), motifs, orientations, positions (M:
+first base of a motif), names, tracks and predictions (N, T) of the backgrounds; or a table with
+one line a motif, orientation and track.
 
 Example:
   drg simulate -o sim
@@ -101,7 +102,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         w.array("mean", &[m, o, t], &mean)?;
         w.array("error", &[m, o, t], &error)?;
         w.array("predictions", &[n, t], &opened.predictions(&responses.reference))?;
-        w.array("position", &[args.position.iter().len()], &integers(args.position))?;
+        let start = |m: &Motif| args.position.unwrap_or_else(|| middle(sequences.length, m.codes(false).len()));
+        w.array("positions", &[m], &integers(all.iter().map(start)))?;
         w.strings("motifs", &names)?;
         w.strings("orientations", orientations)?;
         w.strings("names", &sequences.names)?;

@@ -30,7 +30,7 @@ Effects are predictions with the change minus predictions without it, in the uni
 Example:
   drg simulate -o sim
   drg train sim/sequences.fa sim/targets.tsv -o m.drg --cnn num_kernels=16+l_kernels=11+epochs=2
-  drg perturb marginalize m.drg --motif sim/motifs.meme --backgrounds sim/sequences.fa -o in.tsv
+  drg perturb marginalize m.drg --motif TGACTCA --backgrounds sim/sequences.fa --names 0:9 -o in.tsv
   drg perturb ablate m.drg sim/sequences.fa --sites sim/sites.bed --names 0:20 -o out.tsv";
 
 /// Put motifs in, take sites out, vary distances, hide windows, delete and insert bases

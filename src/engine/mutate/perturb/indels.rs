@@ -11,7 +11,7 @@ use super::{Options, Predictor, Responses, bad, length};
 /// right end take the sequence's `flank` (`[N, F]`, the bases that follow it; F may be 0) and unknown bases after it. `[N, P, T]`.
 ///
 /// # Errors
-/// [`Error::Argument`] for a width of 0, positions whose deletion reaches over the end, or flanks of another number of sequences;
+/// `Error::Argument` for a width of 0, positions whose deletion reaches over the end, or flanks of another number of sequences;
 /// those of the model.
 pub fn delete<P: Predictor>(
     model: &P,
@@ -44,7 +44,7 @@ pub fn delete<P: Predictor>(
 /// lost. `[N, P, T]`.
 ///
 /// # Errors
-/// [`Error::Argument`] for no bases or positions behind the end; those of the model.
+/// `Error::Argument` for no bases or positions behind the end; those of the model.
 pub fn insert<P: Predictor>(
     model: &P,
     sequences: &[u8],

@@ -15,7 +15,7 @@ use crate::tape::Edit;
 use super::{Edits, Options, Predictor, each_block};
 
 pub use indels::{delete, insert};
-pub use motifs::{Spacing, marginalize, place, sample, space};
+pub use motifs::{Spacing, marginalize, middle, place, sample, space};
 pub use sites::{Ablation, Fill, Removal, ablate, occlude, position_means, windows};
 
 /// Edits that are listed at once, about; more sequences wait for the next job.

@@ -13,7 +13,7 @@ const INSTANCES: u64 = 0x5049 << 48;
 /// so do codes that are there already, but for one, so that there is a mutant.
 ///
 /// # Errors
-/// [`Error::Argument`] if the codes reach over the end, or if there is none to write.
+/// `Error::Argument` if the codes reach over the end, or if there is none to write.
 pub fn place(sequence: &[u8], codes: &[u8], at: usize) -> Result<Vec<Edit>> {
     let l = sequence.len();
     if at + codes.len() > l {
@@ -22,6 +22,11 @@ pub fn place(sequence: &[u8], codes: &[u8], at: usize) -> Result<Vec<Edit>> {
     let all = codes.iter().enumerate().filter(|&(_, &to)| to < 4).map(|(i, &to)| Edit { at: at + i, to });
     let edits = changes(sequence, all.collect());
     if edits.is_empty() { bad("place", "expected a motif with at least one known base".into()) } else { Ok(edits) }
+}
+
+/// Where a motif of `width` bases starts in the middle of `length`: `length / 2 - width / 2`.
+pub fn middle(length: usize, width: usize) -> usize {
+    (length / 2).saturating_sub(width / 2)
 }
 
 /// `count` instances of a motif of base probabilities, drawn position by position.
@@ -41,10 +46,10 @@ pub fn sample(probabilities: &[[f64; 4]], count: usize, seed: u64) -> Vec<Vec<u8
 }
 
 /// What each of `instances` (of a motif, on either strand) does in each of `backgrounds` `[N, L]`, written over the bases from
-/// position `at`, or in the middle (`L / 2 - width / 2`): `[N, instances, T]`. `progress` hears how many sequences are done.
+/// position `at`, or in the [`middle`]: `[N, instances, T]`. `progress` hears how many sequences are done.
 ///
 /// # Errors
-/// Those of [`place`] and [`each_block`].
+/// Those of [`place`] and [`outcomes`](super::outcomes).
 pub fn marginalize<P: Predictor>(
     model: &P,
     backgrounds: &[u8],
@@ -54,7 +59,7 @@ pub fn marginalize<P: Predictor>(
     progress: &mut dyn FnMut(usize),
 ) -> Result<Responses> {
     let mutants = |_: usize, bases: &[u8]| {
-        let start = |motif: &[u8]| at.unwrap_or((bases.len() / 2).saturating_sub(motif.len() / 2));
+        let start = |motif: &[u8]| at.unwrap_or(middle(bases.len(), motif.len()));
         instances.iter().map(|motif| place(bases, motif, start(motif))).collect()
     };
     responses(model, backgrounds, options, mutants, progress)
@@ -87,7 +92,7 @@ impl Spacing {
 /// first starts at `at`; without, the arrangement is in the middle at every distance.
 ///
 /// # Errors
-/// [`Error::Argument`] for no distance or an arrangement that reaches over the end; those of [`each_block`].
+/// `Error::Argument` for no distance or an arrangement that reaches over the end; those of [`outcomes`](super::outcomes).
 pub fn space<P: Predictor>(
     model: &P,
     backgrounds: &[u8],
@@ -109,7 +114,7 @@ pub fn space<P: Predictor>(
     let mutants = |_: usize, bases: &[u8]| {
         let mut all = Vec::with_capacity(3 * distances.len());
         for &d in distances {
-            let at = at.unwrap_or((l / 2).saturating_sub((a.len() + d + b.len()) / 2));
+            let at = at.unwrap_or(middle(l, a.len() + d + b.len()));
             let [one, two] = [place(bases, a, at)?, place(bases, b, at + a.len() + d)?];
             let both = changes(bases, [one.clone(), two.clone()].concat());
             all.extend([one, two, both]);

@@ -111,7 +111,7 @@ pub struct Ablation {
 /// Takes sites out of `sequences` `[N, L]`: the effects of replacing each (sequence, positions) of `sites` by `removal`'s fills.
 ///
 /// # Errors
-/// [`Error::Argument`] for a site that is empty or not in its sequence, or no repeats; those of [`each_block`].
+/// [`Error::Argument`] for a site that is empty or not in its sequence, or no repeats; those of [`outcomes`].
 pub fn ablate<P: Predictor>(
     model: &P,
     sequences: &[u8],
