@@ -16,6 +16,7 @@ mod ism;
 mod merge;
 mod output;
 mod paired;
+mod perturb;
 mod plot;
 mod predict;
 mod report;
@@ -83,6 +84,7 @@ enum Verb {
     Ism(ism::Args),
     Merge(merge::Args),
     Variants(variants::Args),
+    Perturb(perturb::Args),
     Plot(plot::Args),
     Bench(bench::Args),
     Report(report::Args),
@@ -157,6 +159,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<()> {
         Verb::Ism(args) => ism::run(&args, context),
         Verb::Merge(args) => merge::run(&args, context),
         Verb::Variants(args) => variants::run(&args, context),
+        Verb::Perturb(args) => perturb::run(&args, context),
         Verb::Plot(args) => plot::run(&args, context),
         Verb::Bench(args) => bench::run(&args, context),
         Verb::Report(args) => report::run(&args, context),

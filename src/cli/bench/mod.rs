@@ -10,7 +10,7 @@ use crate::error::Result;
 const EXAMPLE: &str = "\
 Example:
   drg bench cpu --models drg600 --what forward --seconds 1
-  drg bench ism --models drg600";
+  drg bench ism --models seqtofunc251 --rounds 1";
 
 /// Measure speed
 #[derive(Debug, clap::Args)]

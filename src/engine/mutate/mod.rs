@@ -5,6 +5,8 @@
 //! mutant. The delta engine runs the sequence once ([`Reference`]) and then only what a mutation changes; it gives the same
 //! effects with less rounding, because it never subtracts two predictions. [`Plan`] says what either costs.
 
+pub mod perturb;
+
 mod blocks;
 mod edits;
 mod ism;
