@@ -18,6 +18,7 @@ const VERBS: [&[&str]; 20] = [
     &["train"],
     &["predict"],
     &["ism"],
+    &["epistasis"],
     &["merge"],
     &["variants"],
     &["bench"],
