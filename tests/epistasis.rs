@@ -197,7 +197,7 @@ fn wrong_use_is_told_in_one_line() {
     write("off.tsv", &format!("{header}{name}\t0\t{other}\t50\tC\n"));
     write("letter.tsv", &format!("{header}{name}\t0\tN\t5\tC\n"));
     write("same.tsv", &format!("{header}{name}\t0\t{first}\t5\tC\n"));
-    write("twice.tsv", &format!("{header}\n{name}\t0\t{other}\t0\t{other}\n"));
+    write("twice.tsv", &format!("{header}{name}\t0\t{other}\t0\t{other}\n"));
     write("column.tsv", &format!("sequence\tpos1\tbase1\tpos2\talt2\n{name}\t0\tA\t5\tC\n"));
     write("empty.tsv", "");
     let before = room.names();
@@ -216,7 +216,7 @@ fn wrong_use_is_told_in_one_line() {
         (format!("{start} -o x.tsv --pairs off.tsv"), "expected a position from 0 to 49, found '50'"),
         (format!("{start} -o x.tsv --pairs letter.tsv"), "expected A, C, G or T, found 'N'"),
         (format!("{start} -o x.tsv --pairs same.tsv"), "at position 0 already; positions count from 0"),
-        (format!("{start} -o x.tsv --pairs twice.tsv"), "twice.tsv:3"),
+        (format!("{start} -o x.tsv --pairs twice.tsv"), "twice.tsv:2, column pos2: both positions are 0"),
         (format!("{start} -o x.tsv --pairs column.tsv"), "no column 'base2'"),
         (format!("{start} -o x.tsv --pairs empty.tsv"), "the file is empty"),
         (format!("{start} -o x.tsv --pairs missing.tsv"), "missing.tsv"),
