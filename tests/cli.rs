@@ -11,7 +11,7 @@ use assert_cmd::Command;
 use drg::io::npz::write_npz;
 use tempfile::TempDir;
 
-const VERBS: [&[&str]; 20] = [
+const VERBS: [&[&str]; 21] = [
     &[],
     &["demo"],
     &["simulate"],

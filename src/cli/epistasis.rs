@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::inputs::{self, Reading};
 use super::{Context, choose, output, talk};
-use crate::engine::mutate::{Edit, Edits, Engine, Options, Pair, PairBlock, PairOptions, Pairs, each_block, pairs};
+use crate::engine::mutate::{Edit, EditPair, Edits, Engine, Options, PairBlock, PairOptions, Pairs, each_block, pairs};
 use crate::error::{Error, Result};
 use crate::io::npz::{NpzWriter, write_npz};
 use crate::io::table::Table;
@@ -196,7 +196,7 @@ impl Args {
 }
 
 /// The pairs of every sequence, and for every row of the table its sequence and its number among the pairs of that.
-fn read_pairs(file: &Path, sequences: &Sequences) -> Result<(Vec<Vec<Pair>>, Vec<(usize, usize)>)> {
+fn read_pairs(file: &Path, sequences: &Sequences) -> Result<(Vec<Vec<EditPair>>, Vec<(usize, usize)>)> {
     let table = Table::read(file, None)?;
     let mut columns = vec![];
     for name in COLUMNS {
@@ -379,7 +379,7 @@ impl Job {
         })
     }
 
-    fn row(&self, sequence: usize, [a, b]: Pair, numbers: impl Iterator<Item = f32>) -> String {
+    fn row(&self, sequence: usize, [a, b]: EditPair, numbers: impl Iterator<Item = f32>) -> String {
         let letter = |e: Edit| char::from(seq::decode(e.to));
         let mut row = format!("{}\t{}\t{}\t{}\t{}", self.sequences.names[sequence], a.at, letter(a), b.at, letter(b));
         numbers.for_each(|v| row += &format!("\t{v}"));

@@ -30,7 +30,7 @@ const KEPT: usize = 256 << 20;
 const LANES: usize = 32;
 
 /// Two substitutions at different positions, in any order.
-pub type Pair = [Edit; 2];
+pub type EditPair = [Edit; 2];
 
 /// The pairs of every sequence of a job.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub enum Pairs {
         within: Option<usize>,
     },
     /// For every sequence its pairs.
-    Listed(Arc<[Vec<Pair>]>),
+    Listed(Arc<[Vec<EditPair>]>),
 }
 
 impl Pairs {
@@ -59,7 +59,7 @@ impl Pairs {
                 Edits::Substitutions(positions.clone()).check(sequences, length)
             }
             Self::Listed(all) => {
-                let mutants = |pairs: &Vec<Pair>| pairs.iter().map(|p| p.to_vec()).collect();
+                let mutants = |pairs: &Vec<EditPair>| pairs.iter().map(|p| p.to_vec()).collect();
                 Edits::Listed(all.iter().map(mutants).collect()).check(sequences, length)
             }
         }
@@ -83,7 +83,7 @@ impl Pairs {
 
     /// The pairs of block `part` of sequence `n`, whose bases are `codes`: position by position of the first side, then of the
     /// second, bases in the order A C G T.
-    pub fn block(&self, n: usize, part: usize, codes: &[u8]) -> Vec<Pair> {
+    pub fn block(&self, n: usize, part: usize, codes: &[u8]) -> Vec<EditPair> {
         match self {
             Self::Range { positions, within } => {
                 let (i, j) = self.tiles()[part];
@@ -98,7 +98,7 @@ impl Pairs {
                 }
                 pairs
             }
-            Self::Listed(all) => all[n].chunks(LISTED).nth(part).map(<[Pair]>::to_vec).unwrap_or_default(),
+            Self::Listed(all) => all[n].chunks(LISTED).nth(part).map(<[EditPair]>::to_vec).unwrap_or_default(),
         }
     }
 }
@@ -128,7 +128,7 @@ pub struct PairBlock {
     /// Number of the block within its sequence.
     pub part: usize,
     /// The pairs.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<EditPair>,
     /// Predictions of the sequence itself, `[T]`.
     pub reference: Vec<f64>,
     /// Effects of both substitutions together, `[M, T]`.
@@ -165,13 +165,9 @@ pub fn pairs<P: Predictor>(
     if let Some(t) = tracks.iter().find(|&&t| t >= model.tracks()) {
         return Err(Error::Argument { op: "pairs", what: format!("track {t} of {}", model.tracks()) });
     }
-    let double;
-    let model = if options.double {
-        double = model.to_dtype(DType::F64)?;
-        &double
-    } else {
-        model
-    };
+    // The delta engine's reference pass is in f64 in any case.
+    let wide = if options.double || options.engine != Engine::Naive { Some(model.to_dtype(DType::F64)?) } else { None };
+    let models = Models { narrow: model, wide: wide.as_ref(), double: options.double };
     let mut engine = options.engine;
     let mut first = 0;
     for (sequence, codes) in sequences.chunks_exact(l).enumerate() {
@@ -182,7 +178,7 @@ pub fn pairs<P: Predictor>(
         if blocks.is_empty() {
             continue;
         }
-        let sweeps = Sweeps::new(model, codes, &mut engine)?;
+        let sweeps = models.sweeps(codes, &mut engine)?;
         for &&(part, index) in &blocks {
             let list = pairs.block(sequence, part, codes);
             if list.is_empty() {
@@ -190,7 +186,7 @@ pub fn pairs<P: Predictor>(
             }
             let (reference, effects, singles) = match &sweeps {
                 Some(sweeps) => sweeps.block(&list, tracks)?,
-                None => naive(model, codes, &list, tracks, options)?,
+                None => naive(models.counting(), codes, &list, tracks, options)?,
             };
             if !f(PairBlock { index, sequence, part, pairs: list, reference, effects, singles })? {
                 return Ok(());
@@ -204,7 +200,7 @@ pub fn pairs<P: Predictor>(
 type Results = (Vec<f64>, Vec<f64>, [Vec<f64>; 2]);
 
 /// A number of its own for every distinct substitution of `pairs`, and the numbers of both sides of every pair.
-fn distinct(pairs: &[Pair]) -> (Vec<Edit>, Vec<(usize, usize)>) {
+fn distinct(pairs: &[EditPair]) -> (Vec<Edit>, Vec<(usize, usize)>) {
     let mut numbers: BTreeMap<(usize, u8), usize> = pairs.iter().flatten().map(|e| ((e.at, e.to), 0)).collect();
     numbers.values_mut().enumerate().for_each(|(i, number)| *number = i);
     let edits = numbers.keys().map(|&(at, to)| Edit { at, to }).collect();
@@ -224,7 +220,7 @@ fn sides(singles: &[f64], tracks: usize, numbers: &[(usize, usize)]) -> [Vec<f64
 fn naive<P: Predictor>(
     model: &P,
     codes: &[u8],
-    pairs: &[Pair],
+    pairs: &[EditPair],
     tracks: &[usize],
     options: &PairOptions,
 ) -> Result<Results> {
@@ -254,23 +250,39 @@ struct Sweeps {
     meeting: NodeId,
 }
 
-impl Sweeps {
+/// The model, and the same in f64 where that is needed.
+struct Models<'a, P> {
+    narrow: &'a P,
+    wide: Option<&'a P>,
+    /// Whether mutants are run in f64.
+    double: bool,
+}
+
+impl<P: Predictor> Models<'_, P> {
+    /// The one that runs mutants.
+    fn counting(&self) -> &P {
+        self.wide.filter(|_| self.double).unwrap_or(self.narrow)
+    }
+
     /// `None` if the naive engine is asked for or better; then `engine` says so.
-    fn new<P: Predictor>(model: &P, codes: &[u8], engine: &mut Engine) -> Result<Option<Self>> {
-        if *engine == Engine::Naive {
-            return Ok(None);
-        }
-        let reference = Reference::new(model, codes)?;
+    fn sweeps(&self, codes: &[u8], engine: &mut Engine) -> Result<Option<Sweeps>> {
+        let reference = match (*engine, self.wide) {
+            (Engine::Naive, _) | (_, None) => return Ok(None),
+            (_, Some(wide)) if self.double => Reference::new(wide, codes)?,
+            (_, Some(wide)) => Reference::rounded(self.narrow, wide, codes)?,
+        };
         if *engine == Engine::Auto {
             // A pair never costs more than a sweep of its own, and mostly about as much as a single substitution.
-            *engine = Plan::new(Engine::Auto, &reference, &Edits::Substitutions(0..model.length()), 1)?.engine;
+            *engine = Plan::new(Engine::Auto, &reference, &Edits::Substitutions(0..reference.length()), 1)?.engine;
             if *engine == Engine::Naive {
                 return Ok(None);
             }
         }
-        Self::over(reference).map(Some)
+        Sweeps::over(reference).map(Some)
     }
+}
 
+impl Sweeps {
     fn over(reference: Reference) -> Result<Self> {
         let Reference { tape, input, output, length, .. } = &reference;
         let waists = tape.waists(*input, *output);
@@ -308,14 +320,14 @@ impl Sweeps {
         self.couplings.iter().find(|c| meets(&c.1)).map_or(self.reference.output, |c| c.0)
     }
 
-    fn block(&self, pairs: &[Pair], tracks: &[usize]) -> Result<Results> {
+    fn block(&self, pairs: &[EditPair], tracks: &[usize]) -> Result<Results> {
         let all = self.reference.predictions().shape()[1];
         let chosen = |row: &[f64]| -> Vec<f64> { tracks.iter().map(|&t| row[t]).collect() };
         let reference = chosen(&self.reference.predictions().to_f64());
         let t = tracks.len();
         let (mut effects, mut singles) = (vec![0.0; pairs.len() * t], [(); 2].map(|()| vec![0.0; pairs.len() * t]));
         for list in self.portions(pairs).into_iter().filter(|list| !list.is_empty()) {
-            let own: Vec<Pair> = list.iter().map(|&i| pairs[i]).collect();
+            let own: Vec<EditPair> = list.iter().map(|&i| pairs[i]).collect();
             let (edits, numbers) = distinct(&own);
             let kept = Kept::new(self, &edits)?;
             let alone: Vec<f64> = kept.effects.chunks_exact(all).flat_map(chosen).collect();
@@ -332,8 +344,8 @@ impl Sweeps {
     }
 
     /// The pairs by number, in portions whose single substitutions fit into memory.
-    fn portions(&self, pairs: &[Pair]) -> Vec<Vec<usize>> {
-        let element = if self.reference.predictions().dtype() == DType::F64 { 8 } else { 4 };
+    fn portions(&self, pairs: &[EditPair]) -> Vec<Vec<usize>> {
+        let element = if self.reference.tape.dtype() == DType::F64 { 8 } else { 4 };
         let steps = self.reference.steps(1);
         let kept = steps.iter().filter(|s| self.starts.contains(&s.node)).map(|s| s.width * s.channels * element);
         let most = (KEPT / kept.sum::<usize>().max(1)).max(2);
@@ -356,7 +368,7 @@ impl Sweeps {
     }
 
     /// Effects `[M, T]` of pairs; `numbers` are those of their sides among the kept ones.
-    fn effects(&self, pairs: &[Pair], numbers: &[(usize, usize)], kept: &Kept) -> Result<Tensor> {
+    fn effects(&self, pairs: &[EditPair], numbers: &[(usize, usize)], kept: &Kept) -> Result<Tensor> {
         let reference = &self.reference;
         let tracks = reference.predictions().shape()[1];
         let apart = |i: usize| pairs[i][0].at.abs_diff(pairs[i][1].at);
@@ -365,7 +377,7 @@ impl Sweeps {
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         order.sort_by_key(|&i| (starts[i], apart(i), pairs[i][0].at));
         let tail = reference.stages_between(self.meeting, reference.output, Window::dense(LANES, 1));
-        real!("pairs", reference.predictions(), T => {
+        real!("pairs", reference.tape, T => {
             let mut y = vec![T::default(); pairs.len() * tracks];
             for group in order.chunks(reference.group()) {
                 let met: Vec<Option<Delta>> = group
@@ -393,7 +405,7 @@ impl Sweeps {
         &self,
         start: NodeId,
         class: &[usize],
-        pairs: &[Pair],
+        pairs: &[EditPair],
         numbers: &[(usize, usize)],
         kept: &Kept,
     ) -> Result<Option<Delta>> {
@@ -403,7 +415,8 @@ impl Sweeps {
             None => {
                 let moved = |e: Edit| Edit { at: e.at + reference.flank, ..e };
                 // In the order of positions: that of additions must not depend on how a pair is written.
-                let both = |[a, b]: Pair| if a.at < b.at { vec![moved(a), moved(b)] } else { vec![moved(b), moved(a)] };
+                let both =
+                    |[a, b]: EditPair| if a.at < b.at { vec![moved(a), moved(b)] } else { vec![moved(b), moved(a)] };
                 Delta::edits(part.map(|k| both(pairs[class[k]])).collect(), reference.length)
             }
         };

@@ -1,6 +1,7 @@
 use super::*;
 use crate::engine::mutate::tests::network;
 use crate::model::{ZooModel, ZooName};
+use crate::nn::{Builder, Parameters};
 use crate::ops::{self, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
 use crate::tape::check::{Random, close};
 use crate::tape::{Tape, Var};
@@ -41,6 +42,7 @@ fn agree<P: Predictor>(name: &str, model: &P, codes: &[u8], list: &Pairs) {
 #[derive(Clone)]
 struct Own {
     length: usize,
+    numbers: Parameters,
     body: Arc<dyn Fn(&mut Tape, &Var) -> Result<Var> + Send + Sync>,
 }
 
@@ -60,9 +62,17 @@ impl Predictor for Own {
     fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         (self.body)(tape, x)
     }
+    fn parameters(&self) -> &Parameters {
+        &self.numbers
+    }
     fn to_dtype(&self, _: DType) -> Result<Self> {
         Ok(self.clone())
     }
+}
+
+/// The weights of these networks are constants of their own.
+fn nothing() -> Parameters {
+    Builder::default().finish(DType::F64, 0).unwrap()
 }
 
 /// A stem, a middle, flatten or mean, two dense layers.
@@ -90,7 +100,7 @@ fn own(
         let x = ops::activation(t, &x, Activation::Tanh)?;
         ops::linear(t, &x, &last, None)
     };
-    Own { length, body: Arc::new(body) }
+    Own { length, numbers: nothing(), body: Arc::new(body) }
 }
 
 fn pooled(t: &mut Tape, x: &Var, kind: PoolKind, size: usize, stride: usize, padding: Padding) -> Result<Var> {
@@ -151,8 +161,8 @@ fn changes_meet_in_every_kind_of_layer() {
         gelu(t, &x)
     };
     agree("strided", &own(47, Strands::Forward, false, strided), &sequence(47), &everywhere(47));
-    let nothing = |_: &mut Tape, x: Var, _: &[Var]| Ok(x);
-    agree("nothing", &own(22, Strands::Forward, true, nothing), &sequence(22), &everywhere(22));
+    let same = |_: &mut Tape, x: Var, _: &[Var]| Ok(x);
+    agree("same", &own(22, Strands::Forward, true, same), &sequence(22), &everywhere(22));
 }
 
 /// A model that is linear as a whole: pairs are sums, and nothing is left of their epistasis.
@@ -166,7 +176,7 @@ fn linear_models_have_no_epistasis() {
         let x = ops::flatten(t, &x)?;
         ops::linear(t, &x, &last, None)
     };
-    let model = Own { length: 12, body: Arc::new(body) };
+    let model = Own { length: 12, numbers: nothing(), body: Arc::new(body) };
     agree("linear", &model, &sequence(12), &everywhere(12));
     for block in run(&model, &sequence(12), &everywhere(12), &options(Engine::Delta)) {
         let largest = block.effects.iter().fold(0f64, |a, b| a.max(b.abs()));
@@ -187,7 +197,7 @@ fn bits_depend_on_no_other_pair_block_or_thread() {
     let some = PairOptions { blocks: Some(vec![1, 7]), ..wide.clone() };
     assert_eq!(run(&model, &codes, &range, &some), [all[1].clone(), all[7].clone()]);
     // The same pairs listed backwards, sides swapped, and the other sequence's as well.
-    let listed = |n: usize, step: usize| -> Vec<Pair> {
+    let listed = |n: usize, step: usize| -> Vec<EditPair> {
         let blocks = all.iter().rev().filter(|b| b.sequence == n);
         blocks.flat_map(|b| b.pairs.iter().rev().step_by(step).map(|&[a, b]| [b, a])).collect()
     };
@@ -208,7 +218,7 @@ fn every_pair_comes_once() {
     let codes = sequence(150);
     for (positions, within) in [(0..150, None), (7..100, Some(1)), (3..139, Some(33)), (40..72, Some(500))] {
         let range = Pairs::Range { positions: positions.clone(), within };
-        let got: Vec<Pair> = (0..range.blocks(0)).flat_map(|part| range.block(0, part, &codes)).collect();
+        let got: Vec<EditPair> = (0..range.blocks(0)).flat_map(|part| range.block(0, part, &codes)).collect();
         let others = |p: usize| (0..4u8).filter(|&b| b != codes[p]).count() * usize::from(codes[p] != UNIFORM);
         let near = |p: usize| p + 1..positions.end.min(p + 1 + within.unwrap_or(150));
         let want: usize = positions.clone().map(|p| near(p).map(|q| others(p) * others(q)).sum::<usize>()).sum();
@@ -241,7 +251,7 @@ fn tracks_are_chosen_and_bad_jobs_refused() {
     let tracks = PairOptions { tracks: Some(vec![3]), ..PairOptions::default() };
     assert!(refuse(&codes, &range(5..9, None), &tracks).contains("track 3 of 3"));
     let edit = |at, to| Edit { at, to };
-    let listed = |pair: Pair| Pairs::Listed(vec![vec![pair]].into());
+    let listed = |pair: EditPair| Pairs::Listed(vec![vec![pair]].into());
     assert!(refuse(&codes, &listed([edit(4, 1), edit(4, 2)]), &usual).contains("twice"));
     assert!(refuse(&codes, &listed([edit(4, 1), edit(24, 2)]), &usual).contains("below 24"));
     assert!(refuse(&codes, &Pairs::Listed(vec![].into()), &usual).contains("there are 1"));
