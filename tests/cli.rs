@@ -18,6 +18,7 @@ const VERBS: &[&[&str]] = &[
     &["train"],
     &["predict"],
     &["ism"],
+    &["epistasis"],
     &["merge"],
     &["variants"],
     &["perturb"],

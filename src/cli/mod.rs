@@ -10,6 +10,7 @@ mod completions;
 mod demo;
 mod devices;
 mod effects;
+mod epistasis;
 mod eval;
 mod inputs;
 mod ism;
@@ -82,6 +83,7 @@ enum Verb {
     Predict(predict::Args),
     Eval(eval::Args),
     Ism(ism::Args),
+    Epistasis(epistasis::Args),
     Merge(merge::Args),
     Variants(variants::Args),
     Perturb(perturb::Args),
@@ -157,6 +159,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<()> {
         Verb::Predict(args) => predict::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
         Verb::Ism(args) => ism::run(&args, context),
+        Verb::Epistasis(args) => epistasis::run(&args, context),
         Verb::Merge(args) => merge::run(&args, context),
         Verb::Variants(args) => variants::run(&args, context),
         Verb::Perturb(args) => perturb::run(&args, context),

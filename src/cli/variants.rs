@@ -42,10 +42,10 @@ too-long (an allele longer than the window); skipped: why. As npz: values (V, sc
 float32), l2 (V), scores, tracks, chrom, pos (0 if skipped), id, ref, alt, status.
 
 Example:
-  drg simulate -o sim --length 120 --variants 2000
-  drg train sim/sequences.fa sim/targets.tsv -o model.drg --cnn num_kernels=16+l_kernels=11+epochs=2
-  drg variants model.drg sim/variants.vcf --genome sim/genome.fa -o scores.tsv --score diff,abs,l2
-  drg variants model.drg sim/variants.vcf --genome sim/genome.fa --plan";
+  drg simulate -o var --length 120 --variants 2000
+  drg train var/sequences.fa var/targets.tsv -o var.drg --cnn num_kernels=16+l_kernels=11+epochs=2
+  drg variants var.drg var/variants.vcf --genome var/genome.fa -o variants.tsv --score diff,abs,l2
+  drg variants var.drg var/variants.vcf --genome var/genome.fa --plan";
 
 /// Variant effects: both alleles of each SNV, MNV and indel of a VCF file
 #[derive(Debug, clap::Args, Serialize)]

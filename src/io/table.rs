@@ -115,6 +115,11 @@ impl Table {
         self.rows.iter().map(move |(_, row)| &row[column])
     }
 
+    /// Line of every row in the file, from 1.
+    pub fn lines(&self) -> impl Iterator<Item = usize> {
+        self.rows.iter().map(|(line, _)| *line)
+    }
+
     /// Names of the rows: the column `given`, else the one that is called `name`, `id`, `seq_id` or the like, else the
     /// first column where that holds no sequences, else `row1`, `row2`, ...
     ///

@@ -200,6 +200,10 @@ impl Op for BatchNorm {
         })
     }
 
+    fn is_linear(&self) -> bool {
+        self.activation.is_linear()
+    }
+
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let d = changed(dx, 0)?.rows()?;
         let parameters = [cx.saved(1)?, cx.saved(2)?, cx.saved(3)?, cx.saved(4)?];

@@ -189,6 +189,10 @@ impl Op for Conv1d {
         from.mapped(len, |s| (s + left - reach + stride - 1).div_euclid(stride), |e| (e + left).div_euclid(stride))
     }
 
+    fn is_linear(&self) -> bool {
+        true
+    }
+
     fn products(&self, cx: &Cx, x: &[Option<&Window>], to: &Window) -> f64 {
         let Ok(w) = cx.saved(1) else { return 0.0 };
         // Every tap meets every changed row, or, with a stride, every output row.

@@ -149,6 +149,10 @@ impl Op for Binary {
         Err(Error::Unsupported { op: self.name(), what: "the rescale sweep (DeepLIFT)".into() })
     }
 
+    fn is_linear(&self) -> bool {
+        Binary::is_linear(*self)
+    }
+
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let Some(any) = dx.iter().flatten().next() else { return super::changed(dx, 0)?.rows().cloned() };
         let (m, c) = (to.mutants(), any.rows()?.shape()[2]);

@@ -92,6 +92,10 @@ impl Op for Flatten {
         Window::hull(x)
     }
 
+    fn is_linear(&self) -> bool {
+        true
+    }
+
     fn delta(&self, _: &Cx, dx: &[Option<&Delta>], _: &Window) -> Result<Tensor> {
         super::changed(dx, 0)?.rows().cloned()
     }
@@ -144,6 +148,10 @@ impl Op for Concat {
         Ok(grads)
     }
 
+    fn is_linear(&self) -> bool {
+        true
+    }
+
     fn delta(&self, _: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let placed: Vec<Option<Delta>> =
             dx.iter().map(|d| d.map(|d| d.placed(to)).transpose()).collect::<Result<_>>()?;
@@ -194,6 +202,10 @@ impl Op for Channels {
         })
     }
 
+    fn is_linear(&self) -> bool {
+        true
+    }
+
     fn delta(&self, _: &Cx, dx: &[Option<&Delta>], _: &Window) -> Result<Tensor> {
         cut(super::changed(dx, 0)?.rows()?, self.width, self.from, self.to)
     }
@@ -231,6 +243,10 @@ impl Op for Crop {
 
     fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
         Window::hull(x).shifted(-(self.from as i32), 0, len)
+    }
+
+    fn is_linear(&self) -> bool {
+        true
     }
 
     fn delta(&self, _: &Cx, dx: &[Option<&Delta>], _: &Window) -> Result<Tensor> {

@@ -97,6 +97,10 @@ impl Op for Linear {
         if self.rows { Window { len, ..from } } else { Window::dense(from.mutants(), 1) }
     }
 
+    fn is_linear(&self) -> bool {
+        true
+    }
+
     fn takes_rows(&self) -> bool {
         true
     }

@@ -271,6 +271,15 @@ impl Op for Pool {
         Window::hull(x).mapped(len, first, |p| (p + left).div_euclid(stride))
     }
 
+    fn is_linear(&self) -> bool {
+        self.a.kind == PoolKind::Mean
+    }
+
+    fn may_escape(&self) -> bool {
+        let padded = self.a.output(self.l).is_ok_and(|lo| self.a.is_padded(self.l, lo));
+        padded && matches!(self.a.padding, Padding::SequenceMin | Padding::BatchMin)
+    }
+
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (x, from) = (cx.saved(0)?, super::changed(dx, 0)?);
         let ([_, l, c], m) = (x.dims("pool", "x")?, to.mutants());

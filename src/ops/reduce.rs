@@ -68,6 +68,10 @@ impl Op for MeanRows {
         Window::dense(Window::hull(x).mutants(), 1)
     }
 
+    fn is_linear(&self) -> bool {
+        true
+    }
+
     fn delta(&self, _: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let x = super::changed(dx, 0)?;
         let (d, m) = (x.rows()?, to.mutants());

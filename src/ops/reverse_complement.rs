@@ -72,6 +72,10 @@ impl Op for ReverseComplement {
         Window { start: from.start.iter().map(|s| last - s).collect(), width: from.width, len: self.l }
     }
 
+    fn is_linear(&self) -> bool {
+        true
+    }
+
     /// Edited bases, that is.
     fn takes_rows(&self) -> bool {
         true

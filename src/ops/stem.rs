@@ -362,6 +362,10 @@ impl Op for Stem {
         Window::hull(x).shifted(least as i32 - (k as i32 - 1), k - 1 + most - least, len)
     }
 
+    fn is_linear(&self) -> bool {
+        matches!(self.a.strands, Strands::Forward | Strands::Mean)
+    }
+
     /// Edited bases, that is.
     fn takes_rows(&self) -> bool {
         true

@@ -74,6 +74,18 @@ impl Tape {
         all
     }
 
+    /// The nodes where changes do not simply add up, and their windows. The changes of two mutants add up at every node before
+    /// the first of these at which their windows share a row: a linear operation adds changes wherever they lie, any other one
+    /// where no row of its output lies in both windows, and one that mutants may escape from ([`Op::may_escape`](super::Op))
+    /// never, so its window is the whole map.
+    pub fn couplings(&self, seeds: Vec<(NodeId, Window)>) -> Vec<(NodeId, Window)> {
+        let coupled = |(node, (id, at)): (&Node, (NodeId, Option<Window>))| {
+            let (op, at) = (node.op.as_ref().filter(|op| !op.is_linear())?, at?);
+            Some((id, if op.may_escape() { Window::dense(at.mutants(), at.len) } else { at }))
+        };
+        self.nodes.iter().zip(self.windows(seeds).into_iter().enumerate()).filter_map(coupled).collect()
+    }
+
     /// The windows of a node's inputs as its operation sees them.
     fn seen(&self, node: &Node, all: &[Option<Window>]) -> Vec<Option<Window>> {
         let window = |i: NodeId| {
@@ -96,6 +108,8 @@ impl Tape {
             let (op, to) = (node.op.as_ref()?, all[id].as_ref()?);
             let x = self.seen(node, &all);
             let x: Vec<Option<&Window>> = x.iter().map(Option::as_ref).collect();
+            // A seed is known.
+            x.iter().flatten().next()?;
             let dense: Vec<Option<Window>> = x.iter().map(|w| w.map(whole)).collect();
             let dense: Vec<Option<&Window>> = dense.iter().map(Option::as_ref).collect();
             let cx = Cx { node, rows: &[], partner: None, escaped: None };

@@ -243,6 +243,17 @@ pub trait Op: Send + Sync + 'static {
         false
     }
 
+    /// Whether the changes of two mutants add up here wherever they lie: the value is linear in all inputs that can change.
+    fn is_linear(&self) -> bool {
+        false
+    }
+
+    /// Whether mutants may escape ([`Cx::escape`]): then changes of rows far apart may not add up although no row of the
+    /// output lies in both windows.
+    fn may_escape(&self) -> bool {
+        false
+    }
+
     /// Multiply-adds of a mutant in a delta sweep whose inputs change on `x` and whose output changes on `to`; with the whole
     /// maps as windows, those of a forward pass. Only products are counted.
     fn products(&self, cx: &Cx, x: &[Option<&Window>], to: &Window) -> f64 {

@@ -232,6 +232,37 @@ impl Delta {
         })
     }
 
+    /// Mutants with two changes each: the sum of mutants `i` and `j` for every `(i, j)` of `list`, on the smallest windows that
+    /// hold both. Whether a pair changes by that sum is for the caller to know ([`Tape::couplings`](super::Tape::couplings)).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for changes of bases.
+    pub fn sums(&self, list: &[(usize, usize)]) -> Result<Self> {
+        let window = |lane: &dyn Fn(&(usize, usize)) -> usize| Window {
+            start: list.iter().map(|pair| self.at.start[lane(pair)]).collect(),
+            ..self.at
+        };
+        let sides = [window(&|pair| pair.0), window(&|pair| pair.1)];
+        let mut to = Window::hull(&sides.each_ref().map(Some));
+        if to.width >= to.len {
+            to = Window::dense(list.len(), to.len);
+        }
+        let (m, lanes, c) = (list.len(), self.at.mutants(), self.rows()?.shape()[2]);
+        real!("delta", self.rows()?, T => {
+            let (x, mut y) = (self.rows()?.cpu::<T>()?, tensor::zeros::<T>(to.width * m * c));
+            for (at, second) in sides.iter().zip([false, true]) {
+                for (r, k, p) in at.cells() {
+                    let lane = if second { list[k].1 } else { list[k].0 };
+                    let x = &x[(r / m * lanes + lane) * c..][..c];
+                    let o = to.row(k, p).expect("the hull holds both windows") * c;
+                    y[o..o + c].iter_mut().zip(x).for_each(|(y, &x)| *y += x);
+                }
+            }
+            let change = Change::Rows(Tensor::of(&[to.width, m, c], y));
+            Ok(Self { at: to.clone(), change })
+        })
+    }
+
     /// The change with mutant `list[i]` replaced by mutant i of `other`.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 //! anew: as few as fit the caches while they are windows of wide maps, many once they are vectors, where the weights of a dense
 //! layer are read once for all of them. A mutant has the same bits in every group, so grouping is free.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::nn::Kind;
 use crate::real;
@@ -22,13 +24,13 @@ const VECTORS: usize = 512;
 
 /// Predictions of some sequences, and what a sweep needs to know about how they came to be.
 pub struct Reference {
-    tape: Tape,
-    input: NodeId,
-    output: NodeId,
+    pub(super) tape: Tape,
+    pub(super) input: NodeId,
+    pub(super) output: NodeId,
     /// Bases before the sequence in the input.
-    flank: usize,
+    pub(super) flank: usize,
     /// Rows of the input.
-    length: usize,
+    pub(super) length: usize,
     predictions: Tensor,
 }
 
@@ -99,11 +101,17 @@ impl Reference {
 
     /// The stages of a sweep of mutants whose edits span `span` positions.
     pub fn stages(&self, span: usize) -> Vec<Stage> {
+        self.stages_between(self.input, self.output, self.sample(span))
+    }
+
+    /// The stages of a sweep from changes of node `from` on windows like `at` to node `end`.
+    pub(super) fn stages_between(&self, from: NodeId, end: NodeId, at: Window) -> Vec<Stage> {
         let element = if self.tape.dtype() == DType::F64 { 8 } else { 4 };
-        let steps = self.steps(span);
+        let steps = self.tape.steps(vec![(from, at)]);
         let mut stages: Vec<Stage> = vec![];
-        let mut from = 0;
-        for to in self.tape.waists(self.input, self.output) {
+        let waists = self.tape.waists(self.input, self.output);
+        let mut from = from;
+        for to in waists.into_iter().filter(move |&to| from < to && to <= end) {
             let inside = steps.iter().filter(|s| from < s.node && s.node <= to);
             let (mut bytes, mut most, mut before) = (1, VECTORS, 0);
             for s in inside {
@@ -166,23 +174,44 @@ impl Reference {
         })
     }
 
-    /// Sweeps from a change of node `from` through the stages; `None` if nothing changes. Groups that are too large are split
-    /// for as long as the stages want small ones; the first split goes over the threads.
-    fn run(&self, from: NodeId, stages: &[Stage], d: Delta, rows: &[u32], threads: bool) -> Result<Option<Delta>> {
-        let Some(stage) = stages.first() else { return Ok(Some(d)) };
+    /// Sweeps from a change of node `from` through the stages; `None` if nothing changes.
+    pub(super) fn run(
+        &self,
+        from: NodeId,
+        stages: &[Stage],
+        d: Delta,
+        rows: &[u32],
+        threads: bool,
+    ) -> Result<Option<Delta>> {
+        self.sweep(from, stages, rows, threads, move |part| {
+            if part.len() == rows.len() { Ok(d.clone()) } else { d.select(&part.collect::<Vec<_>>()) }
+        })
+    }
+
+    /// As [`Reference::run`], from the changes `seed(mutants)`. Groups that are too large are split for as long as the stages
+    /// want small ones; the first split goes over the threads.
+    pub(super) fn sweep(
+        &self,
+        from: NodeId,
+        stages: &[Stage],
+        rows: &[u32],
+        threads: bool,
+        seed: impl Fn(Range<usize>) -> Result<Delta> + Sync + Send,
+    ) -> Result<Option<Delta>> {
         let m = rows.len();
+        let Some(stage) = stages.first() else { return seed(0..m).map(Some) };
         // As many parts as threads at least.
         let lanes = if threads { stage.lanes.min(m.div_ceil(par::threads())).max(1) } else { stage.lanes };
         if m <= lanes {
-            let d = self.tape.delta(vec![(from, d)], rows, &[stage.to])?.pop().flatten();
+            let d = self.tape.delta(vec![(from, seed(0..m)?)], rows, &[stage.to])?.pop().flatten();
+            drop(seed);
             return d.map_or(Ok(None), |d| self.run(stage.to, &stages[1..], d, rows, false));
         }
         let together = stages.iter().take_while(|s| s.lanes <= stage.lanes).count();
         let (here, later) = stages.split_at(together);
         let part = |i: usize| {
-            let list: Vec<usize> = (i * lanes..((i + 1) * lanes).min(m)).collect();
-            let rows = &rows[list[0]..=list[list.len() - 1]];
-            self.run(from, here, d.select(&list)?, rows, false)
+            let part = i * lanes..((i + 1) * lanes).min(m);
+            self.run(from, here, seed(part.clone())?, &rows[part], false)
         };
         let parts = m.div_ceil(lanes);
         let parts: Vec<Option<Delta>> = match threads {
@@ -194,7 +223,7 @@ impl Reference {
         if parts.is_empty() {
             return Ok(None);
         }
-        drop(d);
+        drop(seed);
         let joined = Delta::join(&parts)?;
         drop(parts);
         self.run(here[together - 1].to, later, joined, rows, threads)
