@@ -23,7 +23,7 @@ pub(super) struct Effects {
 
 enum Source {
     Npz(Npz),
-    Zarr(ZarrReader, FloatArray),
+    Zarr(Box<(ZarrReader, FloatArray)>),
 }
 
 impl Effects {
@@ -82,7 +82,7 @@ impl Effects {
             return Err(Error::key(path, "values", what));
         }
         let start = group.small::<i64>("start")?.1.first().and_then(|&start| usize::try_from(start).ok());
-        let source = Source::Zarr(group, values);
+        let source = Source::Zarr(Box::new((group, values)));
         Ok(Self { path: path.into(), source, names, tracks, length: length as usize, start })
     }
 
@@ -93,8 +93,8 @@ impl Effects {
     pub(super) fn bases(&mut self) -> Result<Vec<u8>> {
         let ([n, l], bases) = match &mut self.source {
             Source::Npz(npz) => npz.array::<u8, 2>("bases")?,
-            Source::Zarr(group, _) => {
-                let (shape, bases) = group.small::<u8>("bases")?;
+            Source::Zarr(both) => {
+                let (shape, bases) = both.0.small::<u8>("bases")?;
                 let shape: [u64; 2] = shape[..].try_into().unwrap_or_default();
                 (shape.map(|s| s as usize), bases)
             }
@@ -124,7 +124,8 @@ impl Effects {
         let (t, l) = (self.tracks.len(), self.length);
         let npz = match &mut self.source {
             Source::Npz(npz) => npz,
-            Source::Zarr(_, values) => {
+            Source::Zarr(both) => {
+                let values = &both.1;
                 for n in (0..=last).filter(|&n| wanted(n)) {
                     let effects = values.read_region(&[n as u64, 0, 0, 0], &[1, t as u64, 4, l as u64])?;
                     if effects.iter().any(|v| v.is_nan()) {
