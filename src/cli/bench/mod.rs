@@ -1,6 +1,7 @@
 //! `drg bench`: how fast this machine is, alone and against PyTorch.
 
 mod cpu;
+mod epistasis;
 mod ism;
 mod torch;
 
@@ -24,6 +25,7 @@ pub(super) struct Args {
 enum What {
     Cpu(cpu::Args),
     Ism(ism::Args),
+    Epistasis(epistasis::Args),
 }
 
 /// A program to compare with.
@@ -36,5 +38,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     match &args.what {
         What::Cpu(args) => cpu::run(args, context),
         What::Ism(args) => ism::run(args, context),
+        What::Epistasis(args) => epistasis::run(args, context),
     }
 }
