@@ -222,7 +222,7 @@ pub struct Blocks {
 /// None here; those of the job come out of the iterator.
 ///
 /// ```
-/// use drg::engine::mutate::{Edit, Edits, Options, mutate};
+/// use drg::engine::mutate::{Edit, Edits, Engine, Options, mutate};
 /// use drg::model::{Network, options::{DataFacts, parse_option_string, resolve}};
 ///
 /// let options = parse_option_string("num_kernels=8+l_kernels=5+pooling_size=2+fclayer_size=6+nfc_layers=1")?;
@@ -230,9 +230,10 @@ pub struct Blocks {
 /// let network = Network::new(resolve(&options, &facts)?.0, 1)?;
 /// let sequence = drg::seq::encode_all(b"ACGTTGCATGCA").unwrap().0;
 ///
+/// let options = Options { engine: Engine::Delta, ..Options::default() };
 /// // Every substitution of one sequence: 36 mutants, in the order of positions and bases.
 /// let mut best = (f64::NEG_INFINITY, vec![]);
-/// for block in mutate(&network, &sequence, Edits::Substitutions(0..12), Options::default()) {
+/// for block in mutate(&network, &sequence, Edits::Substitutions(0..12), options.clone()) {
 ///     let block = block?;
 ///     assert_eq!((block.edits.len(), block.effects.len()), (36, 36 * 2));
 ///     for (edits, effects) in block.edits.into_iter().zip(block.effects.chunks(2)) {
@@ -245,8 +246,8 @@ pub struct Blocks {
 /// let mut double = best.1.clone();
 /// double.push(Edit { at: (best.1[0].at + 5) % 12, to: 3 });
 /// let listed = Edits::Listed(vec![vec![best.1, double]].into());
-/// let pair = mutate(&network, &sequence, listed, Options::default()).next().unwrap()?;
-/// assert_eq!(pair.effects[0], best.0); // the same bits in any company
+/// let pair = mutate(&network, &sequence, listed, options).next().unwrap()?;
+/// assert_eq!(pair.effects[0], best.0); // by one engine, the same bits in any company
 /// # Ok::<(), drg::Error>(())
 /// ```
 pub fn mutate<P: Predictor>(model: &P, sequences: &[u8], edits: Edits, options: Options) -> Blocks {

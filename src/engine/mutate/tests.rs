@@ -90,3 +90,22 @@ fn tracks_are_chosen_and_bad_jobs_refused() {
     assert!(refuse(&codes, listed(vec![edit(1, 1), edit(1, 2)]), Options::default()).contains("twice"));
     assert!(refuse(&codes, Edits::Listed(vec![].into()), Options::default()).contains("there are 1"));
 }
+
+/// BPNet's outputs are positions: one that lies outside of a mutation's reach has an effect of exactly 0, where the difference
+/// of two predictions would be rounding.
+#[test]
+fn what_a_mutation_cannot_reach_stays_exactly() {
+    let model = crate::model::ZooModel::new(crate::model::ZooName::Bpnet2114, 1).unwrap();
+    let codes = sequences(1, 2114);
+    let reference = Reference::new(&model, &codes).unwrap();
+    let edit = |at: usize| vec![Edit { at, to: (codes[at].min(3) + 1) % 4 }];
+    let y = reference.effects(&[0, 0, 0], &[edit(0), edit(1000), edit(2113)]).unwrap().to_f64();
+    // Half widths: first layer 10, dilations 2 to 256, profile 37; the profile begins at position 557.
+    let reach = 10 + 510 + 37;
+    for (j, &effect) in y[1001..2001].iter().enumerate() {
+        let distance = (557 + j).abs_diff(1000);
+        assert!(if distance > reach { effect == 0.0 } else { distance > reach - 60 || effect != 0.0 }, "{j}: {effect}");
+    }
+    assert!(y[..1001].iter().chain(&y[2002..]).all(|&v| v == 0.0), "the ends reach no output");
+    assert_ne!(y[2001], 0.0, "the count sees position 1000");
+}
