@@ -162,6 +162,25 @@ fn stores_resume_and_shards_merge() {
     room.fails(&format!("{job} -o whole.zarr --resume --gauge corrected"), "another job: its gauge");
     room.fails(&format!("{} -o whole.zarr --resume", job.replace("0:5", "0:4")), "whole.zarr");
     room.ok("plot attr whole.zarr -o x.svg --sequences 0 --tracks 0 -q");
+    // A process that is killed while it writes.
+    let all = "ism m.drg sim/sequences.fa --engine delta -q";
+    room.ok(&format!("{all} -o long.zarr"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_drg"))
+        .current_dir(room.0.path())
+        .args(format!("{all} -o killed.zarr --threads 1").split_whitespace())
+        .spawn()
+        .unwrap();
+    let written = || match room.path("killed.zarr/values/c").is_dir() {
+        true => room.bytes("killed.zarr/values/c").len(),
+        false => 0,
+    };
+    while written() < 3 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    room.ok(&format!("{all} -o killed.zarr --resume"));
+    assert_eq!(room.bytes("killed.zarr"), room.bytes("long.zarr"));
     // Shards.
     for i in 1..=3 {
         room.ok(&format!("{job} -o s{i}.zarr --shard {i}/3"));

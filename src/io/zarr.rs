@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use zarrs_metadata::v3::GroupMetadataV3;
 
 use crate::error::{Error, Result};
-use crate::util::fs::write_bytes;
+use crate::util::fs::{remove_leftovers, write_bytes};
 use layout::{DESCRIPTION, Layout, argument, copy_box, expect_length};
 
 /// Element type of a float array on disk; in memory it is `f32` either way.
@@ -64,12 +64,14 @@ impl ZarrWriter {
         Ok(writer)
     }
 
-    /// Opens a group that an earlier run has begun.
+    /// Opens a group that an earlier run has begun, and removes what it left half written.
     ///
     /// # Errors
     /// As [`ZarrReader::open`].
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.into(), description: layout::read_group(path)? })
+        let description = layout::read_group(path)?;
+        remove_leftovers(path)?;
+        Ok(Self { path: path.into(), description })
     }
 
     /// Attributes of the group.

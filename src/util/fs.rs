@@ -5,6 +5,10 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+/// Names of files that are being written.
+const PREFIX: &str = ".drg-";
+const SUFFIX: &str = ".tmp";
+
 /// Writes a file through a temporary file in the same folder and a rename, so that a reader never sees half of it and a
 /// failure leaves nothing behind. The data reach the disk before the name does.
 ///
@@ -16,8 +20,8 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>
         return Err(Error::Usage(format!("cannot write {}: it is a folder; name a file", path.display())));
     }
     let file = tempfile::Builder::new()
-        .prefix(".drg-")
-        .suffix(".tmp")
+        .prefix(PREFIX)
+        .suffix(SUFFIX)
         .permissions(permissions())
         .tempfile_in(folder)
         .map_err(Error::io("create a file in", folder))?;
@@ -37,6 +41,23 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |w| w.write_all(bytes).map_err(Error::io("write", path)))
 }
 
+/// Removes what a killed process left half written in a folder and below it. Nobody may be writing there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_leftovers(&path)?;
+        } else if name.to_str().is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(SUFFIX)) {
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(unix)]
 fn permissions() -> std::fs::Permissions {
     // Temporary files are private by default; results should be readable like any other file (the umask still applies).
@@ -51,6 +72,20 @@ fn permissions() -> std::fs::Permissions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leftovers_go_and_files_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("a");
+        std::fs::create_dir(&below).unwrap();
+        for name in [".drg-x7.tmp", "b", ".drg-keep", "c.tmp"] {
+            std::fs::write(below.join(name), "").unwrap();
+        }
+        remove_leftovers(folder.path()).unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(&below).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".drg-keep", "b", "c.tmp"]);
+    }
 
     #[test]
     fn a_failed_write_leaves_nothing() {
