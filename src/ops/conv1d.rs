@@ -207,12 +207,16 @@ impl Op for Conv1d {
             let taps = cx.prepared(|| Ok(Taps::<T>::new(w.cpu()?, k, c, o)))?;
             let (d, mut y) = (x.rows()?.cpu::<T>()?, tensor::stale::<T>(to.width * m * o));
             if self.args.stride == 1 && to.width == x.at.width + self.args.reach() {
-                // Mutants lie side by side, so a position is m rows: a convolution whose taps are m times as far apart.
-                let apart = self.args.dilation * m;
-                let rows = Conv1dArgs { kernel: k, stride: 1, dilation: apart, pad: (apart * (k - 1), apart * (k - 1)) };
-                let size = Size { n: 1, l: x.at.width * m, lo: to.width * m, c, o };
+                // Mutants lie side by side, so a position is m rows: a convolution whose taps are m times as far apart. Rows
+                // that lie outside of the sequence for all mutants are zero, and nobody reads them.
+                let (from, into) = (x.at.inside(), to.inside());
+                let (apart, left) = (self.args.dilation * m, (self.args.reach() + from.start).saturating_sub(into.start));
+                let rows = Conv1dArgs { kernel: k, stride: 1, dilation: apart, pad: (left * m, 0) };
+                let size = Size { n: 1, l: from.len() * m, lo: into.len() * m, c, o };
+                let d = &d[from.start * m * c..from.end * m * c];
+                let y = &mut y[into.start * m * o..into.end * m * o];
                 // Blocks of the narrow form would read the reach of the taps besides their own rows.
-                let block = if taps.narrow.is_some() { size.lo } else { ROWS };
+                let block = if taps.narrow.is_some() { size.lo.max(1) } else { ROWS };
                 for (i, y) in y.chunks_mut(block * o).enumerate() {
                     taps.forward(&rows, size, d, None, i * block, y);
                 }

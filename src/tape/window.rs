@@ -66,6 +66,14 @@ impl Window {
         Self { start, width, len: first.len }
     }
 
+    /// The rows of the window that lie inside of the sequence for at least one mutant.
+    pub fn inside(&self) -> std::ops::Range<usize> {
+        let (least, most) = self.start.iter().fold((i32::MAX, i32::MIN), |(a, b), &s| (a.min(s), b.max(s)));
+        let row = |at: i64| at.clamp(0, self.width as i64) as usize;
+        let first = row(-i64::from(most));
+        first..row(self.len as i64 - i64::from(least)).max(first)
+    }
+
     /// Index in `[width * M]` of position `p` of mutant `m`, if the window holds it.
     pub fn row(&self, m: usize, p: usize) -> Option<usize> {
         usize::try_from(p as i64 - i64::from(self.start[m]))
