@@ -161,6 +161,23 @@ fn stores_resume_and_shards_merge() {
     assert!(err.contains("there already"), "{err}");
     room.fails(&format!("{job} -o whole.zarr --resume --gauge corrected"), "another job: its gauge");
     room.fails(&format!("{} -o whole.zarr --resume", job.replace("0:5", "0:4")), "whole.zarr");
+    // Other tracks, other names of the same bases: other jobs, even where nothing is missing.
+    room.ok(&format!("{job} -o one.zarr --tracks track1"));
+    let one = room.bytes("one.zarr");
+    room.fails(&format!("{job} -o one.zarr --tracks track2 --resume"), "another job");
+    room.fails(&format!("{job} -o one.zarr --groups track1:track1,track2 --resume"), "another job");
+    let renamed = std::fs::read_to_string(room.path("sim/sequences.fa")).unwrap().replace(">seq", ">other");
+    std::fs::write(room.path("renamed.fa"), renamed).unwrap();
+    room.fails("ism m.drg renamed.fa --names 0:5 --engine delta --tracks track1 -o one.zarr --resume", "other names");
+    assert_eq!(room.bytes("one.zarr"), one);
+    // Half a chunk counts as none; a folder in which nothing was finished is empty.
+    std::fs::write(room.path("one.zarr").join("values/c/0/0/0/1"), "half").unwrap();
+    room.ok(&format!("{job} -o one.zarr --tracks track1 --resume"));
+    assert_eq!(room.bytes("one.zarr"), one);
+    std::fs::create_dir(room.path("begun.zarr")).unwrap();
+    std::fs::write(room.path("begun.zarr/.drg-abc.tmp"), "").unwrap();
+    room.ok(&format!("{job} -o begun.zarr --tracks track1 --resume"));
+    assert_eq!(room.bytes("begun.zarr"), one);
     room.ok("plot attr whole.zarr -o x.svg --sequences 0 --tracks 0 -q");
     // A process that is killed while it writes.
     let all = "ism m.drg sim/sequences.fa --engine delta -q";
@@ -196,6 +213,8 @@ fn stores_resume_and_shards_merge() {
     room.fails("merge s1.zarr whole.zarr -o x.npz", "one of 3");
     room.ok(&format!("{} -o other.zarr --shard 2/3", job.replace("delta", "naive")));
     room.fails("merge s1.zarr other.zarr s3.zarr -o x.npz", "another job");
+    room.ok(&format!("{job} -o f16.zarr --shard 2/3 --dtype f16"));
+    room.fails("merge s1.zarr f16.zarr s3.zarr -o x.npz", "laid out");
     let lost = room.bytes("s2.zarr").into_iter().map(|b| b.0).find(|p| p.starts_with("values/c")).unwrap();
     std::fs::remove_file(room.path("s2.zarr").join(lost)).unwrap();
     room.fails("merge s1.zarr s2.zarr s3.zarr -o x.npz", "--resume");
@@ -212,6 +231,7 @@ fn stores_resume_and_shards_merge() {
         ("-o a.npz --precision bf16", "f32 or f64"),
         ("-o a.npz --verify 2", "up to 1"),
         ("-o a.npz --groups a:track9", "track9"),
+        ("-o a.npz --compare log2fc --pseudocount=-1", "0 or more"),
         ("-o a.npz --compare l2 --gauge corrected", "no sign"),
         ("-o no/a.zarr", "no folder no"),
     ] {

@@ -38,7 +38,8 @@ What is not defined, e.g. the logarithm of a negative number, is NaN; such value
 Output, in the order of the input: chrom, pos (from 1), id, ref, alt, status, then a column for
 each score and track. Scored: ok; padded (the window reaches beyond the chromosome, unknown bases
 stand there). Not scored, NaN: ref-mismatch (unless --on-mismatch score); no-sequence; off-end;
-too-long (an allele longer than the window); skipped: why. As npz: values (V, scores, tracks;
+too-long (an allele longer than the window), out-of-view (of a shifted sequence); skipped: why.
+As npz: values (V, scores, tracks;
 float32), l2 (V), scores, tracks, chrom, pos (0 if skipped), id, ref, alt, status.
 
 Example:
@@ -515,7 +516,7 @@ impl Table<'_> {
             work.references, work.sweeps, work.whole
         ));
         if let Some(plan) = self.scorer.plan() {
-            talk.say(format_args!("engine {}: {}", plan.engine.name(), saving(plan)));
+            talk.say(format_args!("engine {} ({}): {}", plan.engine.name(), plan.reason, saving(plan)));
         }
     }
 }

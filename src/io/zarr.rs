@@ -243,13 +243,14 @@ impl FloatArray {
         Ok((first, held))
     }
 
-    /// Whether a chunk has been written.
+    /// Whether a chunk has been written, in its full size.
     ///
     /// # Errors
     /// [`Error::Argument`] if there is no such chunk.
     pub fn has_chunk(&self, index: &[u64]) -> Result<bool> {
         self.extent(index)?;
-        Ok(self.layout.chunk_path(index).exists())
+        let bytes = self.layout.chunk_len() * if self.kind == FloatType::F16 { 2 } else { 4 };
+        Ok(std::fs::metadata(self.layout.chunk_path(index)).is_ok_and(|m| m.len() == bytes as u64))
     }
 
     /// Writes, or replaces, a chunk. `values` are those of its [`extent`](Self::extent), row by row. When this returns,

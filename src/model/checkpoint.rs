@@ -48,6 +48,12 @@ pub struct Scaling {
 }
 
 impl Scaling {
+    /// Deviation and mean of a track: predictions are `value * deviation + mean`, effects `value * deviation`. (1, 0) where
+    /// nothing is scaled.
+    pub fn of(scaling: Option<&Self>, track: usize) -> (f64, f64) {
+        scaling.filter(|s| !s.mean.is_empty()).map_or((1.0, 0.0), |s| (s.deviation[track], s.mean[track]))
+    }
+
     /// Turns predictions `[N, T]` of scaled targets into predictions of the targets.
     pub fn undo(&self, predictions: &mut [f32]) {
         if self.mean.is_empty() {

@@ -107,6 +107,11 @@ impl TrackGroups {
         Ok(all)
     }
 
+    /// Tracks and their weights, group by group.
+    pub fn terms(&self) -> &[Vec<(usize, f64)>] {
+        &self.terms
+    }
+
     /// Some of the groups, in this order.
     ///
     /// # Panics

@@ -23,7 +23,7 @@ Output: npz with values (N, T, 4, L, float32: mutant minus sequence, bases in th
 at the base that is there), names (N), tracks (T), bases (N, L; 0 to 3 = A C G T, 4 = unknown),
 predictions (N, T) and start (first position); or a folder .zarr (Zarr v3) with the same arrays,
 which is written block by block: after an interruption the same line with --resume goes on at the
-last finished block, and --shard 2/8 computes the second eighth of the blocks, for drg merge.
+last finished block, and --shard 2/8 computes the second eighth of the chunks, for drg merge.
 
 Engines: delta runs the sequence once, and of every mutant only what changes; naive runs every
 mutant; auto takes the cheaper plan, which --plan prints. A mutant gets the same bits alone, beside
@@ -80,7 +80,7 @@ pub(super) struct Args {
     /// Go on with a .zarr that an earlier run has begun
     #[arg(long, help_heading = "How")]
     resume: bool,
-    /// Compute part I of N of the blocks, into a .zarr of its own
+    /// Compute part I of N of the chunks, into a .zarr of its own
     #[arg(long, value_name = "I/N", help_heading = "How")]
     shard: Option<String>,
     /// Means of groups of tracks instead of tracks: name:track,track;name:track,... or a file with
@@ -185,6 +185,9 @@ impl Args {
         if let Some(share) = self.verify.filter(|s| !(*s > 0.0 && *s <= 1.0)) {
             return Err(Error::Usage(format!("--verify {share}: expected a share above 0 and up to 1")));
         }
+        if !(self.pseudocount >= 0.0 && self.pseudocount.is_finite()) {
+            return Err(Error::Usage(format!("--pseudocount {}: expected 0 or more", self.pseudocount)));
+        }
         let shard = self.shard.as_deref().map_or(Ok((0, 1)), shard)?;
         let model = Model::load(&self.model)?;
         let all = self.reading.for_model(&self.sequences, &model, context)?;
@@ -261,6 +264,16 @@ fn shard(text: &str) -> Result<(usize, usize)> {
 impl Job {
     fn edits(&self) -> Edits {
         Edits::Substitutions(self.range.clone())
+    }
+
+    /// Number of mutants of all sequences.
+    fn mutants(&self) -> usize {
+        let at = |code: &u8| match *code {
+            0..=3 => 3,
+            crate::seq::UNIFORM => 0,
+            _ => 4,
+        };
+        (0..self.sequences.len()).flat_map(|i| self.sequences.row(i)[self.range.clone()].iter().map(at)).sum()
     }
 
     /// The plan, decided on the first sequence.

@@ -40,7 +40,7 @@ pub(super) fn text(job: &Job) -> Result<String> {
             seconds(&mut || reference.effects(&vec![0; edits.len()], &edits).map(drop))? / edits.len().max(1) as f64,
         ),
     };
-    let mutants = 3 * n * job.range.len();
+    let mutants = job.mutants();
     let _ = writeln!(text, "\n{n} sequences of {l} bp, {mutants} mutants, {} threads", par::threads());
     let _ = writeln!(
         text,

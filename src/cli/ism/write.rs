@@ -46,8 +46,10 @@ pub(super) fn run(job: &Job, out: &Path, args: &Args, context: &Context) -> Resu
         job.columns.len(),
         done as f64 / clock.elapsed().as_secs_f64()
     ));
-    if let Some(v) = verifier {
-        let v = v.report();
+    let report = verifier.map(|v| v.report());
+    if report.is_some_and(|v| v.mutants == 0) {
+        context.talk.say("nothing was computed, so nothing was verified");
+    } else if let Some(v) = report {
         context.talk.say(format_args!(
             "verified {} mutants in f64: relative RMS error {:.2e}, largest error {:.2e} of the largest effect",
             v.mutants, v.rms, v.largest
@@ -71,6 +73,8 @@ impl Job {
             "compare": r.compare.name(),
             "pseudocount": r.pseudocount,
             "gauge": r.gauge.name(),
+            "tracks": r.tracks,
+            "tracks and weights of each group": r.groups.terms(),
         });
         Description {
             names: self.sequences.names.clone(),
@@ -95,7 +99,7 @@ impl Job {
     ) -> Result<usize> {
         let bar = inputs::bar(context.talk, total, "mutants");
         let edits = self.edits();
-        let mut done = 0;
+        let (mut done, mut undefined) = (0, 0);
         for block in blocks {
             let block = block?;
             let codes = self.sequences.row(block.sequence);
@@ -104,11 +108,15 @@ impl Job {
             }
             let positions = edits.positions(block.part);
             let (values, predictions) = self.reduction.apply(&block, positions.clone(), &codes[positions])?;
+            undefined += values.iter().filter(|v| !v.is_finite()).count();
             f(block.index, block.sequence, block.part, &values, &predictions)?;
             done += block.edits.len();
             bar.inc(block.edits.len() as u64);
         }
         bar.finish_and_clear();
+        if undefined > 0 {
+            context.talk.say(format_args!("{undefined} values are not finite"));
+        }
         Ok(done)
     }
 }
@@ -131,7 +139,7 @@ fn to_npz(
         let mut values = w.start::<f32>("values", &[n, description.columns.len(), description.rows, p])?;
         let mut whole = vec![0f32; lines * p];
         let blocks = mutate(&job.model.network, &job.sequences.bases, job.edits(), options);
-        done = job.each(blocks, verifier, context, 3 * n * p, |_, _, part, block, predicted| {
+        done = job.each(blocks, verifier, context, job.mutants(), |_, _, part, block, predicted| {
             join_part(block, part, p, &mut whole);
             if part == 0 {
                 predictions.extend_from_slice(predicted);
@@ -158,7 +166,12 @@ fn to_store(
     };
     let missing = store.missing(job.shard)?;
     if missing.is_empty() {
-        context.talk.say("every block is there already");
+        match store.chunks(job.shard) {
+            0 => {
+                context.talk.say(format_args!("this shard has no chunk: the job has {} of them", store.chunks((0, 1))))
+            }
+            _ => context.talk.say("every block is there already"),
+        }
         return Ok(0);
     }
     let per = job.edits().blocks(0);

@@ -20,6 +20,7 @@ use crate::engine::mutate::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::io::npz::{NpzWriter, write_npz};
 use crate::model::Model;
+use crate::model::checkpoint::Scaling;
 use crate::seq::Sequences;
 use crate::util::fs;
 
@@ -89,7 +90,7 @@ struct Common {
 #[derive(Debug, clap::Args, Serialize)]
 struct Filling {
     /// Random fills of each place; effects are means over them
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeats: u32,
     /// Seed of the random fills
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -174,18 +175,16 @@ impl Opened {
 
     /// Effects `[.., T]`, or spreads of effects, in the units of the targets.
     fn effects(&self, values: &[f64]) -> Vec<f32> {
-        let deviations: Vec<f64> = match &self.model.scaling {
-            Some(s) => self.tracks.iter().map(|&t| s.deviation[t]).collect(),
-            None => vec![1.0; self.tracks.len()],
-        };
+        let scaling = self.model.scaling.as_ref();
+        let deviations: Vec<f64> = self.tracks.iter().map(|&t| Scaling::of(scaling, t).0).collect();
         values.iter().zip(deviations.iter().cycle()).map(|(v, d)| (v * d) as f32).collect()
     }
 
     /// Predictions `[.., T]` in the units of the targets.
     fn predictions(&self, values: &[f64]) -> Vec<f32> {
-        let scaled = |(&v, &t): (&f64, &usize)| match &self.model.scaling {
-            Some(s) => (v * s.deviation[t] + s.mean[t]) as f32,
-            None => v as f32,
+        let scaled = |(&v, &t): (&f64, &usize)| {
+            let (deviation, mean) = Scaling::of(self.model.scaling.as_ref(), t);
+            (v * deviation + mean) as f32
         };
         values.iter().zip(self.tracks.iter().cycle()).map(scaled).collect()
     }

@@ -133,8 +133,13 @@ impl Args {
     }
 
     fn distances(&self) -> Result<Vec<usize>> {
+        // No model is that long, and a list of all numbers fits nowhere.
+        const MOST: usize = 1 << 24;
         let parts: Option<Vec<usize>> = self.distances.split(':').map(|p| p.trim().parse().ok()).collect();
         match parts.as_deref() {
+            Some(&[_, b] | &[_, b, _]) if b > MOST => {
+                Err(Error::Usage(format!("--distances {}: expected distances up to {MOST}", self.distances)))
+            }
             Some(&[a, b]) if a < b => Ok((a..b).collect()),
             Some(&[a, b, step]) if a < b && step > 0 => Ok((a..b).step_by(step).collect()),
             _ => Err(Error::Usage(format!("--distances {}: expected a:b or a:b:step with a < b", self.distances))),

@@ -186,7 +186,8 @@ impl<P: Predictor> Job<'_, P> {
     }
 
     fn batch_size(&self) -> usize {
-        self.naive_batch.unwrap_or_else(|| batch_of(self.model)).max(1)
+        let most = if self.model.is_batch_independent() { usize::MAX } else { 1 };
+        self.naive_batch.unwrap_or_else(|| batch_of(self.model)).clamp(1, most)
     }
 
     /// Effects `[M, T]` by running every mutant.

@@ -44,9 +44,7 @@ impl Reduction {
             return Err(Error::Argument { op: "ism", what });
         }
         let (tracks, groups) = groups.compact();
-        let scale =
-            |&t: &usize| scaling.filter(|s| !s.mean.is_empty()).map_or((1.0, 0.0), |s| (s.deviation[t], s.mean[t]));
-        let scaling = tracks.iter().map(scale).collect();
+        let scaling = tracks.iter().map(|&t| Scaling::of(scaling, t)).collect();
         Ok(Self { tracks, groups, scaling, compare, pseudocount, gauge })
     }
 

@@ -1,6 +1,7 @@
 //! What the mutation engine needs of a model: a forward pass on a tape. It never asks what the model is made of.
 
 use crate::error::{Error, Result};
+use crate::model::spec::PoolPadding;
 use crate::model::{Network, ZooModel};
 use crate::nn::Parameters;
 use crate::ops;
@@ -20,6 +21,11 @@ pub trait Predictor: Clone + Send + Sync + 'static {
 
     /// Code of these bases.
     fn flank_code(&self) -> u8;
+
+    /// Whether a prediction is the same in every batch. If it is not, the naive engine runs one sequence at a time.
+    fn is_batch_independent(&self) -> bool {
+        true
+    }
 
     /// Its numbers.
     fn parameters(&self) -> &Parameters;
@@ -95,6 +101,10 @@ impl Predictor for Network {
 
     fn flank_code(&self) -> u8 {
         crate::seq::UNIFORM
+    }
+
+    fn is_batch_independent(&self) -> bool {
+        self.spec().pool_padding != PoolPadding::BatchMin
     }
 
     fn parameters(&self) -> &Parameters {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 use crate::io::npz::{NpzWriter, write_npz};
 use crate::io::zarr::{FloatArray, FloatType, ZarrReader, ZarrWriter};
+use crate::util::fs::remove_leftovers;
 
 use super::edits::POSITIONS;
 
@@ -114,12 +115,32 @@ impl Store {
     /// [`Error::Usage`] if the folder holds another job, naming what differs; [`Error::Io`], [`Error::Parse`].
     pub fn resume(path: &Path, job: Description, shard: (usize, usize), kind: FloatType) -> Result<Self> {
         if !path.join("zarr.json").exists() {
+            if path.is_dir() {
+                // The earlier run ended before it had written anything.
+                remove_leftovers(path)?;
+            }
             return Self::create(path, job, shard, kind);
         }
         let writer = ZarrWriter::open(path)?;
-        let wanted = job.attributes(shard);
-        if let Some(what) = difference(writer.attributes(), &wanted) {
-            return Err(Error::Usage(format!("{} holds another job: {what}; name another output", path.display())));
+        let other = |what: String| {
+            Err(Error::Usage(format!("{} holds another job: {what}; name another output", path.display())))
+        };
+        if let Some(what) = difference(writer.attributes(), &job.attributes(shard)) {
+            return other(what);
+        }
+        // Whether the run before came so far as to name what it computes.
+        let reader = ZarrReader::open(path)?;
+        if reader.names()?.iter().any(|name| name == "start") {
+            let found = describe(path, &reader)?;
+            for (what, same) in [
+                ("its sequences have other names", found.names == job.names),
+                ("its tracks have other names", (&found.columns, &found.groups) == (&job.columns, &job.groups)),
+                ("its sequences have other bases", found.bases == job.bases),
+            ] {
+                if !same {
+                    return other(what.into());
+                }
+            }
         }
         Self::layout(&writer, job, kind)
     }
@@ -136,6 +157,11 @@ impl Store {
         writer.small("bases", &[n, p], &job.bases)?;
         writer.small("start", &[1], &[job.start as i64])?;
         Ok(Self { job, values, predictions, open: None })
+    }
+
+    /// Number of chunks of a shard.
+    pub fn chunks(&self, shard: (usize, usize)) -> usize {
+        self.job.shard(shard.0, shard.1).len()
     }
 
     /// The blocks of a shard that are not there yet.
@@ -262,6 +288,24 @@ impl Shards {
         let mut arrays = vec![];
         for reader in &readers {
             arrays.push((reader.array("values")?, reader.array("predictions")?));
+        }
+        let layout = |a: &(FloatArray, FloatArray)| {
+            let shapes = (a.0.shape().to_vec(), a.0.chunk_shape().to_vec(), a.1.shape().to_vec());
+            (a.0.kind(), shapes)
+        };
+        for (path, array) in paths.iter().zip(&arrays) {
+            let (found, first) = (layout(array), layout(&arrays[0]));
+            if found != first {
+                let what = format!("its values are laid out as {found:?}, those of the first shard as {first:?}");
+                return Err(Error::file(path, what));
+            }
+        }
+        let [n, t, rows, p] = [job.sequences(), job.columns.len(), job.rows, job.positions].map(|v| v as u64);
+        let chunk = [job.together() as u64, t, rows, p.min(POSITIONS as u64)];
+        if arrays[0].0.shape() != [n, t, rows, p] || arrays[0].0.chunk_shape() != chunk {
+            let found = (arrays[0].0.shape(), arrays[0].0.chunk_shape());
+            let what = format!("expected values {:?} in chunks of {chunk:?}, found {found:?}", [n, t, rows, p]);
+            return Err(Error::file(first, what));
         }
         let mut owner = vec![0; job.chunks()];
         for (number, i) in seen.iter().flatten().enumerate() {

@@ -99,6 +99,8 @@ pub enum Status {
     OffEnd,
     /// An allele is longer than the window.
     TooLong,
+    /// A shift moves a window that is a whole sequence past the variant.
+    OutOfView,
 }
 
 impl Status {
@@ -111,6 +113,7 @@ impl Status {
             Self::NoSequence => "no-sequence",
             Self::OffEnd => "off-end",
             Self::TooLong => "too-long",
+            Self::OutOfView => "out-of-view",
         }
     }
 }
@@ -206,6 +209,9 @@ impl Views {
         let start = if self.whole { 0 } else { at - self.centre() };
         let least = self.shifts.iter().min().map_or(start, |s| start + s);
         let most = self.shifts.iter().max().map_or(start, |s| start + s) + self.length as i64;
+        if self.shifts.iter().any(|s| !(0..self.length as i64).contains(&(at - start - s))) {
+            return Ok(Placed { status: Status::OutOfView, pairs: vec![], found });
+        }
         // The bases that the windows of either allele can reach.
         let (from, to) = (least + (r - a).min(0), most + (r - a).max(0));
         let around = source.bases(change.name, from..to)?;

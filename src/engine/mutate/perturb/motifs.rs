@@ -16,7 +16,7 @@ const INSTANCES: u64 = 0x5049 << 48;
 /// `Error::Argument` if the codes reach over the end, or if there is none to write.
 pub fn place(sequence: &[u8], codes: &[u8], at: usize) -> Result<Vec<Edit>> {
     let l = sequence.len();
-    if at + codes.len() > l {
+    if at.checked_add(codes.len()).is_none_or(|end| end > l) {
         return bad("place", format!("{} bases at position {at} reach over the end of {l}", codes.len()));
     }
     let all = codes.iter().enumerate().filter(|&(_, &to)| to < 4).map(|(i, &to)| Edit { at: at + i, to });
@@ -107,7 +107,8 @@ pub fn space<P: Predictor>(
         return bad("space", "expected at least one distance".into());
     }
     let l = length(model, backgrounds)?;
-    if let Some(d) = distances.iter().find(|&&d| at.unwrap_or(0) + a.len() + d + b.len() > l) {
+    let end = |d: usize| at.unwrap_or(0).checked_add(a.len() + b.len())?.checked_add(d);
+    if let Some(d) = distances.iter().find(|&&d| end(d).is_none_or(|end| end > l)) {
         let what = format!("motifs of {} and {} bases at distance {d} do not fit into {l} bases", a.len(), b.len());
         return bad("space", what + &at.map_or(String::new(), |at| format!(" from position {at}")));
     }

@@ -135,7 +135,10 @@ pub fn ablate<P: Predictor>(
     let mutants = |n: usize, bases: &[u8]| {
         let fills = |&s: &usize| {
             let site = sites[s].1.clone();
-            let purpose = FILLS | (n as u64 & 0xFF_FFFF) << 24 | site.start as u64 & 0xFF_FFFF;
+            // By what the sequence is, not by its place in the job.
+            let mut crc = flate2::Crc::new();
+            crc.update(bases);
+            let purpose = FILLS ^ u64::from(crc.sum()) << 24 | site.start as u64 & 0xFF_FFFF;
             let mut random = Philox::new(removal.seed, purpose);
             let fill = move |_| {
                 let new = removal.fill.draw(&bases[site.clone()], &mut random);

@@ -84,12 +84,15 @@ fn strands_and_shifts() {
     assert_eq!(of(Strand::Forward, &[0], true, &change("a", 8, "A", "ATT")), ["ACGTTGCAAC>ACGTTGCAAT"]);
     assert_eq!(of(Strand::Forward, &[0], true, &change("a", 6, "CAA", "C")), ["ACGTTGCAAC>ACGTTGCCNN"]);
     assert_eq!(
-        of(Strand::Forward, &[2, -1], true, &change("a", 1, "C", "G")),
-        ["GTTGCAACNN>GTTGCAACNN", "NACGTTGCAA>NAGGTTGCAA"]
+        of(Strand::Forward, &[2, -1], true, &change("a", 3, "T", "G")),
+        ["GTTGCAACNN>GGTGCAACNN", "NACGTTGCAA>NACGGTGCAA"]
     );
-    // A window that begins behind an indel.
-    assert_eq!(of(Strand::Forward, &[4], true, &change("a", 1, "C", "CAA")), ["TGCAACNNNN>GTTGCAACNN"]);
-    assert_eq!(of(Strand::Forward, &[2], true, &change("a", 0, "ACG", "A")), ["GTTGCAACNN>TGCAACNNNN"]);
+    assert_eq!(of(Strand::Forward, &[4], true, &change("a", 4, "T", "TAA")), ["TGCAACNNNN>TAAGCAACNN"]);
+    assert_eq!(of(Strand::Forward, &[2], true, &change("a", 2, "GTT", "G")), ["GTTGCAACNN>GGCAACNNNN"]);
+    // A window that begins behind the variant.
+    let past = Views::new(10, Strand::Forward, &[0, 2], true).unwrap();
+    let placed = past.place(&source, &change("a", 1, "C", "CAA"), OnMismatch::Skip).unwrap();
+    assert_eq!((placed.status.name(), placed.pairs.len()), ("out-of-view", 0));
 }
 
 #[test]
