@@ -39,8 +39,8 @@ Output, in the order of the input: chrom, pos (from 1), id, ref, alt, status, th
 each score and track. Scored: ok; padded (the window reaches beyond the chromosome, unknown bases
 stand there). Not scored, NaN: ref-mismatch (unless --on-mismatch score); no-sequence; off-end;
 too-long (an allele longer than the window), out-of-view (of a shifted sequence); skipped: why.
-As npz: values (V, scores, tracks;
-float32), l2 (V), scores, tracks, chrom, pos (0 if skipped), id, ref, alt, status.
+As npz: values (V, scores, tracks; float32), l2 (V), scores, tracks, chrom, pos (0 if skipped),
+id, ref, alt, status.
 
 Example:
   drg simulate -o var --length 120 --variants 2000
