@@ -520,6 +520,9 @@ fn devices_and_completions() {
     let ran = room.ok("devices --threads 1");
     assert!(ran.out.contains("CUDA: not in this version") && ran.out.contains("SIMD"), "{}", ran.out);
     let found: serde_json::Value = serde_json::from_str(&room.ok("devices --json --threads 3").out).unwrap();
+    // With a GPU or without, and then with a reason.
+    assert!(ran.out.contains("GPU"), "{}", ran.out);
+    assert_ne!(found["gpus"].as_array().unwrap().is_empty(), found["no_gpu_because"].is_null());
     assert_eq!((&found["threads"], &found["cuda"], &found["device"]), (&3.into(), &false.into(), &"cpu".into()));
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = room.ok(&format!("completions {shell}"));

@@ -3,11 +3,13 @@
 use serde_json::json;
 
 use super::talk;
+use crate::device::cuda::{self, Gpu};
 use crate::device::{Device, Processor};
 use crate::error::Result;
 use crate::util::{par, simd};
 
 const NOTE: &str = "this build computes on the CPU (CUDA: not in this version)";
+const GIB: f64 = (1u64 << 30) as f64;
 
 const EXAMPLE: &str = "\
 Example:
@@ -25,15 +27,28 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<()> {
     let Processor { name, cores, memory_bytes } = Device::Cpu.describe();
     let (threads, level) = (par::threads(), simd::level().name());
+    let driver = cuda::probe();
     if args.json {
+        let gpu = |g: &Gpu| {
+            json!({
+                "device": format!("cuda:{}", g.number), "name": g.name, "memory_bytes": g.memory_bytes,
+                "compute_capability": format!("{}.{}", g.capability.0, g.capability.1),
+                "multiprocessors": g.multiprocessors,
+            })
+        };
+        let (version, gpus, absence) = match &driver {
+            Ok(d) => (Some(format!("{}.{}", d.cuda.0, d.cuda.1)), d.gpus.iter().map(gpu).collect(), None),
+            Err(e) => (None, vec![], Some(e.to_string())),
+        };
         let device = json!({
             "device": Device::Cpu.name(), "processor": name, "logical_cores": cores, "threads": threads, "simd": level,
-            "memory_bytes": memory_bytes, "cuda": false, "note": NOTE,
+            "memory_bytes": memory_bytes, "cuda": false, "note": NOTE, "cuda_driver": version, "gpus": gpus,
+            "no_gpu_because": absence,
         });
         return talk::print(format_args!("{device:#}\n"));
     }
-    let memory = memory_bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / f64::from(1 << 30)));
-    let rows = [
+    let memory = memory_bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / GIB));
+    let mut rows = vec![
         ("device", Device::Cpu.name().into()),
         ("processor", name),
         ("logical cores", cores.to_string()),
@@ -41,6 +56,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
         ("SIMD", level.into()),
         ("memory", memory),
     ];
+    match &driver {
+        Ok(driver) => {
+            rows.push(("NVIDIA driver", format!("for CUDA up to {}.{}", driver.cuda.0, driver.cuda.1)));
+            rows.extend(driver.gpus.iter().map(|g| {
+                let (major, minor) = g.capability;
+                let memory = g.memory_bytes as f64 / GIB;
+                let what = format!("{}, {memory:.1} GiB, compute capability {major}.{minor}", g.name);
+                ("GPU", format!("cuda:{}: {what}, {} multiprocessors", g.number, g.multiprocessors))
+            }));
+        }
+        Err(absence) => rows.push(("GPU", absence.to_string())),
+    }
     let table: Vec<Vec<String>> = rows.into_iter().map(|(key, value)| vec![key.into(), value]).collect();
     talk::print(format_args!("{}{NOTE}\n", talk::aligned(&table, 2)))
 }

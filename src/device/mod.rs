@@ -1,4 +1,7 @@
-//! What computes: the CPU in this version. Parsing of device names, and what is known of the processor.
+//! What computes: the CPU in this version. Parsing of device names, what is known of the processor, and what the driver of the
+//! GPUs says ([`cuda`]).
+
+pub mod cuda;
 
 use std::str::FromStr;
 
