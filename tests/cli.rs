@@ -5,11 +5,13 @@
     reason = "a test may fail where it stands and say why it was skipped"
 )]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use common::room::Room;
 use drg::io::npz::write_npz;
-use tempfile::TempDir;
 
 const VERBS: &[&[&str]] = &[
     &[],
@@ -42,42 +44,12 @@ const VERBS: &[&[&str]] = &[
     &["completions"],
 ];
 
-/// A folder of its own for one test, in which the program runs.
-struct Room(TempDir);
-
-/// What one run gave.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 impl Room {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
     /// With 60 simulated sequences of 40 bp and 3 tracks in `sim`.
     fn simulated() -> Self {
         let room = Self::new();
         room.ok("simulate -o sim --sequences 60 --length 40 --tracks 3 --motifs 4 --sites 1.5 --seed 5 -q");
         room
-    }
-
-    fn run(&self, line: &str) -> Ran {
-        let mut command = Command::cargo_bin("drg").unwrap();
-        let output = command.current_dir(self.0.path()).args(line.split_whitespace()).output().unwrap();
-        Ran {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn ok(&self, line: &str) -> Ran {
-        let ran = self.run(line);
-        assert_eq!(ran.code, 0, "drg {line}: {}{}", ran.out, ran.err);
-        ran
     }
 
     /// Runs a line that must fail with this code and one line on stderr, nothing on stdout; returns that line.
@@ -88,27 +60,8 @@ impl Room {
         ran.err.trim_end().to_string()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
-    }
-
     fn json(&self, name: &str) -> serde_json::Value {
         serde_json::from_str(&self.read(name)).unwrap()
-    }
-
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.path(folder)).unwrap();
-        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 
     /// Effects of every mutation in the model that the simulation is: minus the effect of the site that it hits, so that

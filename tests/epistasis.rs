@@ -2,47 +2,19 @@
 //! wrong use is told in one line.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::PathBuf;
-use std::process::Command;
+mod common;
 
+use common::room::{Ran, Room};
 use drg::io::npz::Npz;
 
 const P: usize = 9;
 
-struct Room(tempfile::TempDir);
-
 impl Room {
     /// Simulated data, and a model that was trained for an epoch.
     fn trained() -> Self {
-        let room = Self(tempfile::tempdir().unwrap());
-        room.ok("simulate -o sim --sequences 60 --length 50 --tracks 2 --motifs 3 --seed 1 -q");
-        room.ok(
-            "train sim/sequences.fa sim/targets.tsv -o m.drg --crossvalidation sim/folds.txt 0 --reverse-complement \
-             --set num_kernels=8 --set l_kernels=5 --set pooling_size=2 --set weighted_pooling=True \
-             --set max_pooling=False --set epochs=1 --set standardize_targets=True -q",
-        );
-        room
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, line: &str) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drg"));
-        let out = command.current_dir(self.0.path()).args(line.split_whitespace()).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
-    }
-
-    fn ok(&self, line: &str) -> String {
-        let (code, out, err) = self.run(line);
-        assert_eq!(code, 0, "drg {line}: {err}");
-        out
-    }
-
-    fn array<const R: usize>(&self, file: &str, key: &str) -> ([usize; R], Vec<f32>) {
-        Npz::open(&self.path(file)).unwrap().array(key).unwrap()
+        let pool = ["pooling_size=2", "weighted_pooling=True", "max_pooling=False"];
+        let options = [&["num_kernels=8", "l_kernels=5"][..], &pool].concat();
+        Self::with_model("--sequences 60 --length 50 --tracks 2", &options)
     }
 
     /// Header, and rows as five texts and the numbers behind them.
@@ -52,13 +24,6 @@ impl Room {
         let header = lines.next().unwrap().join(" ");
         let row = |cells: Vec<String>| (cells[..5].to_vec(), cells[5..].iter().map(|c| c.parse().unwrap()).collect());
         (header, lines.map(row).collect())
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            std::fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 }
 
@@ -80,7 +45,7 @@ fn at([n, t, p, a, q, b]: [usize; 6]) -> usize {
 fn arrays_rows_and_lists_hold_the_same_numbers() {
     let room = Room::trained();
     let line = "epistasis m.drg sim/sequences.fa --names 3,1 --range 20:29 -q";
-    assert_eq!(room.ok(&format!("{line} -o all.npz --engine delta")), "all.npz\n");
+    assert_eq!(room.ok(&format!("{line} -o all.npz --engine delta")).out, "all.npz\n");
     room.ok(&format!("{line} -o naive.npz --engine naive --batch-size 7 --threads 1"));
     let (shape, pairs) = room.array::<6>("all.npz", "pairs");
     let (_, epistasis) = room.array::<6>("all.npz", "epistasis");
@@ -200,7 +165,7 @@ fn wrong_use_is_told_in_one_line() {
     write("twice.tsv", &format!("{header}{name}\t0\t{other}\t0\t{other}\n"));
     write("column.tsv", &format!("sequence\tpos1\tbase1\tpos2\talt2\n{name}\t0\tA\t5\tC\n"));
     write("empty.tsv", "");
-    let before = room.names();
+    let before = room.names(".");
     let start = "epistasis m.drg sim/sequences.fa";
     for (line, part) in [
         (format!("{start} -o x.npz --range 40:51"), "b <= 50"),
@@ -221,16 +186,16 @@ fn wrong_use_is_told_in_one_line() {
         (format!("{start} -o x.tsv --pairs empty.tsv"), "the file is empty"),
         (format!("{start} -o x.tsv --pairs missing.tsv"), "missing.tsv"),
     ] {
-        let (code, out, err) = room.run(&line);
+        let Ran { code, out, err } = room.run(&line);
         assert_eq!((code, out.as_str()), (2, ""), "drg {line}: {err}");
         assert!(
             err.contains(part) && err.trim_end().lines().last().is_some_and(|l| l.starts_with("drg ")),
             "{line}: {err}"
         );
-        assert_eq!(room.names(), before, "drg {line} left something behind");
+        assert_eq!(room.names("."), before, "drg {line} left something behind");
     }
     for line in ["-o x.tsv --pairs off.tsv --range 1:9", "-o x.npz --max-distance 0"] {
-        let (code, out, _) = room.run(&format!("{start} {line}"));
+        let Ran { code, out, .. } = room.run(&format!("{start} {line}"));
         assert_eq!((code, out.as_str()), (2, ""), "{line}");
     }
 }

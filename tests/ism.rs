@@ -2,47 +2,26 @@
 //! goes on, shards add up to the whole.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::room::{Ran, Room};
 use drg::io::npz::Npz;
 use drg::io::zarr::ZarrReader;
-
-struct Room(tempfile::TempDir);
 
 impl Room {
     /// Simulated data of this length, and a model that was trained for an epoch.
     fn trained(length: usize) -> Self {
-        let room = Self(tempfile::tempdir().unwrap());
-        room.ok(&format!("simulate -o sim --sequences 60 --length {length} --tracks 3 --motifs 3 --seed 1 -q"));
-        room.ok(
-            "train sim/sequences.fa sim/targets.tsv -o m.drg --crossvalidation sim/folds.txt 0 --reverse-complement \
-             --set num_kernels=8 --set l_kernels=7 --set pooling_size=5 --set weighted_pooling=True --set max_pooling=False \
-             --set dilated_convolutions=2 --set l_dilkernels=3 --set conv_batch_norm=True --set epochs=1 \
-             --set standardize_targets=True -q",
-        );
-        room
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, line: &str) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drg"));
-        let out = command.current_dir(self.0.path()).args(line.split_whitespace()).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
-    }
-
-    fn ok(&self, line: &str) -> (String, String) {
-        let (code, out, err) = self.run(line);
-        assert_eq!(code, 0, "drg {line}: {err}");
-        (out, err)
+        let pool = ["pooling_size=5", "weighted_pooling=True", "max_pooling=False"];
+        let block = ["dilated_convolutions=2", "l_dilkernels=3", "conv_batch_norm=True"];
+        let options = [&["num_kernels=8", "l_kernels=7"][..], &pool, &block].concat();
+        Self::with_model(&format!("--sequences 60 --length {length} --tracks 3"), &options)
     }
 
     fn fails(&self, line: &str, part: &str) {
-        let (code, out, err) = self.run(line);
+        let Ran { code, out, err } = self.run(line);
         assert!(code == 2 && out.is_empty() && err.contains(part), "drg {line}: {code} {out} {err}");
     }
 
@@ -92,7 +71,7 @@ fn engines_and_reductions_agree() {
     room.ok("ism m.drg sim/sequences.fa -o exact.npz --engine naive --precision f64 --names 0:9 -q");
     let ([9, 3, 4, 40], exact) = room.values("exact.npz") else { panic!("shape") };
     for engine in ["delta", "naive", "auto"] {
-        let (_, err) =
+        let Ran { err, .. } =
             room.ok(&format!("ism m.drg sim/sequences.fa -o f.npz --engine {engine} --names 0:9 --verify 0.1"));
         assert!(err.contains("in f64: relative RMS error"), "{err}");
         let error = relative(&room.values("f.npz").1, &exact);
@@ -127,7 +106,7 @@ fn engines_and_reductions_agree() {
             close(at(&length, 1, n, 0, b, p), (x * x + y * y + z * z).sqrt(), "l2");
         }
     }
-    let (out, _) = room.ok("ism m.drg sim/sequences.fa --plan");
+    let Ran { out, .. } = room.ok("ism m.drg sim/sequences.fa --plan");
     for part in ["naive MFLOP", "window", "dense at", "engine: ", "predicted time, naive", "times less"] {
         assert!(out.contains(part), "{part}: {out}");
     }
@@ -157,7 +136,7 @@ fn stores_resume_and_shards_merge() {
     room.fails("plot attr whole.zarr -o x.svg", "--resume");
     room.ok(&format!("{job} -o whole.zarr --resume"));
     assert_eq!(room.bytes("whole.zarr"), before);
-    let (_, err) = room.ok(&format!("{} -o whole.zarr --resume", job.replace(" -q", "")));
+    let Ran { err, .. } = room.ok(&format!("{} -o whole.zarr --resume", job.replace(" -q", "")));
     assert!(err.contains("there already"), "{err}");
     room.fails(&format!("{job} -o whole.zarr --resume --gauge corrected"), "another job: its gauge");
     room.fails(&format!("{} -o whole.zarr --resume", job.replace("0:5", "0:4")), "whole.zarr");

@@ -2,59 +2,22 @@
 //! exit code 2 and leaves nothing behind.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and may say why it skips")]
 
-use std::path::Path;
-use std::process::Command;
+mod common;
 
-use drg::io::npz::Npz;
-
-struct Room(tempfile::TempDir);
+use common::room::{Ran, Room};
 
 impl Room {
     /// Simulated data and a model that was trained for an epoch.
     fn trained() -> Self {
-        let room = Self(tempfile::tempdir().unwrap());
-        room.ok("simulate -o sim --sequences 80 --length 40 --tracks 2 --motifs 3 --seed 1 -q");
-        room.ok(
-            "train sim/sequences.fa sim/targets.tsv -o m.drg --crossvalidation sim/folds.txt 0 --reverse-complement \
-             --set num_kernels=8 --set l_kernels=7 --set pooling_size=5 --set epochs=1 --set standardize_targets=True -q",
-        );
-        room
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn run(&self, line: &str) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drg"));
-        let out = command.current_dir(self.path()).args(line.split_whitespace()).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
-    }
-
-    fn ok(&self, line: &str) -> String {
-        let (code, out, err) = self.run(line);
-        assert_eq!(code, 0, "drg {line}: {err}");
-        out
-    }
-
-    fn npz(&self, name: &str) -> Npz {
-        Npz::open(&self.path().join(name)).unwrap()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            std::fs::read_dir(self.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        Self::with_model("--sequences 80 --length 40 --tracks 2", &["num_kernels=8", "l_kernels=7", "pooling_size=5"])
     }
 }
 
 #[test]
 fn predictions_and_effects_agree() {
     let room = Room::trained();
-    assert_eq!(room.names(), ["m.drg", "m.drg.json", "m_loss.txt", "m_pred.npz", "sim"]);
-    assert_eq!(room.ok("predict m.drg sim/sequences.fa -o p.npz -q"), "p.npz\n");
+    assert_eq!(room.names("."), ["m.drg", "m.drg.json", "m_loss.txt", "m_pred.npz", "sim"]);
+    assert_eq!(room.ok("predict m.drg sim/sequences.fa -o p.npz -q").out, "p.npz\n");
     room.ok("predict m.drg sim/sequences.fa -o q.npz --batch-size 7 --threads 1 -q");
     let predictions = |name: &str| room.npz(name).array::<f32, 2>("values").unwrap();
     let ([n, tracks], all) = predictions("p.npz");
@@ -75,7 +38,7 @@ fn predictions_and_effects_agree() {
     let mut mutant = bases.clone();
     mutant[11] = (bases[11] + 1) % 4;
     let text = format!(">a\n{}\n>b\n{}\n", letters(&bases), letters(&mutant));
-    std::fs::write(room.path().join("two.fa"), text).unwrap();
+    std::fs::write(room.path("two.fa"), text).unwrap();
     room.ok("predict m.drg two.fa -o two.npz --tracks 1 -q");
     let (_, two) = predictions("two.npz");
     let effect = effects[mutant[11] as usize * 40 + 11];
@@ -86,15 +49,15 @@ fn predictions_and_effects_agree() {
 #[test]
 fn wrong_use_is_told_in_one_line() {
     let room = Room::trained();
-    let write = |name: &str, text: &str| std::fs::write(room.path().join(name), text).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(room.path(name), text).unwrap();
     write("empty.fa", "");
     write("twice.fa", ">a\nACGT\n>a\nACGT\n");
     write("ragged.tsv", "#\tA\tB\nseq01\t1\t2\nseq02\t3\n");
     write("nan.tsv", "#\tA\nseq01\tnan\n");
     write("long.fa", &format!(">x\n{}\n", "ACGT".repeat(20)));
-    let whole = std::fs::read(room.path().join("m.drg")).unwrap();
-    std::fs::write(room.path().join("cut.drg"), &whole[..whole.len() / 2]).unwrap();
-    let before = room.names();
+    let whole = std::fs::read(room.path("m.drg")).unwrap();
+    std::fs::write(room.path("cut.drg"), &whole[..whole.len() / 2]).unwrap();
+    let before = room.names(".");
     let data = "sim/sequences.fa sim/targets.tsv -o new.drg";
     for (line, part) in [
         ("train empty.fa sim/targets.tsv -o new.drg".to_string(), "empty.fa: the file is empty"),
@@ -116,12 +79,12 @@ fn wrong_use_is_told_in_one_line() {
         ("ism m.drg sim/sequences.fa -o new.npz --names nobody".into(), "'nobody'"),
         ("ism m.drg sim/sequences.fa -o new.npz --range 10:99".into(), "b <= 40"),
     ] {
-        let (code, out, err) = room.run(&line);
+        let Ran { code, out, err } = room.run(&line);
         assert_eq!((code, out.as_str()), (2, ""), "drg {line}: {err}");
         assert!(
             err.contains(part) && err.trim_end().lines().last().is_some_and(|l| l.starts_with("drg ")),
             "{line}: {err}"
         );
-        assert_eq!(room.names(), before, "drg {line} left something behind");
+        assert_eq!(room.names("."), before, "drg {line} left something behind");
     }
 }

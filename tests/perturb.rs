@@ -2,61 +2,25 @@
 //! and wrong use is told in one line with exit code 2 and leaves nothing behind.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and may say why it skips")]
 
-use std::path::Path;
-use std::process::Command;
+mod common;
 
-use drg::io::npz::Npz;
+use common::room::{Ran, Room};
 
 const L: usize = 40;
-
-struct Room(tempfile::TempDir);
 
 impl Room {
     /// Simulated data, a trained model and the sequences as strings.
     fn trained() -> (Self, Vec<String>) {
-        let room = Self(tempfile::tempdir().unwrap());
-        room.ok("simulate -o sim --sequences 60 --length 40 --tracks 2 --motifs 3 --seed 1 -q");
-        room.ok(
-            "train sim/sequences.fa sim/targets.tsv -o m.drg --crossvalidation sim/folds.txt 0 --reverse-complement \
-             --set num_kernels=8 --set l_kernels=7 --set pooling_size=5 --set epochs=1 --set standardize_targets=True -q",
-        );
-        let text = std::fs::read_to_string(room.path().join("sim/sequences.fa")).unwrap();
+        let options = ["num_kernels=8", "l_kernels=7", "pooling_size=5"];
+        let room = Self::with_model("--sequences 60 --length 40 --tracks 2", &options);
+        let text = std::fs::read_to_string(room.path("sim/sequences.fa")).unwrap();
         let rows = text.split('>').skip(1).map(|entry| entry.split('\n').skip(1).collect()).collect();
         (room, rows)
     }
 
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn run(&self, line: &str) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drg"));
-        let out = command.current_dir(self.path()).args(line.split_whitespace()).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
-    }
-
-    fn ok(&self, line: &str) -> String {
-        let (code, out, err) = self.run(line);
-        assert_eq!(code, 0, "drg {line}: {err}");
-        out
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path().join(name), text).unwrap();
-    }
-
-    fn npz(&self, name: &str) -> Npz {
-        Npz::open(&self.path().join(name)).unwrap()
-    }
-
-    fn array<const R: usize>(&self, name: &str, key: &str) -> ([usize; R], Vec<f32>) {
-        self.npz(name).array::<f32, R>(key).unwrap()
-    }
-
     /// Lines of a table, cut at tabs; the header first.
     fn table(&self, name: &str) -> Vec<Vec<String>> {
-        let text = std::fs::read_to_string(self.path().join(name)).unwrap();
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
         text.lines().map(|line| line.split('\t').map(String::from).collect()).collect()
     }
 
@@ -67,13 +31,6 @@ impl Room {
         self.ok("predict m.drg pairs.fa -o pairs.npz -q");
         let (_, y) = self.array::<2>("pairs.npz", "values");
         y.chunks(4).flat_map(|y| [y[2] - y[0], y[3] - y[1]]).collect()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            std::fs::read_dir(self.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 }
 
@@ -100,7 +57,7 @@ fn marginalized_and_spaced_motifs() {
     let (room, rows) = Room::trained();
     let line =
         "perturb marginalize m.drg --motif TGANTCC --backgrounds sim/sequences.fa --names 0:4 --orientation both";
-    assert_eq!(room.ok(&format!("{line} -o m.npz -q")), "m.npz\n");
+    assert_eq!(room.ok(&format!("{line} -o m.npz -q")).out, "m.npz\n");
     let mut want = vec![];
     for motif in ["TGANTCC", "GGANTCA"] {
         // 'N' leaves the base that is there; the motif is in the middle.
@@ -170,14 +127,14 @@ fn marginalized_and_spaced_motifs() {
 fn hidden_and_moved_bases() {
     let (room, rows) = Room::trained();
     room.write("sites.bed", "seq01\t3\t9\tone\nseq04\t30\t40\ttwo\nseq01\t0\t1\tthree\nelsewhere\t0\t5\tx\n");
-    let names: Vec<String> = std::fs::read_to_string(room.path().join("sim/sequences.fa"))
+    let names: Vec<String> = std::fs::read_to_string(room.path("sim/sequences.fa"))
         .unwrap()
         .lines()
         .filter_map(|l| l.strip_prefix('>').map(|n| n.split(' ').next().unwrap().to_string()))
         .collect();
     assert_eq!((names[0].as_str(), names[3].as_str()), ("seq01", "seq04"));
     let line = "perturb ablate m.drg sim/sequences.fa --sites sites.bed";
-    let (_, _, err) = room.run(&format!("{line} --fill n -o a.npz"));
+    let Ran { err, .. } = room.run(&format!("{line} --fill n -o a.npz"));
     assert!(err.contains("1 sites in other sequences are left out"), "{err}");
     let sites = [(0, 3..9), (3, 30..40), (0, 0..1)];
     let hidden: Vec<(&str, String)> =
@@ -258,7 +215,7 @@ fn wrong_use_is_told_in_one_line() {
     room.write("off.bed", "seq01\t30\t41\n");
     room.write("none.bed", "chr1\t3\t4\n");
     room.write("long.fa", &format!(">x\n{}\n", "ACGT".repeat(20)));
-    let before = room.names();
+    let before = room.names(".");
     let data = "sim/sequences.fa -o new.npz";
     let grounds = "--backgrounds sim/sequences.fa -o new.npz";
     for (line, part) in [
@@ -289,10 +246,10 @@ fn wrong_use_is_told_in_one_line() {
         (format!("insert m.drg {data} --bases A1"), "'1' at position 1 is no sequence letter"),
         ("insert m.drg sim/sequences.fa -o no/new.npz --bases A".into(), "there is no folder no"),
     ] {
-        let (code, out, err) = room.run(&format!("perturb {line}"));
+        let Ran { code, out, err } = room.run(&format!("perturb {line}"));
         assert_eq!((code, out.as_str()), (2, ""), "drg perturb {line}: {err}");
         assert!(err.contains(part), "{line}: {err}");
         assert!(err.trim_end().lines().last().is_some_and(|l| l.starts_with("drg perturb ")), "{line}: {err}");
-        assert_eq!(room.names(), before, "drg perturb {line} left something behind");
+        assert_eq!(room.names("."), before, "drg perturb {line} left something behind");
     }
 }

@@ -1,29 +1,14 @@
 //! `drg report` and `drg demo` as a user meets them.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-use std::path::PathBuf;
+mod common;
 
-use assert_cmd::Command;
+use common::room::Room;
 use drg::io::npz::write_npz;
 use drg::model::options::{DataFacts, parse_option_string, resolve};
 use drg::model::{Model, Network};
-use tempfile::TempDir;
-
-/// A folder of its own for one test, in which the program runs.
-struct Room(TempDir);
-
-/// What one run gave.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
 
 impl Room {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
     /// With 80 simulated sequences of 60 bp and 3 tracks in `sim`, the log of a training, an untrained model, and the effects
     /// of all mutations in a model that reads the planted motifs.
     fn filled() -> Self {
@@ -74,41 +59,6 @@ impl Room {
             w.array("start", &[], &[0i64])
         })
         .unwrap();
-    }
-
-    fn run(&self, line: &str) -> Ran {
-        let mut command = Command::cargo_bin("drg").unwrap();
-        let output = command.current_dir(self.0.path()).args(line.split_whitespace()).output().unwrap();
-        Ran {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn ok(&self, line: &str) -> Ran {
-        let ran = self.run(line);
-        assert_eq!(ran.code, 0, "drg {line}: {}{}", ran.out, ran.err);
-        ran
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
-    }
-
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.path(folder)).unwrap();
-        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 }
 

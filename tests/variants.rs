@@ -2,69 +2,32 @@
 //! wrong use is told in one line.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::process::Command;
+mod common;
 
+use std::collections::HashMap;
+
+use common::room::{Ran, Room};
 use drg::engine::mutate::Predictor;
 use drg::io::npz::Npz;
 use drg::model::{Model, Network};
 use drg::tensor::DType;
 
-struct Room(tempfile::TempDir);
-
 impl Room {
     /// Simulated data with a genome and its variants, and a model of `length` bp that was trained for an epoch.
     fn trained(length: usize, chromosome: usize, variants: usize) -> Self {
-        let room = Self(tempfile::tempdir().unwrap());
-        room.ok(&format!(
-            "simulate -o sim --sequences 80 --length {length} --tracks 2 --motifs 3 --seed 1 --chromosomes 2 \
-             --chromosome-length {chromosome} --variants {variants} -q"
-        ));
-        room.ok(
-            "train sim/sequences.fa sim/targets.tsv -o m.drg --crossvalidation sim/folds.txt 0 --reverse-complement \
-             --set num_kernels=8 --set l_kernels=7 --set pooling_size=5 --set epochs=1 --set standardize_targets=True -q",
-        );
-        room
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path().join(name), text).unwrap();
-    }
-
-    fn run(&self, line: &str) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drg"));
-        let out = command.current_dir(self.path()).args(line.split_whitespace()).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
-    }
-
-    /// What the run says on stderr.
-    fn ok(&self, line: &str) -> String {
-        let (code, _, err) = self.run(line);
-        assert_eq!(code, 0, "drg {line}: {err}");
-        err
+        let genome = format!("--chromosomes 2 --chromosome-length {chromosome} --variants {variants}");
+        let simulate = format!("--sequences 80 --length {length} --tracks 2 {genome}");
+        Self::with_model(&simulate, &["num_kernels=8", "l_kernels=7", "pooling_size=5"])
     }
 
     /// A table by its columns.
     fn table(&self, name: &str) -> Table {
-        let text = std::fs::read_to_string(self.path().join(name)).unwrap();
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
         let mut lines = text.lines().map(|l| l.split('\t').map(String::from).collect::<Vec<_>>());
         let header = lines.next().unwrap();
         let rows: Vec<Vec<String>> = lines.collect();
         assert!(rows.iter().all(|r| r.len() == header.len()));
         Table { header, rows }
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            std::fs::read_dir(self.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
     }
 }
 
@@ -93,10 +56,10 @@ struct Naive {
 
 impl Naive {
     fn of(room: &Room) -> Self {
-        let model = Model::load(&room.path().join("m.drg")).unwrap();
+        let model = Model::load(&room.path("m.drg")).unwrap();
         let mut genome: HashMap<String, Vec<u8>> = HashMap::new();
         let mut name = String::new();
-        for line in std::fs::read_to_string(room.path().join("sim/genome.fa")).unwrap().lines() {
+        for line in std::fs::read_to_string(room.path("sim/genome.fa")).unwrap().lines() {
             match line.strip_prefix('>') {
                 Some(new) => name = new.into(),
                 None => genome.entry(name.clone()).or_default().extend_from_slice(line.as_bytes()),
@@ -172,7 +135,7 @@ const RUN: &str = "variants m.drg sim/variants.vcf --genome sim/genome.fa";
 fn scores_equal_predictions_of_both_alleles() {
     let room = Room::trained(40, 2000, 400);
     let naive = Naive::of(&room);
-    let said = room.ok(&format!("{RUN} -o s.tsv --score diff,abs,l2,log2fc,ratio"));
+    let said = room.ok(&format!("{RUN} -o s.tsv --score diff,abs,l2,log2fc,ratio")).err;
     let table = room.table("s.tsv");
     assert_eq!(table.rows.len(), 400);
     assert_eq!(table.header[..7], ["chrom", "pos", "id", "ref", "alt", "status", "diff:track1"]);
@@ -258,7 +221,7 @@ fn scores_equal_predictions_of_both_alleles() {
 
     // The same as npz.
     room.ok(&format!("{RUN} -o s.npz --score diff,l2,abs -q"));
-    let mut npz = Npz::open(&room.path().join("s.npz")).unwrap();
+    let mut npz = Npz::open(&room.path("s.npz")).unwrap();
     let ([n, scores, tracks], values) = npz.array::<f64, 3>("values").unwrap();
     assert_eq!((n, scores, tracks), (400, 2, 2));
     assert_eq!(npz.strings("scores").unwrap(), ["diff", "abs"]);
@@ -302,7 +265,7 @@ fn every_variant_has_a_status() {
     ];
     let body: String = lines.iter().map(|(line, _)| format!("{line}\t.\t.\t.\n")).collect();
     room.write("v.vcf", &format!("{header}{body}"));
-    let said = room.ok("variants m.drg v.vcf --genome sim/genome.fa -o s.tsv");
+    let said = room.ok("variants m.drg v.vcf --genome sim/genome.fa -o s.tsv").err;
     let table = room.table("s.tsv");
     assert_eq!(table.column("status"), lines.iter().map(|l| l.1).collect::<Vec<_>>());
     assert_eq!(table.rows[8][..5], [".", ".", "chr1:100:N:<DEL>", ".", "."]);
@@ -316,7 +279,7 @@ fn every_variant_has_a_status() {
     let diff = given.numbers("diff:track1");
     assert_eq!((given.rows[2][5].as_str(), diff[2].is_nan()), ("ref-mismatch", false));
     assert!((diff[2] + diff[0]).abs() < 1e-6 * diff[0].abs().max(1.0), "{} {}", diff[0], diff[2]);
-    let (code, _, err) = room.run("variants m.drg v.vcf --genome sim/genome.fa -o u.tsv --on-mismatch fail");
+    let Ran { code, err, .. } = room.run("variants m.drg v.vcf --genome sim/genome.fa -o u.tsv --on-mismatch fail");
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("v.vcf:4: the reference allele of wrong at chr1:100 is"), "{err}");
 
@@ -339,12 +302,12 @@ fn every_variant_has_a_status() {
     );
     expected.extend(["ok", "ok", "off-end", "no-sequence", "ok"]);
     room.write("v.tsv", &table);
-    let said = room.ok("variants m.drg v.tsv --sequences w.fa -o w.tsv --strand forward --engine delta");
+    let said = room.ok("variants m.drg v.tsv --sequences w.fa -o w.tsv --strand forward --engine delta").err;
     let found = room.table("w.tsv");
     assert_eq!(found.column("status"), expected);
     assert!(said.contains("2 windows of ref, 122 sweeps, 1 windows of alt"), "{said}");
     room.ok("ism m.drg w.fa -o i.npz --names x -q");
-    let ([1, 2, 4, 40], ism) = Npz::open(&room.path().join("i.npz")).unwrap().array::<f64, 4>("values").unwrap() else {
+    let ([1, 2, 4, 40], ism) = Npz::open(&room.path("i.npz")).unwrap().array::<f64, 4>("values").unwrap() else {
         panic!("shape")
     };
     let effects: Vec<f64> = found.rows[..120]
@@ -360,18 +323,18 @@ fn every_variant_has_a_status() {
 #[test]
 fn plans_say_what_delta_can_save() {
     let room = Room::trained(40, 400, 50);
-    let (code, out, err) = room.run(&format!("{RUN} --plan"));
+    let Ran { code, out, err } = room.run(&format!("{RUN} --plan"));
     assert_eq!(code, 0, "{err}");
     for part in ["layer", "naive MFLOP", "engine: ", "serves 1.", "delta can save at most 2."] {
         assert!(out.contains(part), "{part} in {out}");
     }
     room.write("v.tsv", "chrom\tpos\tref\talt\nseq01\t4\tN\tA,C\nseq01\t8\tN\tAT\n");
-    let (code, out, err) = room.run("variants m.drg v.tsv --sequences sim/sequences.fa --plan --engine delta");
+    let Ran { code, out, err } = room.run("variants m.drg v.tsv --sequences sim/sequences.fa --plan --engine delta");
     assert!(code == 0 && out.contains("engine: delta (asked for)"), "{out}{err}");
     room.write("v.tsv", "chrom\tpos\tref\talt\nseq01\t8\tN\tAT\n");
-    let (code, _, err) = room.run("variants m.drg v.tsv --sequences sim/sequences.fa --plan");
+    let Ran { code, err, .. } = room.run("variants m.drg v.tsv --sequences sim/sequences.fa --plan");
     assert!(code == 2 && err.contains("there is nothing to plan"), "{err}");
-    assert_eq!(room.names(), ["m.drg", "m.drg.json", "m_loss.txt", "m_pred.npz", "sim", "v.tsv"]);
+    assert_eq!(room.names("."), ["m.drg", "m.drg.json", "m_loss.txt", "m_pred.npz", "sim", "v.tsv"]);
 }
 
 #[test]
@@ -379,7 +342,7 @@ fn wrong_use_is_told_in_one_line() {
     let room = Room::trained(40, 400, 5);
     room.write("bad.vcf", "#CHROM\tPOS\tID\tREF\tALT\nchr1\t7\t.\tA\tC\nchr1\tseven\t.\tA\tC\n");
     room.write("none.vcf", "#CHROM\tPOS\tID\tREF\tALT\n");
-    let before = room.names();
+    let before = room.names(".");
     for (line, part) in [
         (format!("{RUN} -o s.tsv --score dif"), "unknown comparison 'dif' (did you mean 'diff'?)"),
         (format!("{RUN} -o s.tsv --score diff,abs,diff"), "'diff' comes twice"),
@@ -400,17 +363,17 @@ fn wrong_use_is_told_in_one_line() {
         ("variants m.drg none.vcf --genome sim/genome.fa -o s.tsv".into(), "none.vcf: no variants"),
         ("variants m.drg sim/genome.fa --genome sim/genome.fa -o s.tsv".into(), "sim/genome.fa:1: expected a header"),
     ] {
-        let (code, out, err) = room.run(&line);
+        let Ran { code, out, err } = room.run(&line);
         assert_eq!((code, out.as_str()), (2, ""), "drg {line}: {err}");
         assert!(err.contains(part) && err.trim_end().lines().count() == 1, "{line}: {err}");
-        assert_eq!(room.names(), before, "drg {line} left something behind");
+        assert_eq!(room.names("."), before, "drg {line} left something behind");
     }
     for line in [
         "variants m.drg sim/variants.vcf -o s.tsv",
         "variants m.drg sim/variants.vcf --genome sim/genome.fa --sequences sim/sequences.fa -o s.tsv",
         RUN,
     ] {
-        assert_eq!(room.run(line).0, 2, "{line}");
+        assert_eq!(room.run(line).code, 2, "{line}");
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::inputs::{self, Reading};
 use super::{Context, choose, output, talk};
-use crate::engine::mutate::{Edit, EditPair, Edits, Engine, Options, PairBlock, PairOptions, Pairs, each_block, pairs};
+use crate::engine::mutate::{Edit, EditPair, Edits, Engine, Options, PairBlock, Pairs, each_block, pairs};
 use crate::error::{Error, Result};
 use crate::io::npz::{NpzWriter, write_npz};
 use crate::io::table::Table;
@@ -92,7 +92,7 @@ struct Job {
     sequences: Sequences,
     tracks: Vec<usize>,
     pairs: Pairs,
-    options: PairOptions,
+    options: Options,
     /// (deviation, mean) of every chosen track: a prediction of a target is `value * deviation + mean`.
     scaling: Vec<(f64, f64)>,
     bar: ProgressBar,
@@ -168,7 +168,7 @@ impl Args {
                 (Pairs::Range { positions, within: self.max_distance.map(|d| d as usize) }, None)
             }
         };
-        let options = PairOptions {
+        let options = Options {
             engine,
             double,
             tracks: Some(tracks.clone()),
@@ -342,7 +342,7 @@ impl Job {
     fn singles(&self, positions: &Range<usize>) -> Result<(Vec<f32>, Vec<f32>)> {
         let (n, t, p) = (self.sequences.len(), self.tracks.len(), positions.len());
         let (mut predictions, mut singles) = (vec![0f32; n * t], vec![0f32; n * t * 4 * p]);
-        let PairOptions { engine, double, tracks, batch, .. } = self.options.clone();
+        let Options { engine, double, tracks, batch, .. } = self.options.clone();
         let options = Options { engine, double, tracks, batch, blocks: None };
         let edits = Edits::Substitutions(positions.clone());
         each_block(&self.model.network, &self.sequences.bases, &edits, &options, |block| {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and may say why it skips")]
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod room;
+
 use std::path::{Path, PathBuf};
 
 use drg::io::pth::{PthData, read_pth};

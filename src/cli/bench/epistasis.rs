@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::super::{Context, talk};
-use crate::engine::mutate::{Engine, PairOptions, Pairs, pairs};
+use crate::engine::mutate::{Engine, Options, Pairs, pairs};
 use crate::error::{Error, Result};
 use crate::model::{ZooModel, ZooName};
 use crate::util::par;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let all = Pairs::Range { positions: from..from + n, within: None };
     let blocks = all.blocks(0);
     let time = |engine: Engine, blocks: Option<Vec<usize>>| -> Result<(usize, f64)> {
-        let options = PairOptions { engine, tracks: Some(vec![0]), blocks, ..PairOptions::default() };
+        let options = Options { engine, tracks: Some(vec![0]), blocks, ..Options::default() };
         let (clock, mut done) = (Instant::now(), 0);
         pairs(&model, &codes, &all, &options, |block| {
             done += block.effects.len();

@@ -26,7 +26,7 @@ pub struct Options {
     pub tracks: Option<Vec<usize>>,
     /// Mutants a batch of the naive engine; chosen from the size of the model if `None`.
     pub batch: Option<usize>,
-    /// Only these blocks, ascending ([`Block::index`]); all if `None`.
+    /// Only these blocks, ascending ([`Block::index`], or that of the pairs); all if `None`.
     pub blocks: Option<Vec<usize>>,
 }
 
@@ -225,11 +225,12 @@ pub struct Blocks {
 /// ```
 /// use drg::engine::mutate::{Edit, Edits, Engine, Options, mutate};
 /// use drg::model::{Network, options::{DataFacts, parse_option_string, resolve}};
+/// use drg::seq::Sequences;
 ///
 /// let options = parse_option_string("num_kernels=8+l_kernels=5+pooling_size=2+fclayer_size=6+nfc_layers=1")?;
 /// let facts = DataFacts { length: 12, tracks: vec![2], names: vec![], reverse_complement: true };
 /// let network = Network::new(resolve(&options, &facts)?.0, 1)?;
-/// let sequence = drg::seq::encode_all(b"ACGTTGCATGCA").unwrap().0;
+/// let sequence = Sequences::from_strings(vec!["one".into()], &["ACGTTGCATGCA"])?.bases;
 ///
 /// let options = Options { engine: Engine::Delta, ..Options::default() };
 /// // Every substitution of one sequence: 36 mutants, in the order of positions and bases.
@@ -247,7 +248,7 @@ pub struct Blocks {
 /// let mut double = best.1.clone();
 /// double.push(Edit { at: (best.1[0].at + 5) % 12, to: 3 });
 /// let listed = Edits::Listed(vec![vec![best.1, double]].into());
-/// let pair = mutate(&network, &sequence, listed, options).next().unwrap()?;
+/// let pair = mutate(&network, &sequence, listed, options).next().expect("one block")?;
 /// assert_eq!(pair.effects[0], best.0); // by one engine, the same bits in any company
 /// # Ok::<(), drg::Error>(())
 /// ```

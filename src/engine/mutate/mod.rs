@@ -22,7 +22,7 @@ mod verify;
 pub use blocks::{Block, Blocks, Options, each_block, mutate};
 pub use edits::Edits;
 pub use ism::Reduction;
-pub use pairs::{EditPair, PairBlock, PairOptions, Pairs, pairs};
+pub use pairs::{EditPair, PairBlock, Pairs, pairs};
 pub use plan::{Engine, Plan, PlanStep};
 pub use predictor::Predictor;
 pub use reference::{Reference, Stage};

@@ -103,21 +103,6 @@ impl Pairs {
     }
 }
 
-/// How a job of pairs is run.
-#[derive(Clone, Debug, Default)]
-pub struct PairOptions {
-    /// What runs the mutants.
-    pub engine: Engine,
-    /// f64 instead of f32, for verification.
-    pub double: bool,
-    /// Tracks in the order of the output; all if `None`.
-    pub tracks: Option<Vec<usize>>,
-    /// Mutants a batch of the naive engine; chosen from the size of the model if `None`.
-    pub batch: Option<usize>,
-    /// Only these blocks, ascending ([`PairBlock::index`]); all if `None`.
-    pub blocks: Option<Vec<usize>>,
-}
-
 /// Effects of some pairs of one sequence; an effect is the prediction of the mutant minus that of the sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairBlock {
@@ -154,7 +139,7 @@ pub fn pairs<P: Predictor>(
     model: &P,
     sequences: &[u8],
     pairs: &Pairs,
-    options: &PairOptions,
+    options: &Options,
     mut f: impl FnMut(PairBlock) -> Result<bool>,
 ) -> Result<()> {
     let l = model.length();
@@ -222,7 +207,7 @@ fn naive<P: Predictor>(
     codes: &[u8],
     pairs: &[EditPair],
     tracks: &[usize],
-    options: &PairOptions,
+    options: &Options,
 ) -> Result<Results> {
     let (edits, numbers) = distinct(pairs);
     let mutants = edits.iter().map(|&e| vec![e]).chain(pairs.iter().map(|p| p.to_vec())).collect();

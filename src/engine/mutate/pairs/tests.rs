@@ -11,7 +11,7 @@ fn sequence(n: usize) -> Vec<u8> {
     (0..n).map(|i| [0, 2, 1, 3, 4, 2, 2, 5, 1][(i * i + i / 5) % 9]).collect()
 }
 
-fn run<P: Predictor>(model: &P, codes: &[u8], list: &Pairs, options: &PairOptions) -> Vec<PairBlock> {
+fn run<P: Predictor>(model: &P, codes: &[u8], list: &Pairs, options: &Options) -> Vec<PairBlock> {
     let mut blocks = vec![];
     pairs(model, codes, list, options, |block| {
         blocks.push(block);
@@ -21,8 +21,8 @@ fn run<P: Predictor>(model: &P, codes: &[u8], list: &Pairs, options: &PairOption
     blocks
 }
 
-fn options(engine: Engine) -> PairOptions {
-    PairOptions { engine, double: true, ..PairOptions::default() }
+fn options(engine: Engine) -> Options {
+    Options { engine, double: true, ..Options::default() }
 }
 
 fn agree<P: Predictor>(name: &str, model: &P, codes: &[u8], list: &Pairs) {
@@ -187,14 +187,14 @@ fn linear_models_have_no_epistasis() {
 #[test]
 fn bits_depend_on_no_other_pair_block_or_thread() {
     let (model, codes) = (network(80, "+pooling_size=2"), sequence(160));
-    let wide = PairOptions { engine: Engine::Delta, ..PairOptions::default() };
+    let wide = Options { engine: Engine::Delta, ..Options::default() };
     let range = Pairs::Range { positions: 3..75, within: Some(50) };
     let all = run(&model, &codes, &range, &wide);
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         assert_eq!(all, pool.install(|| run(&model, &codes, &range, &wide)), "{threads} threads");
     }
-    let some = PairOptions { blocks: Some(vec![1, 7]), ..wide.clone() };
+    let some = Options { blocks: Some(vec![1, 7]), ..wide.clone() };
     assert_eq!(run(&model, &codes, &range, &some), [all[1].clone(), all[7].clone()]);
     // The same pairs listed backwards, sides swapped, and the other sequence's as well.
     let listed = |n: usize, step: usize| -> Vec<EditPair> {
@@ -233,22 +233,22 @@ fn every_pair_comes_once() {
 fn tracks_are_chosen_and_bad_jobs_refused() {
     let (model, codes) = (network(24, ""), sequence(24));
     let range = Pairs::Range { positions: 3..9, within: None };
-    let all = run(&model, &codes, &range, &PairOptions::default());
-    let chosen = PairOptions { tracks: Some(vec![2, 0]), ..PairOptions::default() };
+    let all = run(&model, &codes, &range, &Options::default());
+    let chosen = Options { tracks: Some(vec![2, 0]), ..Options::default() };
     let some = run(&model, &codes, &range, &chosen);
     assert_eq!(some[0].reference, [all[0].reference[2], all[0].reference[0]]);
     for (a, b) in some[0].epistasis().chunks(2).zip(all[0].epistasis().chunks(3)) {
         assert_eq!(a, [b[2], b[0]]);
     }
-    let refuse = |codes: &[u8], list: &Pairs, options: &PairOptions| {
+    let refuse = |codes: &[u8], list: &Pairs, options: &Options| {
         pairs(&model, codes, list, options, |_| Ok(true)).unwrap_err().to_string()
     };
     let range = |positions, within| Pairs::Range { positions, within };
-    let usual = PairOptions::default();
+    let usual = Options::default();
     assert!(refuse(&codes, &range(5..25, None), &usual).contains("0..24"));
     assert!(refuse(&codes, &range(5..9, Some(0)), &usual).contains("at least 1"));
     assert!(refuse(&codes[1..], &range(5..9, None), &usual).contains("[N, 24]"));
-    let tracks = PairOptions { tracks: Some(vec![3]), ..PairOptions::default() };
+    let tracks = Options { tracks: Some(vec![3]), ..Options::default() };
     assert!(refuse(&codes, &range(5..9, None), &tracks).contains("track 3 of 3"));
     let edit = |at, to| Edit { at, to };
     let listed = |pair: EditPair| Pairs::Listed(vec![vec![pair]].into());
