@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::io::npz::{NpzWriter, write_npz};
 use crate::io::table::Table;
 use crate::model::Model;
+use crate::model::checkpoint::Scaling;
 use crate::seq::{self, Sequences};
 use crate::util::fs;
 
@@ -175,9 +176,7 @@ impl Args {
             batch: self.batch_size.map(|n| n as usize),
             blocks: None,
         };
-        let scale = |s: &crate::model::checkpoint::Scaling, t: usize| Some((*s.deviation.get(t)?, *s.mean.get(t)?));
-        let scaling = tracks.iter().map(|&t| model.scaling.as_ref().and_then(|s| scale(s, t)).unwrap_or((1.0, 0.0)));
-        let scaling = scaling.collect();
+        let scaling = tracks.iter().map(|&t| Scaling::of(model.scaling.as_ref(), t)).collect();
         let blocks = (0..sequences.len()).map(|i| pairs.blocks(i)).sum();
         let bar = inputs::bar(context.talk, blocks, "blocks");
         Ok((Job { model, sequences, tracks, pairs, options, scaling, bar }, rows))
@@ -338,14 +337,13 @@ impl Job {
         Ok(done)
     }
 
-    /// Predictions `[N, T]` and effects `[N, T, 4, P]` of single substitutions.
+    /// Predictions `[N, T]` and effects `[N, T, 4, P]` of single substitutions: a job of their own, because they stand before the
+    /// pairs in the archive.
     fn singles(&self, positions: &Range<usize>) -> Result<(Vec<f32>, Vec<f32>)> {
         let (n, t, p) = (self.sequences.len(), self.tracks.len(), positions.len());
         let (mut predictions, mut singles) = (vec![0f32; n * t], vec![0f32; n * t * 4 * p]);
-        let Options { engine, double, tracks, batch, .. } = self.options.clone();
-        let options = Options { engine, double, tracks, batch, blocks: None };
         let edits = Edits::Substitutions(positions.clone());
-        each_block(&self.model.network, &self.sequences.bases, &edits, &options, |block| {
+        each_block(&self.model.network, &self.sequences.bases, &edits, &self.options, |block| {
             for (k, (scale, mean)) in self.scaling.iter().enumerate() {
                 predictions[block.sequence * t + k] = (block.reference[k] * scale + mean) as f32;
                 for (m, edit) in block.edits.iter().enumerate() {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Context, output, talk};
 use crate::engine::mutate::{merge_npz, merge_store};
@@ -48,10 +47,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
                 return Err(Error::Usage(format!("{} is there already; name another", out.display())));
             }
             std::fs::rename(&whole, out).map_err(Error::io("write", out))?;
-            let mut record = output::Staged::new(host)?;
-            let name = out.file_name().map(std::path::Path::new).unwrap_or(out);
-            record.provenance(&output::beside(name), context, args, Value::Null)?;
-            record.finish()?;
+            output::record(out, context, args)?;
         }
         _ => return Err(Error::Usage(format!("-o {}: expected a name that ends in .npz or .zarr", out.display()))),
     }

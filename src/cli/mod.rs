@@ -14,6 +14,7 @@ mod epistasis;
 mod eval;
 mod inputs;
 mod ism;
+mod layers;
 mod merge;
 mod output;
 mod paired;

@@ -68,6 +68,17 @@ pub(super) fn write_file(
     Ok(())
 }
 
+/// Writes `<out>.json` beside a folder that is there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn record(out: &Path, context: &Context, options: &impl Serialize) -> Result<()> {
+    let mut staged = Staged::new(folder_of(out))?;
+    let name = out.file_name().map(Path::new).unwrap_or(out);
+    staged.provenance(&beside(name), context, options, Value::Null)?;
+    staged.finish().map(drop)
+}
+
 /// `<file>.json`.
 pub(super) fn beside(name: &Path) -> PathBuf {
     let mut json = name.as_os_str().to_os_string();

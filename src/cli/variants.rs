@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::inputs::{self, Reading};
-use super::ism::plan::layers;
+use super::layers::layers;
 use super::talk::Talk;
 use super::{Context, output, talk};
 use crate::engine::mutate::{

@@ -54,14 +54,6 @@ pub(super) fn automatic_batch(network: &Network) -> usize {
     ((16 << 20) / widest.max(1)).clamp(1, 512)
 }
 
-/// As [`automatic_batch`], for any model: its widest map is taken to be the sequence with 300 channels.
-pub(super) fn batch_of<P: super::mutate::Predictor>(model: &P) -> usize {
-    if !model.is_batch_independent() {
-        return 1;
-    }
-    ((16 << 20) / (1200 * model.length().max(1))).clamp(1, 512)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -83,7 +83,7 @@ impl ZarrWriter {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn set_attributes(&mut self, attributes: Map<String, Value>) -> Result<()> {
+    fn set_attributes(&mut self, attributes: Map<String, Value>) -> Result<()> {
         self.description.attributes = attributes;
         write_bytes(&self.path.join(DESCRIPTION), self.description.to_string_pretty().as_bytes())
     }
@@ -219,7 +219,7 @@ impl FloatArray {
     }
 
     /// Number of chunks along each axis.
-    pub fn grid(&self) -> Vec<u64> {
+    fn grid(&self) -> Vec<u64> {
         self.shape().iter().zip(self.chunk_shape()).map(|(n, c)| n.div_ceil(*c)).collect()
     }
 

@@ -1,6 +1,6 @@
 //! `drg ism`: what every single substitution does.
 
-pub(super) mod plan;
+mod plan;
 mod write;
 
 use std::ops::Range;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use super::Job;
-use crate::cli::talk;
-use crate::engine::mutate::{Edits, Engine, Plan, Predictor, Reference};
+use crate::cli::layers::layers;
+use crate::engine::mutate::{Edits, Engine, Predictor, Reference};
 use crate::error::Result;
 use crate::tensor::DType;
 use crate::util::par;
@@ -70,45 +70,6 @@ pub(super) fn text(job: &Job) -> Result<String> {
     );
     let _ = writeln!(text, "engine: {} ({})", plan.engine.name(), plan.reason);
     Ok(text)
-}
-
-/// The table of a plan: what each operation costs a mutant, and where the change becomes dense.
-pub(in crate::cli) fn layers(plan: &Plan) -> String {
-    let cells = |c: [&str; 9]| c.map(String::from).to_vec();
-    let mut table = vec![cells([
-        "layer",
-        "operation",
-        "rows",
-        "channels",
-        "window",
-        "naive MFLOP",
-        "delta MFLOP",
-        "naive kB",
-        "delta kB",
-    ])];
-    let mut dense = String::new();
-    for s in &plan.steps {
-        let (mflop, kb) = (|v: f64| format!("{:.3}", 2e-6 * v), |v: f64| format!("{:.1}", v / 1e3));
-        table.push(vec![
-            s.layer.clone(),
-            s.op.to_string(),
-            s.length.to_string(),
-            s.channels.to_string(),
-            s.window.to_string(),
-            mflop(s.naive),
-            mflop(s.delta),
-            kb(s.naive_bytes),
-            kb(s.delta_bytes),
-        ]);
-        if !s.dense.is_empty() {
-            let _ = writeln!(dense, "  {} {}: {}", s.layer, s.op, s.dense);
-        }
-    }
-    let mut text = talk::aligned(&table, 2);
-    if !dense.is_empty() {
-        let _ = write!(text, "\nThe change becomes dense at:\n{dense}");
-    }
-    text
 }
 
 /// A time as people say it.

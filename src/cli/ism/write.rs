@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Args, Job};
 use crate::cli::{Context, inputs, output};
@@ -35,10 +35,7 @@ pub(super) fn run(job: &Job, out: &Path, args: &Args, context: &Context) -> Resu
         }
     };
     if stored {
-        let mut record = output::Staged::new(output::folder_of(out))?;
-        let name = out.file_name().map(Path::new).unwrap_or(out);
-        record.provenance(&output::beside(name), context, args, Value::Null)?;
-        record.finish()?;
+        output::record(out, context, args)?;
     }
     context.talk.say(format_args!(
         "{} sequences, {} columns, {done} mutants, {:.0} mutants/s",

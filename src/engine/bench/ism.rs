@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::engine::mutate::{Edit, Edits, Predictor, Reference};
+use crate::engine::mutate::{Edit, Edits, Predictor, Reference, apply};
 use crate::error::Result;
 use crate::model::{ZooModel, ZooName};
 use crate::tensor::DType;
@@ -128,7 +128,7 @@ impl IsmCase {
         for mutant in edits {
             let from = all.len();
             all.extend_from_slice(&self.codes);
-            mutant.iter().for_each(|e| all[from + e.at] = e.to);
+            apply(mutant, &mut all[from..]);
         }
         all
     }

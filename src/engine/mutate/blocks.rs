@@ -3,11 +3,12 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::engine::predict::batch_of;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tape::Edit;
 use crate::tensor::DType;
 
+use super::edits::apply;
+use super::predictor::{batch_size, tracks};
 use super::{Edits, Engine, Plan, Predictor, Reference};
 
 /// Blocks that may wait for the consumer.
@@ -51,7 +52,7 @@ pub struct Block {
 /// to go on. Bits of a block depend on the model, its sequence, its edits and the engine, on nothing else.
 ///
 /// # Errors
-/// [`Error::Argument`] for edits or tracks that are not there, those of the model, and what `f` returns.
+/// [`crate::Error::Argument`] for edits or tracks that are not there, those of the model, and what `f` returns.
 pub fn each_block<P: Predictor>(
     model: &P,
     sequences: &[u8],
@@ -60,21 +61,9 @@ pub fn each_block<P: Predictor>(
     mut f: impl FnMut(Block) -> Result<bool>,
 ) -> Result<()> {
     let l = model.length();
-    let n = model.input(&sequences[..sequences.len().min(l)]).and_then(|_| match sequences.len() % l.max(1) {
-        0 => Ok(sequences.len() / l),
-        _ => Err(Error::Shape {
-            op: "mutate",
-            arg: "sequences",
-            expected: format!("[N, {l}], the model's input length"),
-            found: vec![sequences.len()],
-        }),
-    })?;
+    let n = model.count(sequences)?;
     edits.check(n, l)?;
-    let all: Vec<usize> = (0..model.tracks()).collect();
-    let tracks = options.tracks.as_ref().unwrap_or(&all);
-    if let Some(t) = tracks.iter().find(|&&t| t >= model.tracks()) {
-        return Err(Error::Argument { op: "mutate", what: format!("track {t} of {}", model.tracks()) });
-    }
+    let tracks = &tracks(model, options.tracks.as_deref(), "mutate")?;
     // The delta engine's reference pass is in f64 in any case.
     let wide = if options.double || options.engine != Engine::Naive { Some(model.to_dtype(DType::F64)?) } else { None };
     let narrow = model;
@@ -106,7 +95,9 @@ pub fn each_block<P: Predictor>(
         };
         if at == batch.len() {
             if let Some(reference) = &reference {
-                engine = Plan::new(engine, reference, edits, n)?.engine;
+                if engine == Engine::Auto {
+                    engine = Plan::new(engine, reference, edits, n)?.engine;
+                }
                 let (_, mutants) = edits.shape(n);
                 // Enough sequences that their mutants fill a group.
                 let wanted = (reference.group() as f64 / mutants.max(1.0)).ceil() as usize;
@@ -186,8 +177,7 @@ impl<P: Predictor> Job<'_, P> {
     }
 
     fn batch_size(&self) -> usize {
-        let most = if self.model.is_batch_independent() { usize::MAX } else { 1 };
-        self.naive_batch.unwrap_or_else(|| batch_of(self.model)).clamp(1, most)
+        batch_size(self.model, self.naive_batch)
     }
 
     /// Effects `[M, T]` by running every mutant.
@@ -200,7 +190,7 @@ impl<P: Predictor> Job<'_, P> {
             for (&row, mutant) in rows.iter().zip(edits) {
                 let from = codes.len();
                 codes.extend_from_slice(&self.codes[row as usize * l..][..l]);
-                mutant.iter().for_each(|e| codes[from + e.at] = e.to);
+                apply(mutant, &mut codes[from..]);
             }
             let y = self.model.predict(&codes)?.to_f64();
             for (y, &row) in y.chunks_exact(t).zip(rows) {

@@ -11,6 +11,11 @@ use crate::tape::{Edit, twice};
 /// of resuming and of sharding, so their borders depend on the job alone: never on memory or threads.
 pub(super) const POSITIONS: usize = 256;
 
+/// Makes the edits of a mutant to the bases of its sequence.
+pub fn apply(edits: &[Edit], codes: &mut [u8]) {
+    edits.iter().for_each(|e| codes[e.at] = e.to);
+}
+
 /// The mutants of every sequence of a job.
 #[derive(Clone, Debug)]
 pub enum Edits {
@@ -71,8 +76,7 @@ impl Edits {
     pub fn block(&self, n: usize, part: usize, codes: &[u8]) -> Vec<Vec<Edit>> {
         match self {
             Self::Substitutions(r) => {
-                let from = r.start + part * POSITIONS;
-                let positions = (from..(from + POSITIONS).min(r.end)).filter(|&p| codes[p] != UNIFORM);
+                let positions = substituted(r, part).filter(|&p| codes[p] != UNIFORM);
                 let others = |at: usize| (0..4).filter(move |&to| to != codes[at]).map(move |to| vec![Edit { at, to }]);
                 positions.flat_map(others).collect()
             }
@@ -83,13 +87,10 @@ impl Edits {
         }
     }
 
-    /// The positions of block `part` of substitutions.
+    /// The positions of block `part` of substitutions; none of listed mutants, which may be anywhere.
     pub fn positions(&self, part: usize) -> Range<usize> {
         match self {
-            Self::Substitutions(r) => {
-                let from = r.start + part * POSITIONS;
-                from..(from + POSITIONS).min(r.end)
-            }
+            Self::Substitutions(r) => substituted(r, part),
             Self::Listed(_) => 0..0,
         }
     }
@@ -106,4 +107,10 @@ impl Edits {
             }
         }
     }
+}
+
+/// Positions of a block of substitutions in this range.
+fn substituted(range: &Range<usize>, part: usize) -> Range<usize> {
+    let from = range.start + part * POSITIONS;
+    from..(from + POSITIONS).min(range.end)
 }

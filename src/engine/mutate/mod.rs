@@ -20,12 +20,12 @@ mod variants;
 mod verify;
 
 pub use blocks::{Block, Blocks, Options, each_block, mutate};
-pub use edits::Edits;
+pub use edits::{Edits, apply};
 pub use ism::Reduction;
 pub use pairs::{EditPair, PairBlock, Pairs, pairs};
 pub use plan::{Engine, Plan, PlanStep};
 pub use predictor::Predictor;
-pub use reference::{Reference, Stage};
+pub use reference::Reference;
 pub use store::{Description, Store, join_part, merge_npz, merge_store, write_head};
 pub use substitutions::{Effects, IsmOptions, substitutions};
 pub use variants::{

@@ -18,6 +18,7 @@ use crate::tape::{Change, Delta, Edit, NodeId, Window};
 use crate::tensor::{DType, Tensor};
 use crate::util::par;
 
+use super::predictor::tracks;
 use super::{Edits, Engine, Options, Plan, Predictor, Reference, each_block};
 
 /// Positions on one side of a block of all pairs, and pairs of a block of listed ones: like those of other jobs, borders of
@@ -76,9 +77,11 @@ impl Pairs {
     /// First positions of the two sides of every block of a range.
     fn tiles(&self) -> Vec<(usize, usize)> {
         let Self::Range { positions, within } = self else { return vec![] };
-        let firsts = || positions.clone().step_by(TILE);
-        let near = |i: usize, j: usize| j < i + TILE || within.is_none_or(|d| j - (i + TILE - 1) <= d);
-        firsts().flat_map(|i| firsts().filter(move |&j| j >= i && near(i, j)).map(move |j| (i, j))).collect()
+        let within = *within;
+        let near = move |i: usize, j: usize| j < i + TILE || within.is_none_or(|d| j - (i + TILE - 1) <= d);
+        let end = positions.end;
+        let behind = |i: usize| (i..end).step_by(TILE).take_while(move |&j| near(i, j)).map(move |j| (i, j));
+        positions.clone().step_by(TILE).flat_map(behind).collect()
     }
 
     /// The pairs of block `part` of sequence `n`, whose bases are `codes`: position by position of the first side, then of the
@@ -143,13 +146,8 @@ pub fn pairs<P: Predictor>(
     mut f: impl FnMut(PairBlock) -> Result<bool>,
 ) -> Result<()> {
     let l = model.length();
-    model.input(sequences)?;
-    pairs.check(sequences.len() / l, l)?;
-    let all: Vec<usize> = (0..model.tracks()).collect();
-    let tracks = options.tracks.as_ref().unwrap_or(&all);
-    if let Some(t) = tracks.iter().find(|&&t| t >= model.tracks()) {
-        return Err(Error::Argument { op: "pairs", what: format!("track {t} of {}", model.tracks()) });
-    }
+    pairs.check(model.count(sequences)?, l)?;
+    let tracks = &tracks(model, options.tracks.as_deref(), "pairs")?;
     // The delta engine's reference pass is in f64 in any case.
     let wide = if options.double || options.engine != Engine::Naive { Some(model.to_dtype(DType::F64)?) } else { None };
     let models = Models { narrow: model, wide: wide.as_ref(), double: options.double };

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::error::{Error, Result, hint};
 use crate::tape::Edit;
 
-use super::{Edits, Reference, Stage};
+use super::{Edits, Reference};
 
 /// Arithmetic of an element that an operation other than a product changes, in multiply-adds: what an exponential and the
 /// traffic around it take.
@@ -134,7 +134,7 @@ impl Plan {
                 (Engine::Delta, format!("about {saved:.1} times less work"))
             }
         };
-        let lanes = reference.stages(span).iter().map(|s: &Stage| s.lanes).collect();
+        let lanes = reference.stages(span).iter().map(|s| s.lanes).collect();
         let (naive, delta) = (sum(&|s| s.naive), sum(&|s| s.delta));
         let delta_with_reference = delta + naive / mutants.max(1.0);
         Ok(Self { engine, reason, mutants, span, steps, lanes, naive, delta, delta_with_reference })

@@ -42,17 +42,26 @@ pub trait Predictor: Clone + Send + Sync + 'static {
     /// [`Error::DType`] for bytes.
     fn to_dtype(&self, dtype: DType) -> Result<Self>;
 
+    /// Number N of sequences in packed bases `[N, length]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `codes` holds no whole number of them.
+    fn count(&self, codes: &[u8]) -> Result<usize> {
+        let l = self.length();
+        if l == 0 || !codes.len().is_multiple_of(l) {
+            let expected = format!("[N, {l}], the model's input length");
+            return Err(Error::Shape { op: "mutate", arg: "sequences", expected, found: vec![codes.len()] });
+        }
+        Ok(codes.len() / l)
+    }
+
     /// Packed bases `[N, length]` as the input.
     ///
     /// # Errors
     /// [`Error::Shape`] if `codes` holds no whole number of sequences.
     fn input(&self, codes: &[u8]) -> Result<Tensor> {
         let (l, flank) = (self.length(), self.flank());
-        if l == 0 || !codes.len().is_multiple_of(l) {
-            let expected = format!("[N, {l}], the model's input length");
-            return Err(Error::Shape { op: "mutate", arg: "sequences", expected, found: vec![codes.len()] });
-        }
-        let (n, padded) = (codes.len() / l, l + 2 * flank);
+        let (n, padded) = (self.count(codes)?, l + 2 * flank);
         let mut all = vec![self.flank_code(); n * padded];
         for (row, codes) in all.chunks_exact_mut(padded).zip(codes.chunks_exact(l)) {
             row[flank..flank + l].copy_from_slice(codes);
@@ -83,6 +92,27 @@ pub trait Predictor: Clone + Send + Sync + 'static {
                 what: "a model whose output does not depend on its input".into(),
             }),
         }
+    }
+}
+
+/// Sequences that the naive engine runs at once: as many as asked for, or so many that the widest map, taken to be the sequence
+/// with 300 channels, has about 16 MB; one where a prediction depends on the batch.
+pub(super) fn batch_size<P: Predictor>(model: &P, asked: Option<usize>) -> usize {
+    let most = if model.is_batch_independent() { usize::MAX } else { 1 };
+    let chosen = || ((16 << 20) / (1200 * model.length().max(1))).clamp(1, 512);
+    asked.unwrap_or_else(chosen).clamp(1, most)
+}
+
+/// The tracks of a job: those asked for, or all.
+///
+/// # Errors
+/// [`Error::Argument`] for a track that the model does not have.
+pub(super) fn tracks<P: Predictor>(model: &P, asked: Option<&[usize]>, op: &'static str) -> Result<Vec<usize>> {
+    let all = model.tracks();
+    let tracks = asked.map_or_else(|| (0..all).collect(), <[usize]>::to_vec);
+    match tracks.iter().find(|&&t| t >= all) {
+        Some(t) => Err(Error::Argument { op, what: format!("track {t} of {all}") }),
+        None => Ok(tracks),
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Reference {
 
 /// One stretch of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stage {
+pub(super) struct Stage {
     /// The node where it ends.
     pub to: NodeId,
     /// Mutants swept together.
@@ -100,7 +100,7 @@ impl Reference {
     }
 
     /// The stages of a sweep of mutants whose edits span `span` positions.
-    pub fn stages(&self, span: usize) -> Vec<Stage> {
+    pub(super) fn stages(&self, span: usize) -> Vec<Stage> {
         self.stages_between(self.input, self.output, self.sample(span))
     }
 

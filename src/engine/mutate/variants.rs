@@ -20,13 +20,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::engine::predict::batch_of;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Scaling;
 use crate::seq::{UNKNOWN, encode, reverse_complement};
 use crate::tape::Edit;
 use crate::tensor::DType;
 
+use super::predictor::{batch_size, tracks};
 use super::{Edits, Engine, Plan, Predictor, Reference};
 
 /// Bytes of recorded activations, about: more windows share a pass until they fill this.
@@ -336,10 +336,7 @@ impl<P: Predictor> Scorer<P> {
     pub fn new(model: &P, mut options: ScorerOptions) -> Result<Self> {
         options.scaling = options.scaling.filter(|s| !s.mean.is_empty());
         let bad = |what| Err(Error::Argument { op: "variants", what });
-        let tracks = options.tracks.clone().unwrap_or_else(|| (0..model.tracks()).collect());
-        if let Some(t) = tracks.iter().find(|&&t| t >= model.tracks()) {
-            return bad(format!("track {t} of {}", model.tracks()));
-        }
+        let tracks = tracks(model, options.tracks.as_deref(), "variants")?;
         if let Some(s) = &options.scaling
             && (s.mean.len() != model.tracks() || s.deviation.len() != model.tracks())
         {
@@ -405,7 +402,7 @@ impl<P: Predictor> Scorer<P> {
             }
             self.work.sweeps += edits.len() as u64;
         }
-        let batch = self.options.batch.unwrap_or_else(|| batch_of(&self.model)).max(1);
+        let batch = batch_size(&self.model, self.options.batch);
         for rows in plain.chunks(batch) {
             let codes: Vec<u8> = rows.iter().flat_map(|&row| job.rows[row]).copied().collect();
             for (&row, y) in rows.iter().zip(self.model.predict(&codes)?.to_f64().chunks_exact(t)) {

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::tensor::DType;
 use crate::util::philox::Philox;
 
+use super::edits::apply;
 use super::{Block, Predictor};
 
 /// Purpose of the random stream that chooses mutants.
@@ -73,7 +74,7 @@ impl<P: Predictor> Verifier<P> {
         let reference = &self.references[&block.sequence];
         for m in sample {
             let mut mutant = codes.to_vec();
-            block.edits[m].iter().for_each(|e| mutant[e.at] = e.to);
+            apply(&block.edits[m], &mut mutant);
             let y = self.model.predict(&mutant)?.to_f64();
             self.mutants += 1;
             for (&t, &got) in tracks.iter().zip(&block.effects[m * tracks.len()..]) {

@@ -1,6 +1,6 @@
 //! Bases deleted and inserted.
 
-use crate::engine::predict::batch_of;
+use crate::engine::mutate::predictor::{batch_size, tracks};
 use crate::error::Result;
 use crate::seq::UNKNOWN;
 use crate::tensor::DType;
@@ -82,11 +82,8 @@ fn moved<P: Predictor>(
         model
     };
     let (l, t) = (model.length(), model.tracks());
-    let tracks = options.tracks.clone().unwrap_or_else(|| (0..t).collect());
-    if let Some(track) = tracks.iter().find(|&&track| track >= t) {
-        return bad("mutate", format!("track {track} of {t}"));
-    }
-    let batch = options.batch.unwrap_or_else(|| batch_of(model)).max(1);
+    let tracks = tracks(model, options.tracks.as_deref(), "mutate")?;
+    let batch = batch_size(model, options.batch);
     let mut all = Responses { mutants: positions.len(), tracks: tracks.len(), ..Responses::default() };
     for (n, bases) in sequences.chunks_exact(l).enumerate() {
         let old = model.predict(bases)?.to_f64();

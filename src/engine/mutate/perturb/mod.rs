@@ -159,12 +159,7 @@ fn changes(sequence: &[u8], edits: Vec<Edit>) -> Vec<Edit> {
 
 /// The model's length, of which `sequences` must be a whole number.
 fn length<P: Predictor>(model: &P, sequences: &[u8]) -> Result<usize> {
-    let l = model.length();
-    if l > 0 && sequences.len().is_multiple_of(l) {
-        return Ok(l);
-    }
-    let expected = format!("[N, {l}], the model's input length");
-    Err(Error::Shape { op: "perturb", arg: "sequences", expected, found: vec![sequences.len()] })
+    model.count(sequences).map(|_| model.length())
 }
 
 fn bad<T>(op: &'static str, what: String) -> Result<T> {
