@@ -2,6 +2,7 @@
 //! GPUs says ([`cuda`]).
 
 pub mod cuda;
+pub mod launch;
 
 use std::str::FromStr;
 
