@@ -49,6 +49,14 @@ pub enum Error {
         /// What is missing, and what to use instead where there is something.
         what: String,
     },
+    /// A GPU, or what stands between it and us, refused.
+    #[error("{device}: {what}")]
+    Device {
+        /// Name of the device, as `--device` takes it.
+        device: String,
+        /// What failed, and what to do.
+        what: String,
+    },
     /// An error inside a layer: the tape adds the layer's path and the sweep, once.
     #[error("layer {layer} ({sweep}): {source}")]
     At {

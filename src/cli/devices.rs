@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::talk;
-use crate::device::cuda::{self, Gpu};
-use crate::device::{Device, Processor};
+use crate::device::Processor;
+use crate::device::probe::{self, Card};
 use crate::error::Result;
 use crate::util::{par, simd};
 
@@ -25,11 +25,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let Processor { name, cores, memory_bytes } = Device::Cpu.describe();
+    let Processor { name, cores, memory_bytes } = Processor::of_this_machine();
     let (threads, level) = (par::threads(), simd::level().name());
-    let driver = cuda::probe();
+    let driver = probe::probe();
     if args.json {
-        let gpu = |g: &Gpu| {
+        let gpu = |g: &Card| {
             json!({
                 "device": format!("cuda:{}", g.number), "name": g.name, "memory_bytes": g.memory_bytes,
                 "compute_capability": format!("{}.{}", g.capability.0, g.capability.1),
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             Err(e) => (None, vec![], Some(e.to_string())),
         };
         let device = json!({
-            "device": Device::Cpu.name(), "processor": name, "logical_cores": cores, "threads": threads, "simd": level,
+            "device": "cpu", "processor": name, "logical_cores": cores, "threads": threads, "simd": level,
             "memory_bytes": memory_bytes, "cuda": false, "note": NOTE, "cuda_driver": version, "gpus": gpus,
             "no_gpu_because": absence,
         });
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let memory = memory_bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / GIB));
     let mut rows = vec![
-        ("device", Device::Cpu.name().into()),
+        ("device", "cpu".into()),
         ("processor", name),
         ("logical cores", cores.to_string()),
         ("threads", threads.to_string()),

@@ -1,267 +1,409 @@
-//! What the CUDA driver says of this machine's GPUs. Nothing is computed on them in this version.
+//! The CUDA driver at work: one context, one stream, modules loaded when their first kernel is launched.
 //!
-//! The driver's library is opened at run time and every function is looked for before it is called: machines without a driver,
-//! containers with a stub of it and drivers that refuse are told apart, and nothing panics.
+//! `cudarc` declares the driver's functions and looks for each when it is first called, and panics for one that is not there;
+//! therefore [`open`] asks [`probe`](super::probe) first, which does not, and refuses drivers that are too old.
 
-use std::ffi::{CStr, c_char, c_int, c_uint};
-use std::fmt;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_void};
+use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
 
-/// A GPU.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gpu {
-    /// Its number, as in `cuda:N`.
-    pub number: usize,
-    /// What its maker calls it.
-    pub name: String,
-    /// Size of its memory.
-    pub memory_bytes: u64,
-    /// Compute capability, e.g. (9, 0).
-    pub capability: (u32, u32),
-    /// Streaming multiprocessors.
-    pub multiprocessors: u32,
-}
+use cudarc::driver::sys;
 
-/// A driver that works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Driver {
-    /// Latest CUDA version that it serves, e.g. (13, 0).
-    pub cuda: (u32, u32),
-    /// Its GPUs, one at least.
-    pub gpus: Vec<Gpu>,
-}
+use super::driver::{About, Boxes, Driver};
+use super::kernels::{BUILT, MODULES};
+use super::launch::{Kernel, Launch, TensorMap};
+use super::probe;
+use crate::error::{Error, Result};
 
-/// Why there is no GPU to speak to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Absence {
-    /// The driver's library is not there.
-    NoDriver,
-    /// The library lacks a function.
-    Incomplete(&'static str),
-    /// A call failed: its name and the driver's error number.
-    Refused(&'static str, i32),
-    /// The driver works and knows no GPU.
-    NoGpu,
-}
+/// The lowest compute capability that the kernels are compiled for.
+pub(super) const OLDEST_CARD: (u32, u32) = (8, 0);
+/// The lowest driver that has every function that is called here.
+pub(super) const OLDEST_DRIVER: (u32, u32) = (12, 1);
+/// Shared memory that a block gets without asking.
+const SHARED_FREE: u32 = 48 << 10;
+/// Copies from the host up to this size are taken over by the driver at once; larger ones go through pinned memory.
+const STAGED: usize = 64 << 10;
+/// Size of a pinned buffer for copies.
+const PINNED: usize = 8 << 20;
 
-impl fmt::Display for Absence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoDriver => {
-                write!(f, "no NVIDIA driver: {} is not there; install the driver if there is a GPU", LIBRARIES[0])
-            }
-            Self::Incomplete(function) => write!(
-                f,
-                "{} has no {function}: it is a stub or a very old driver; in a container, give it access to the GPUs",
-                LIBRARIES[0]
-            ),
-            Self::Refused(call, STUB) => write!(
-                f,
-                "{call} says that {} is a stub, not the driver; in a container, give it access to the GPUs",
-                LIBRARIES[0]
-            ),
-            Self::Refused(call, code) => {
-                write!(f, "the NVIDIA driver refuses {call} with error {code}; nvidia-smi may say why")
-            }
-            Self::NoGpu => f.write_str("the NVIDIA driver finds no GPU; CUDA_VISIBLE_DEVICES may hide them"),
-        }
-    }
-}
-
-#[cfg(not(windows))]
-const LIBRARIES: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
-#[cfg(windows)]
-const LIBRARIES: [&str; 1] = ["nvcuda.dll"];
-
-/// Error numbers of the driver's interface (`cuda.h`).
-const STUB: i32 = 34;
-const NO_DEVICE: i32 = 100;
-/// Numbers of attributes there.
-const MULTIPROCESSORS: c_int = 16;
-const CAPABILITY_MAJOR: c_int = 75;
-const CAPABILITY_MINOR: c_int = 76;
-
-/// Asks the driver, if there is one.
+/// What the driver knows of a GPU, if kernels of this build run on it.
 ///
 /// # Errors
-/// [`Absence`], which says what to do.
-pub fn probe() -> Result<Driver, Absence> {
-    // SAFETY: the driver's library has no initialiser with preconditions.
-    let library = LIBRARIES.iter().find_map(|&name| unsafe { libloading::Library::new(name) }.ok());
-    let library = library.ok_or(Absence::NoDriver)?;
-    ask(&Calls::find(&library)?)
+/// What is missing and what to do: no driver, a stub, an old driver, no such GPU, a GPU that is too old, a build without kernels.
+pub(super) fn usable(number: usize, driver: &std::result::Result<probe::Driver, probe::Absence>) -> Result<About> {
+    let device = format!("cuda:{number}");
+    let refuse = |what: String| Err(Error::Device { device: device.clone(), what });
+    let driver = match driver {
+        Ok(driver) => driver,
+        Err(absence) => return refuse(absence.to_string()),
+    };
+    let Some(card) = driver.gpus.iter().find(|g| g.number == number) else {
+        return refuse(format!(
+            "the driver knows {} GPUs, cuda:0 to cuda:{}",
+            driver.gpus.len(),
+            driver.gpus.len() - 1
+        ));
+    };
+    if card.capability < OLDEST_CARD {
+        let ((a, b), (c, d)) = (card.capability, OLDEST_CARD);
+        let name = &card.name;
+        return refuse(format!("{name} has compute capability {a}.{b}; the kernels need {c}.{d} (Ampere) or later"));
+    }
+    let Some(compiler) = BUILT else {
+        return refuse(
+            "this build has no GPU kernels: no nvcc was found when it was compiled; set DRG_NVCC to one and build again"
+                .into(),
+        );
+    };
+    let needed = OLDEST_DRIVER.max((compiler_version(compiler).0, 0));
+    if driver.cuda < needed {
+        let ((a, b), (c, d)) = (driver.cuda, needed);
+        return refuse(format!(
+            "the driver serves CUDA up to {a}.{b}, the kernels need {c}.{d}; update the NVIDIA driver"
+        ));
+    }
+    Ok(About {
+        device,
+        name: card.name.clone(),
+        memory_bytes: card.memory_bytes,
+        capability: card.capability,
+        multiprocessors: card.multiprocessors,
+        shared_bytes: card.shared_bytes,
+    })
 }
 
-type Status = c_int;
-
-/// The functions of the driver that a probe needs, with the types that `cuda.h` gives them.
-struct Calls {
-    init: unsafe extern "C" fn(c_uint) -> Status,
-    version: unsafe extern "C" fn(*mut c_int) -> Status,
-    count: unsafe extern "C" fn(*mut c_int) -> Status,
-    device: unsafe extern "C" fn(*mut c_int, c_int) -> Status,
-    name: unsafe extern "C" fn(*mut c_char, c_int, c_int) -> Status,
-    memory: unsafe extern "C" fn(*mut usize, c_int) -> Status,
-    attribute: unsafe extern "C" fn(*mut c_int, c_int, c_int) -> Status,
+/// `(13, 0)` of `... release 13.0, V13.0.88`.
+fn compiler_version(text: &str) -> (u32, u32) {
+    let version = text.split("release ").nth(1).unwrap_or_default();
+    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-impl Calls {
-    fn find(library: &libloading::Library) -> Result<Self, Absence> {
-        macro_rules! function {
-            ($name:literal) => {
-                // SAFETY: the type is the one that `cuda.h` declares for this name; the library outlives the probe.
-                *unsafe { library.get($name) }.map_err(|_| Absence::Incomplete($name))?
-            };
+/// The GPU of that number, ready to work.
+///
+/// # Errors
+/// As [`usable`]; [`Error::Device`] if the driver refuses.
+pub(super) fn open(number: usize) -> Result<Box<dyn Driver>> {
+    let about = usable(number, &probe::probe())?;
+    let failed = |call, code| error(&about.device, call, code);
+    let mut device = 0;
+    let (mut context, mut stream) = (null_mut(), null_mut());
+    // SAFETY: the driver is there and new enough (`usable`); pointers are to live locals of the declared types.
+    unsafe {
+        check(sys::cuInit(0)).map_err(|e| failed("cuInit", e))?;
+        check(sys::cuDeviceGet(&mut device, number as i32)).map_err(|e| failed("cuDeviceGet", e))?;
+        check(sys::cuDevicePrimaryCtxRetain(&mut context, device))
+            .map_err(|e| failed("cuDevicePrimaryCtxRetain", e))?;
+        check(sys::cuCtxSetCurrent(context)).map_err(|e| failed("cuCtxSetCurrent", e))?;
+        let flags = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
+        check(sys::cuStreamCreate(&mut stream, flags)).map_err(|e| failed("cuStreamCreate", e))?;
+    }
+    Ok(Box::new(Cuda { about, device, context, stream, loaded: Mutex::default(), pinned: Mutex::default() }))
+}
+
+struct Cuda {
+    about: About,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    loaded: Mutex<Loaded>,
+    pinned: Mutex<Pinned>,
+}
+
+// SAFETY: handles of the driver may be used from any thread once the context is current there, which every call sees to.
+unsafe impl Send for Cuda {}
+// SAFETY: as above; what is not thread-safe is behind a lock.
+unsafe impl Sync for Cuda {}
+
+#[derive(Default)]
+struct Loaded {
+    modules: HashMap<usize, sys::CUmodule>,
+    /// By name: the function, and the shared memory that it was last allowed.
+    functions: HashMap<&'static str, (sys::CUfunction, u32)>,
+}
+
+/// Page-locked host memory for copies that the GPU does by itself.
+#[derive(Default)]
+struct Pinned(Option<*mut u8>);
+
+fn check(code: sys::CUresult) -> std::result::Result<(), sys::CUresult> {
+    if code == sys::CUresult::CUDA_SUCCESS { Ok(()) } else { Err(code) }
+}
+
+fn error(device: &str, call: &str, code: sys::CUresult) -> Error {
+    let mut text = std::ptr::null();
+    // SAFETY: the driver writes a pointer to a text of its own, or refuses.
+    let known = unsafe { check(sys::cuGetErrorString(code, &mut text)) }.is_ok() && !text.is_null();
+    // SAFETY: a text that ends with a zero and is never freed.
+    let text = if known { unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned() } else { String::new() };
+    let advice = match code {
+        sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => "; the kernels were not compiled for this GPU (DRG_CUDA_ARCHS)",
+        sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => "; update the NVIDIA driver",
+        sys::CUresult::CUDA_ERROR_ILLEGAL_ADDRESS => "; a kernel read or wrote outside of its memory: this is a bug",
+        _ => "",
+    };
+    Error::Device { device: device.into(), what: format!("{call} failed: {text} (error {}){advice}", code as u32) }
+}
+
+impl Cuda {
+    fn done(&self, call: &str, code: sys::CUresult) -> Result<()> {
+        check(code).map_err(|code| error(&self.about.device, call, code))
+    }
+
+    /// Makes the context that of the calling thread.
+    fn enter(&self) -> Result<()> {
+        // SAFETY: the context lives as long as `self`.
+        self.done("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) })
+    }
+
+    /// The function of a kernel, allowed to have `shared` bytes of shared memory.
+    fn function(&self, kernel: &'static Kernel, shared: u32) -> Result<sys::CUfunction> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let (function, allowed) = match loaded.functions.get(kernel.name) {
+            Some(&found) => found,
+            None => {
+                let module = match loaded.modules.get(&kernel.module) {
+                    Some(&module) => module,
+                    None => {
+                        let module = self.load(kernel.module)?;
+                        loaded.modules.insert(kernel.module, module);
+                        module
+                    }
+                };
+                let mut function = null_mut();
+                let name = CString::new(kernel.name).expect("names of kernels hold no zero");
+                // SAFETY: the module is loaded; the name ends with a zero.
+                let code = unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
+                self.done(&format!("cuModuleGetFunction({})", kernel.name), code)?;
+                (function, SHARED_FREE)
+            }
+        };
+        if shared > allowed {
+            let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function belongs to a loaded module.
+            let code = unsafe { sys::cuFuncSetAttribute(function, attribute, shared as i32) };
+            self.done(&format!("{shared} bytes of shared memory for {}", kernel.name), code)?;
         }
-        Ok(Self {
-            init: function!("cuInit"),
-            version: function!("cuDriverGetVersion"),
-            count: function!("cuDeviceGetCount"),
-            device: function!("cuDeviceGet"),
-            name: function!("cuDeviceGetName"),
-            memory: function!("cuDeviceTotalMem_v2"),
-            attribute: function!("cuDeviceGetAttribute"),
+        loaded.functions.insert(kernel.name, (function, allowed.max(shared)));
+        Ok(function)
+    }
+
+    fn load(&self, module: usize) -> Result<sys::CUmodule> {
+        let image = &MODULES[module];
+        if image.fatbin.is_empty() || (image.sm90 && self.about.capability != (9, 0)) {
+            let what = format!("the kernels '{}' are not in this build for {}", image.name, self.about.name);
+            return Err(Error::Device { device: self.about.device.clone(), what });
+        }
+        // The driver wants them aligned.
+        let mut aligned: Vec<u64> = vec![0; image.fatbin.len().div_ceil(8)];
+        bytemuck::cast_slice_mut::<u64, u8>(&mut aligned)[..image.fatbin.len()].copy_from_slice(image.fatbin);
+        let mut handle = null_mut();
+        // SAFETY: the image is what the compiler wrote, complete.
+        let code = unsafe { sys::cuModuleLoadData(&mut handle, aligned.as_ptr().cast()) };
+        self.done(&format!("loading the kernels '{}'", image.name), code)?;
+        Ok(handle)
+    }
+
+    /// Runs `f` with the pinned buffer, after all that still uses it.
+    fn pinned(&self, f: impl Fn(*mut u8) -> Result<()>) -> Result<()> {
+        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffer = match pinned.0 {
+            Some(buffer) => buffer,
+            None => {
+                let mut buffer = null_mut();
+                // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
+                self.done("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut buffer, PINNED, 0) })?;
+                *pinned.0.insert(buffer.cast())
+            }
+        };
+        f(buffer)
+    }
+}
+
+impl Driver for Cuda {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Option<u64>> {
+        self.enter()?;
+        let mut address = 0;
+        // SAFETY: a pointer to a live local.
+        match unsafe { sys::cuMemAlloc_v2(&mut address, bytes) } {
+            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Ok(None),
+            code => self.done("cuMemAlloc", code).map(|()| Some(address)),
+        }
+    }
+
+    unsafe fn release(&self, address: u64) {
+        if self.enter().is_ok() {
+            // A failure here is that of an earlier launch, and the next copy says so.
+            // SAFETY: the caller's.
+            let _ = unsafe { sys::cuMemFree_v2(address) };
+        }
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+        self.enter()?;
+        if from.len() <= STAGED {
+            // SAFETY: the caller's; the driver takes a copy of small pageable memory before it returns.
+            let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.as_ptr().cast(), from.len(), self.stream) };
+            return self.done("cuMemcpyHtoDAsync", code);
+        }
+        self.pinned(|buffer| {
+            let mut at = to;
+            for part in from.chunks(PINNED) {
+                // SAFETY: the buffer holds a part and nobody else uses it: the lock is held and the last copy was waited for.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(part.as_ptr(), buffer, part.len());
+                    let code = sys::cuMemcpyHtoDAsync_v2(at, buffer.cast(), part.len(), self.stream);
+                    self.done("cuMemcpyHtoDAsync", code)?;
+                }
+                self.synchronize()?;
+                at += part.len() as u64;
+            }
+            Ok(())
         })
     }
+
+    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
+        self.enter()?;
+        let target = to.as_mut_ptr();
+        let n = to.len();
+        self.pinned(|buffer| {
+            let mut at = 0;
+            while at < n {
+                let part = PINNED.min(n - at);
+                // SAFETY: the buffer holds a part; the caller's for the addresses.
+                unsafe {
+                    let code = sys::cuMemcpyDtoHAsync_v2(buffer.cast(), from + at as u64, part, self.stream);
+                    self.done("cuMemcpyDtoHAsync", code)?;
+                    self.synchronize()?;
+                    std::ptr::copy_nonoverlapping(buffer, target.add(at), part);
+                }
+                at += part;
+            }
+            Ok(())
+        })
+    }
+
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the caller's.
+        self.done("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) })
+    }
+
+    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the caller's.
+        self.done("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(to, byte, bytes, self.stream) })
+    }
+
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Result<()> {
+        self.enter()?;
+        let function = self.function(kernel, launch.shared_bytes)?;
+        let Launch { grid: [x, y, z], block, shared_bytes } = launch;
+        // SAFETY: the function belongs to a loaded module; the caller's for the arguments.
+        let code = unsafe {
+            let args = args.as_mut_ptr();
+            sys::cuLaunchKernel(function, x, y, z, block, 1, 1, shared_bytes, self.stream, args, null_mut())
+        };
+        self.done(&format!("kernel {}", kernel.name), code)
+    }
+
+    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
+        use sys::CUtensorMapDataType_enum as Type;
+        self.enter()?;
+        let dtype = if boxes.element_bytes == 2 {
+            Type::CU_TENSOR_MAP_DATA_TYPE_UINT16
+        } else {
+            Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT32
+        };
+        let swizzle = match boxes.swizzled {
+            true => sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
+            false => sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_NONE,
+        };
+        let mut map = sys::CUtensorMap { opaque: [0; 16] };
+        let steps = vec![1u32; boxes.dims.len()];
+        // SAFETY: the arrays have as many entries as the rank says; the driver checks what they hold.
+        let code = unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &mut map,
+                dtype,
+                boxes.dims.len() as u32,
+                address as *mut c_void,
+                boxes.dims.as_ptr(),
+                boxes.strides.as_ptr(),
+                boxes.size.as_ptr(),
+                steps.as_ptr(),
+                sys::CUtensorMapInterleave_enum::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                swizzle,
+                sys::CUtensorMapL2promotion_enum::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        };
+        self.done(&format!("describing {boxes:?} for bulk copies"), code)?;
+        Ok(TensorMap(map.opaque))
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the stream lives as long as `self`.
+        self.done("the work on the GPU", unsafe { sys::cuStreamSynchronize(self.stream) })
+    }
 }
 
-fn ask(calls: &Calls) -> Result<Driver, Absence> {
-    let done = |call, status| if status == 0 { Ok(()) } else { Err(Absence::Refused(call, status)) };
-    // SAFETY: the functions take what `cuda.h` declares; pointers are to live locals of that type.
-    match unsafe { (calls.init)(0) } {
-        NO_DEVICE => return Err(Absence::NoGpu),
-        status => done("cuInit", status)?,
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        if self.enter().is_err() {
+            return;
+        }
+        let pinned = self.pinned.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: nothing runs any more, and nobody has these handles.
+        unsafe {
+            let _ = sys::cuStreamSynchronize(self.stream);
+            if let Some(buffer) = pinned.0.take() {
+                let _ = sys::cuMemFreeHost(buffer.cast());
+            }
+            for &module in self.loaded.get_mut().unwrap_or_else(PoisonError::into_inner).modules.values() {
+                let _ = sys::cuModuleUnload(module);
+            }
+            let _ = sys::cuStreamDestroy_v2(self.stream);
+            let _ = sys::cuDevicePrimaryCtxRelease_v2(self.device);
+        }
     }
-    let (mut version, mut count) = (0, 0);
-    // SAFETY: as above.
-    done("cuDriverGetVersion", unsafe { (calls.version)(&mut version) })?;
-    // SAFETY: as above.
-    done("cuDeviceGetCount", unsafe { (calls.count)(&mut count) })?;
-    let mut gpus = vec![];
-    for number in 0..count {
-        let (mut device, mut memory_bytes) = (0, 0);
-        let mut name: [c_char; 128] = [0; 128];
-        // SAFETY: as above.
-        done("cuDeviceGet", unsafe { (calls.device)(&mut device, number) })?;
-        // One less than there is room for: the last sign stays the end of the text.
-        // SAFETY: as above; the driver writes no more signs than it is told.
-        done("cuDeviceGetName", unsafe { (calls.name)(name.as_mut_ptr(), name.len() as c_int - 1, device) })?;
-        // SAFETY: as above.
-        done("cuDeviceTotalMem", unsafe { (calls.memory)(&mut memory_bytes, device) })?;
-        let attribute = |which| {
-            let mut value = 0;
-            // SAFETY: as above.
-            done("cuDeviceGetAttribute", unsafe { (calls.attribute)(&mut value, which, device) })?;
-            Ok(value as u32)
-        };
-        gpus.push(Gpu {
-            number: number as usize,
-            // SAFETY: the text ends with a zero within the array.
-            name: unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned(),
-            memory_bytes: memory_bytes as u64,
-            capability: (attribute(CAPABILITY_MAJOR)?, attribute(CAPABILITY_MINOR)?),
-            multiprocessors: attribute(MULTIPROCESSORS)?,
-        });
-    }
-    if gpus.is_empty() {
-        return Err(Absence::NoGpu);
-    }
-    Ok(Driver { cuda: (version as u32 / 1000, version as u32 % 1000 / 10), gpus })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::probe::{Absence, Card};
 
-    /// A driver for CUDA 13.0 with two GPUs.
-    fn two() -> Calls {
-        unsafe extern "C" fn init(_: c_uint) -> Status {
-            0
-        }
-        unsafe extern "C" fn version(to: *mut c_int) -> Status {
-            // SAFETY: the caller gives a pointer to an integer.
-            unsafe { *to = 13_000 };
-            0
-        }
-        unsafe extern "C" fn count(to: *mut c_int) -> Status {
-            // SAFETY: as above.
-            unsafe { *to = 2 };
-            0
-        }
-        unsafe extern "C" fn device(to: *mut c_int, number: c_int) -> Status {
-            // SAFETY: as above.
-            unsafe { *to = 40 + number };
-            0
-        }
-        unsafe extern "C" fn name(to: *mut c_char, room: c_int, device: c_int) -> Status {
-            let text = if device == 40 { c"A GPU".to_bytes_with_nul() } else { [b'x'; 500].as_slice() };
-            for (i, &sign) in text.iter().take(room as usize).enumerate() {
-                // SAFETY: the caller has room for that many signs.
-                unsafe { *to.add(i) = sign as c_char };
+    #[test]
+    fn what_cannot_be_used_is_said() {
+        let card = Card {
+            number: 0,
+            name: "A GPU".into(),
+            memory_bytes: 1 << 30,
+            capability: (9, 0),
+            multiprocessors: 132,
+            shared_bytes: 232_448,
+        };
+        let driver = |cuda, card: &Card| Ok(probe::Driver { cuda, gpus: vec![card.clone()] });
+        let text = |number, d: &_| usable(number, d).map_or_else(|e| e.to_string(), |a| a.name);
+        assert!(text(0, &Err(Absence::NoDriver)).starts_with("cuda:0: no NVIDIA driver"));
+        assert!(text(3, &driver((13, 0), &card)).contains("cuda:3: the driver knows 1 GPUs"));
+        let old = Card { capability: (7, 5), ..card.clone() };
+        assert!(text(0, &driver((13, 0), &old)).contains("compute capability 7.5; the kernels need 8.0"));
+        let outdated = text(0, &driver((11, 8), &card));
+        match BUILT {
+            None => assert!(outdated.contains("no GPU kernels") && outdated.contains("DRG_NVCC"), "{outdated}"),
+            Some(_) => {
+                assert!(outdated.contains("CUDA up to 11.8") && outdated.contains("update"), "{outdated}");
+                assert_eq!(text(0, &driver((99, 0), &card)), "A GPU");
             }
-            0
         }
-        unsafe extern "C" fn memory(to: *mut usize, device: c_int) -> Status {
-            // SAFETY: as above.
-            unsafe { *to = device as usize };
-            0
-        }
-        unsafe extern "C" fn attribute(to: *mut c_int, which: c_int, _: c_int) -> Status {
-            // SAFETY: as above.
-            unsafe { *to = which };
-            0
-        }
-        Calls { init, version, count, device, name, memory, attribute }
-    }
-
-    #[test]
-    fn gpus_are_described() {
-        let driver = ask(&two()).unwrap();
-        assert_eq!((driver.cuda, driver.gpus.len()), ((13, 0), 2));
-        let first =
-            Gpu { number: 0, name: "A GPU".into(), memory_bytes: 40, capability: (75, 76), multiprocessors: 16 };
-        assert_eq!(driver.gpus[0], first);
-        assert_eq!((driver.gpus[1].number, driver.gpus[1].name.len()), (1, 127), "a name without an end is cut");
-    }
-
-    #[test]
-    fn what_is_missing_is_said() {
-        unsafe extern "C" fn none(_: c_uint) -> Status {
-            NO_DEVICE
-        }
-        unsafe extern "C" fn stub(_: c_uint) -> Status {
-            STUB
-        }
-        unsafe extern "C" fn broken(_: *mut usize, _: c_int) -> Status {
-            999
-        }
-        unsafe extern "C" fn empty(_: *mut c_int) -> Status {
-            0
-        }
-        let text = |calls: Calls| ask(&calls).unwrap_err().to_string();
-        assert_eq!(ask(&Calls { init: none, ..two() }), Err(Absence::NoGpu));
-        assert_eq!(ask(&Calls { count: empty, ..two() }), Err(Absence::NoGpu));
-        assert!(text(Calls { init: stub, ..two() }).contains("is a stub"));
-        assert!(text(Calls { memory: broken, ..two() }).contains("cuDeviceTotalMem with error 999"));
-        assert!(Absence::NoDriver.to_string().contains("no NVIDIA driver"));
-        assert!(Absence::Incomplete("cuInit").to_string().contains("has no cuInit"));
-        assert!(Absence::NoGpu.to_string().contains("CUDA_VISIBLE_DEVICES"));
-    }
-
-    #[test]
-    fn a_library_that_is_no_driver_is_incomplete() {
-        // The C library of this process has none of the functions.
-        #[cfg(unix)]
-        {
-            let this: libloading::Library = libloading::os::unix::Library::this().into();
-            assert_eq!(Calls::find(&this).err(), Some(Absence::Incomplete("cuInit")));
-        }
-    }
-
-    #[test]
-    fn this_machine_can_be_asked() {
-        match probe() {
-            Ok(driver) => assert!(!driver.gpus.is_empty() && driver.cuda.0 > 0),
-            Err(absence) => assert!(absence.to_string().len() > 20),
-        }
+        assert_eq!(compiler_version("Cuda compilation tools, release 13.0, V13.0.88"), (13, 0));
     }
 }

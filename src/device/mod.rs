@@ -1,19 +1,30 @@
-//! What computes: the CPU in this version. Parsing of device names, what is known of the processor, and what the driver of the
-//! GPUs says ([`cuda`]).
+//! What computes: the CPU, or a GPU. Parsing of device names, what is known of either, memory and launches ([`Gpu`]).
+//!
+//! Nothing here panics without a driver: [`probe`] asks whether there is one, and [`Device::open`] says what is missing.
 
-pub mod cuda;
+mod cuda;
+pub mod driver;
+#[cfg(feature = "emulate")]
+mod emulate;
+mod gpu;
+pub mod kernels;
 pub mod launch;
+mod pool;
+pub mod probe;
 
-use std::str::FromStr;
+pub use gpu::{Gpu, Memory, Table, Usage};
+pub use launch::{Bf16, DeviceType, F16, Launch, Ptr, PtrMut, TensorMap};
 
 use crate::error::{Error, Result, hint};
 
 /// Something that computes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub enum Device {
     /// All cores that the thread pool uses.
     #[default]
     Cpu,
+    /// A GPU.
+    Cuda(Gpu),
 }
 
 /// What is known of a processor.
@@ -28,53 +39,72 @@ pub struct Processor {
 }
 
 impl Device {
-    /// The device of a name: `cpu`, or `auto` for the best there is.
+    /// The device of a name: `cpu`, `cuda` or `cuda:N` (without a number the first), or `auto`: the first GPU if it can be used,
+    /// the CPU otherwise. The second value says why `auto` is the CPU; whoever asked should pass it on.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for `cuda` and `cuda:N`, [`Error::Usage`] for anything else.
-    pub fn parse(name: &str) -> Result<Self> {
-        let kind = name.split(':').next().unwrap_or(name);
+    /// [`Error::Device`] for a GPU that was asked for by name and cannot be used, [`Error::Usage`] for another name.
+    pub fn open(name: &str) -> Result<(Self, Option<String>)> {
+        let wrong = || {
+            let similar = hint(name, ["auto", "cpu", "cuda"]);
+            Error::Usage(format!("device: expected auto, cpu, cuda or cuda:N, found '{name}'{similar}"))
+        };
         match name {
-            "auto" | "cpu" => Ok(Self::Cpu),
-            _ if ["cuda", "gpu"].contains(&kind) => Err(Error::Unsupported {
-                op: "device",
-                what: format!("'{name}': this version computes on the CPU only; use 'cpu' or 'auto'"),
+            "cpu" => Ok((Self::Cpu, None)),
+            "auto" => Ok(match Gpu::open(0) {
+                Ok(gpu) => (Self::Cuda(gpu), None),
+                Err(e) => (Self::Cpu, Some(e.to_string())),
             }),
+            "cuda" => Ok((Self::Cuda(Gpu::open(0)?), None)),
+            #[cfg(feature = "emulate")]
+            "emulate" => Ok((Self::Cuda(Gpu::emulated((9, 0))), None)),
             _ => {
-                let similar = hint(name, ["auto", "cpu"]);
-                Err(Error::Usage(format!("device: expected auto or cpu, found '{name}'{similar}")))
+                let number = name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).ok_or_else(wrong)?;
+                Ok((Self::Cuda(Gpu::open(number)?), None))
             }
         }
     }
 
-    /// Name, as [`Device::parse`] takes it.
-    pub fn name(self) -> &'static str {
+    /// Name, as [`Device::open`] takes it.
+    pub fn name(&self) -> &str {
         match self {
             Self::Cpu => "cpu",
-        }
-    }
-
-    /// What is known of the device.
-    pub fn describe(self) -> Processor {
-        match self {
-            Self::Cpu => {
-                let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-                Processor {
-                    name: model_name(&read("/proc/cpuinfo"))
-                        .unwrap_or_else(|| format!("{} processor", std::env::consts::ARCH)),
-                    cores: std::thread::available_parallelism().map_or(1, usize::from),
-                    memory_bytes: memory_bytes(&read("/proc/meminfo")),
-                }
-            }
+            Self::Cuda(gpu) => &gpu.about().device,
         }
     }
 }
 
-impl FromStr for Device {
-    type Err = Error;
+impl Gpu {
+    /// The GPU of that number, as the driver counts them.
+    ///
+    /// # Errors
+    /// [`Error::Device`], which says what is missing and what to do: no driver, a stub of it, an old one, a GPU that is too old,
+    /// a build without kernels.
+    pub fn open(number: usize) -> Result<Self> {
+        Ok(Self::new(cuda::open(number)?))
+    }
 
-    fn from_str(name: &str) -> Result<Self> {
-        Self::parse(name)
+    /// Why kernels of this build cannot run on a GPU that the driver told of; `None` if they can.
+    pub fn obstacle(number: usize, driver: &std::result::Result<probe::Driver, probe::Absence>) -> Option<Error> {
+        cuda::usable(number, driver).err()
+    }
+
+    /// A GPU of that compute capability that is emulated on the host.
+    #[cfg(feature = "emulate")]
+    pub fn emulated(capability: (u32, u32)) -> Self {
+        Self::new(emulate::open(capability))
+    }
+}
+
+impl Processor {
+    /// What is known of the processor of this machine.
+    pub fn of_this_machine() -> Self {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        Self {
+            name: model_name(&read("/proc/cpuinfo")).unwrap_or_else(|| format!("{} processor", std::env::consts::ARCH)),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: memory_bytes(&read("/proc/meminfo")),
+        }
     }
 }
 
@@ -101,16 +131,22 @@ mod tests {
 
     #[test]
     fn names_of_devices() {
-        assert_eq!((Device::parse("auto").unwrap(), Device::parse("cpu").unwrap()), (Device::Cpu, Device::Cpu));
-        assert_eq!(Device::parse(Device::Cpu.name()).unwrap(), Device::default());
-        for name in ["cuda", "cuda:1"] {
-            let e = name.parse::<Device>().unwrap_err();
-            assert!(matches!(e, Error::Unsupported { .. }) && e.to_string().contains("CPU only"), "{e}");
+        let (cpu, reason) = Device::open("cpu").unwrap();
+        assert_eq!((cpu.name(), reason), ("cpu", None));
+        match Device::open("auto").unwrap() {
+            (Device::Cpu, reason) => {
+                let reason = reason.expect("the CPU instead of a GPU has a reason");
+                assert!(reason.starts_with("cuda:0: "), "{reason}");
+                assert_eq!(Device::open("cuda").unwrap_err().to_string(), reason);
+                assert!(Device::open("cuda:7").unwrap_err().to_string().starts_with("cuda:7: "));
+            }
+            (gpu, reason) => assert_eq!((gpu.name(), reason), ("cuda:0", None)),
         }
         assert_eq!(
-            Device::parse("cpus").unwrap_err().to_string(),
-            "device: expected auto or cpu, found 'cpus' (did you mean 'cpu'?)"
+            Device::open("cpus").unwrap_err().to_string(),
+            "device: expected auto, cpu, cuda or cuda:N, found 'cpus' (did you mean 'cpu'?)"
         );
+        assert!(Device::open("cuda:x").is_err());
     }
 
     #[test]
@@ -119,7 +155,7 @@ mod tests {
         assert_eq!(model_name(cpuinfo).as_deref(), Some("A Processor @ 2 GHz"));
         assert_eq!((model_name(""), memory_bytes("")), (None, None));
         assert_eq!(memory_bytes("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16_384));
-        let cpu = Device::Cpu.describe();
+        let cpu = Processor::of_this_machine();
         assert!(cpu.cores > 0 && !cpu.name.is_empty());
     }
 }

@@ -3,15 +3,18 @@
 
 mod alloc;
 pub mod gemm;
+mod gpu;
 
 pub use alloc::{give_back, set_cache_limit, stale, zeros};
 
 use std::sync::Arc;
 
+use crate::device::Memory;
 use crate::error::{Error, Result};
 use crate::util::math::Float;
 
-/// Element type of a tensor. Arithmetic on the CPU is `F32` or `F64`; `U8` holds packed bases.
+/// Element type of a tensor. Arithmetic on the CPU is `F32` or `F64`; the 16-bit floats exist on GPUs only; `U8` holds packed
+/// bases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DType {
     /// 32-bit float.
@@ -20,6 +23,22 @@ pub enum DType {
     F64,
     /// Bytes: packed bases (0..=3 = A C G T, 4 = unknown, 5 = uniform).
     U8,
+    /// 16-bit float with the exponent of f32, on GPUs.
+    BF16,
+    /// IEEE 16-bit float, on GPUs.
+    F16,
+}
+
+impl DType {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::U8 => 1,
+            Self::BF16 | Self::F16 => 2,
+        }
+    }
 }
 
 /// A typed buffer in the memory of the host.
@@ -48,6 +67,8 @@ impl Drop for Buf {
 pub enum Storage {
     /// Host memory.
     Cpu(Buf),
+    /// Memory of a GPU.
+    Gpu(Memory, DType),
 }
 
 /// Element types that the compute core is generic over: `f32` and `f64`.
@@ -150,6 +171,7 @@ impl Tensor {
             DType::F32 => Ok(Self::of(shape, zeros::<f32>(n))),
             DType::F64 => Ok(Self::of(shape, zeros::<f64>(n))),
             DType::U8 => Ok(Self::wrap(Buf::U8(vec![0; n]), shape)),
+            found => Err(Error::DType { op: "zeros", expected: "f32, f64 or u8 on the CPU", found }),
         }
     }
 
@@ -178,15 +200,16 @@ impl Tensor {
             Storage::Cpu(Buf::F32(_)) => DType::F32,
             Storage::Cpu(Buf::F64(_)) => DType::F64,
             Storage::Cpu(Buf::U8(_)) => DType::U8,
+            Storage::Gpu(_, dtype) => *dtype,
         }
     }
 
     /// The elements.
     ///
     /// # Errors
-    /// [`Error::DType`] if they are not of type `T`.
+    /// [`Error::DType`] if they are not of type `T`, [`Error::Unsupported`] if they are in the memory of a GPU.
     pub fn cpu<T: Real>(&self) -> Result<&[T]> {
-        let Storage::Cpu(buffer) = &*self.data;
+        let buffer = self.host()?;
         T::view(buffer).map(|v| &v[self.offset..self.offset + self.len()]).ok_or(Error::DType {
             op: "tensor",
             expected: if T::DTYPE == DType::F32 { "f32" } else { "f64" },
@@ -197,21 +220,38 @@ impl Tensor {
     /// The elements for writing: in place if nobody else holds the buffer, in a copy otherwise.
     ///
     /// # Errors
-    /// [`Error::DType`] if they are not of type `T`.
+    /// As [`Tensor::cpu`].
     pub fn cpu_mut<T: Real>(&mut self) -> Result<&mut [T]> {
         let found = self.dtype();
+        self.host()?;
         let n = self.len();
         if Arc::get_mut(&mut self.data).is_none() {
             let copy = self.cpu::<T>()?.to_vec();
             *self = Self::of(&self.shape, copy);
         }
-        let Storage::Cpu(buffer) = Arc::get_mut(&mut self.data).expect("the buffer was copied above if it was shared");
         let offset = self.offset;
+        let Some(Storage::Cpu(buffer)) = Arc::get_mut(&mut self.data) else {
+            unreachable!("a host buffer, which was copied above if it was shared")
+        };
         T::view_mut(buffer).map(|v| &mut v[offset..offset + n]).ok_or(Error::DType {
             op: "tensor",
             expected: if T::DTYPE == DType::F32 { "f32" } else { "f64" },
             found,
         })
+    }
+
+    /// The buffer, if it is one of the host.
+    fn host(&self) -> Result<&Buf> {
+        match &*self.data {
+            Storage::Cpu(buffer) => Ok(buffer),
+            Storage::Gpu(memory, _) => Err(Error::Unsupported {
+                op: "tensor",
+                what: format!(
+                    "on {}, an operation that has no form for GPUs; use --device cpu",
+                    memory.gpu().about().device
+                ),
+            }),
+        }
     }
 
     /// Whether both are the same elements of the same buffer.
@@ -236,10 +276,12 @@ impl Tensor {
     }
 
     /// All elements as f64, whatever the type.
+    ///
+    /// # Panics
+    /// If they are in the memory of a GPU: copy them first ([`Tensor::to_cpu`]).
     pub fn to_f64(&self) -> Vec<f64> {
-        let Storage::Cpu(buffer) = &*self.data;
         let range = self.offset..self.offset + self.len();
-        match buffer {
+        match self.host().expect("elements of a GPU's memory are copied to the host first") {
             Buf::F32(v) => v[range].iter().map(|&x| f64::from(x)).collect(),
             Buf::F64(v) => v[range].to_vec(),
             Buf::U8(v) => v[range].iter().map(|&x| f64::from(x)).collect(),

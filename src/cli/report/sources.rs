@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cli::output::{beside, folder_of};
 use crate::cli::{Context, shell};
-use crate::device::Device;
+use crate::device::Processor;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Model;
 use crate::model::spec::{ModelSpec, TrainSpec};
@@ -30,7 +30,7 @@ pub(super) fn provenance(inputs: &[&Path], model: Option<&Model>, context: &Cont
             None => more.push((name, made)),
         }
     }
-    more.push(("Processor".into(), Device::Cpu.describe().name));
+    more.push(("Processor".into(), Processor::of_this_machine().name));
     Ok(Provenance {
         version: env!("CARGO_PKG_VERSION").into(),
         command: shell::line(&context.command),

@@ -1,0 +1,122 @@
+//! What the crate asks of a GPU: memory, copies, launches. The CUDA driver answers ([`super::cuda`]), or, in tests without a
+//! GPU, the host emulation (cargo feature `emulate`).
+
+use std::ffi::c_void;
+
+use super::launch::{Kernel, Launch, TensorMap};
+use crate::error::Result;
+
+/// What is known of a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// As `--device` takes it, e.g. `cuda:0`.
+    pub device: String,
+    /// What its maker calls it.
+    pub name: String,
+    /// Size of its memory.
+    pub memory_bytes: u64,
+    /// Compute capability, e.g. (9, 0).
+    pub capability: (u32, u32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// The most shared memory that a block may ask for.
+    pub shared_bytes: u32,
+}
+
+/// An array in the memory of a GPU that bulk copies read box by box (`cuTensorMapEncodeTiled`). Sizes are given from the
+/// dimension that runs fastest; what lies outside of the array reads as zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boxes {
+    /// Bytes of an element: 2 for 16-bit floats, 4 for f32.
+    pub element_bytes: u32,
+    /// Elements in every dimension.
+    pub dims: Vec<u64>,
+    /// Bytes from one index to the next in every dimension but the first; multiples of 16.
+    pub strides: Vec<u64>,
+    /// Elements of a box in every dimension, at most 256.
+    pub size: Vec<u32>,
+    /// Whether 16-byte units are permuted within 128-byte rows, as matrix instructions want them.
+    pub swizzled: bool,
+}
+
+/// A GPU at work. All calls are ordered: what was asked for first is done first, also where a call returns before that.
+///
+/// Addresses are those that `allocate` returned, or inside of such an allocation; callers guarantee the lengths.
+pub trait Driver: Send + Sync {
+    /// What is known of the GPU.
+    fn about(&self) -> &About;
+
+    /// Memory for `bytes` bytes, aligned to 256; `None` if there is not enough.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] for any other reason.
+    fn allocate(&self, bytes: usize) -> Result<Option<u64>>;
+
+    /// Gives memory back.
+    ///
+    /// # Safety
+    /// `address` came from `allocate`, and nothing asked for later uses it.
+    unsafe fn release(&self, address: u64);
+
+    /// Copies to the GPU; `from` may be dropped on return.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    ///
+    /// # Safety
+    /// `to` has room.
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()>;
+
+    /// Copies from the GPU; on return all that was asked for before is done.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`], also for what an earlier launch did wrong.
+    ///
+    /// # Safety
+    /// `from` holds as many bytes.
+    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()>;
+
+    /// Copies within the GPU's memory.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    ///
+    /// # Safety
+    /// Both places hold `bytes` bytes and do not overlap.
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()>;
+
+    /// Sets bytes.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    ///
+    /// # Safety
+    /// `to` has room.
+    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()>;
+
+    /// Runs a kernel. `args` holds the address of every argument's value.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel's prototype, and the memory that they point to suffices for what it does.
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Result<()>;
+
+    /// Describes an array for bulk copies.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] for sizes or addresses that the hardware cannot take.
+    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap>;
+
+    /// Waits until all that was asked for is done.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] for what went wrong.
+    fn synchronize(&self) -> Result<()>;
+
+    /// Whether returned memory may be kept for the next allocation of about that size. Not where every allocation is watched.
+    fn reuses_memory(&self) -> bool {
+        true
+    }
+}

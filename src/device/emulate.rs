@@ -1,0 +1,133 @@
+//! A GPU that is none: kernels run on the host, for tests on machines without one (cargo feature `emulate`).
+//!
+//! The kernels' own sources are compiled as C++ against `kernels/emulate`. Memory is poisoned and watched: a kernel that reads what
+//! nobody wrote finds NaN, one that writes outside of its memory fails.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use super::driver::{About, Boxes, Driver};
+use super::launch::{Kernel, Launch, TensorMap};
+use crate::error::{Error, Result};
+
+unsafe extern "C" {
+    fn drg_emulate_message() -> *const c_char;
+    fn drg_emulate_alloc(bytes: usize) -> *mut c_void;
+    fn drg_emulate_free(address: *mut c_void) -> c_int;
+    fn drg_emulate_check() -> c_int;
+    fn drg_emulate_tensor_map(
+        map: *mut c_void,
+        element_bytes: c_int,
+        rank: c_int,
+        address: *mut c_void,
+        dims: *const u64,
+        strides: *const u64,
+        size: *const u32,
+        swizzle_bytes: c_int,
+    ) -> c_int;
+}
+
+/// An emulated GPU of that compute capability.
+pub(super) fn open(capability: (u32, u32)) -> Box<dyn Driver> {
+    Box::new(Emulation {
+        about: About {
+            device: "emulate".into(),
+            name: format!("host emulation of compute capability {}.{}", capability.0, capability.1),
+            memory_bytes: 4 << 30,
+            capability,
+            multiprocessors: 3,
+            shared_bytes: if capability == (9, 0) { 232_448 } else { 101_376 },
+        },
+    })
+}
+
+struct Emulation {
+    about: About,
+}
+
+impl Emulation {
+    fn done(&self, status: c_int) -> Result<()> {
+        if status == 0 {
+            return Ok(());
+        }
+        // SAFETY: a text that ends with a zero, valid until the next call of this thread.
+        let text = unsafe { CStr::from_ptr(drg_emulate_message()) }.to_string_lossy().into_owned();
+        Err(Error::Device { device: self.about.device.clone(), what: text })
+    }
+}
+
+impl Driver for Emulation {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Option<u64>> {
+        // SAFETY: any size may be asked for.
+        let address = unsafe { drg_emulate_alloc(bytes) };
+        Ok((!address.is_null()).then_some(address as u64))
+    }
+
+    unsafe fn release(&self, address: u64) {
+        // SAFETY: the caller's. What a kernel wrote outside was found after its launch.
+        let _ = unsafe { drg_emulate_free(address as *mut c_void) };
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to as *mut u8, from.len()) };
+        Ok(())
+    }
+
+    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
+    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()> {
+        // SAFETY: the caller's.
+        unsafe { std::ptr::write_bytes(to as *mut u8, byte, bytes) };
+        Ok(())
+    }
+
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Result<()> {
+        // SAFETY: the build made the entry from the prototype that `args` was made from; the caller's for the memory.
+        self.done(unsafe { (kernel.emulated)(&launch.grid, launch.block, launch.shared_bytes, args.as_ptr()) })?;
+        // SAFETY: no preconditions.
+        self.done(unsafe { drg_emulate_check() }).map_err(|e| Error::Device {
+            device: self.about.device.clone(),
+            what: format!("after kernel {}: {e}", kernel.name),
+        })
+    }
+
+    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
+        let mut map = TensorMap([0; 16]);
+        // SAFETY: the arrays have as many entries as the rank says, the map has the size of the driver's.
+        let status = unsafe {
+            drg_emulate_tensor_map(
+                (&raw mut map).cast(),
+                boxes.element_bytes as c_int,
+                boxes.dims.len() as c_int,
+                address as *mut c_void,
+                boxes.dims.as_ptr(),
+                boxes.strides.as_ptr(),
+                boxes.size.as_ptr(),
+                if boxes.swizzled { 128 } else { 0 },
+            )
+        };
+        self.done(status).map(|()| map)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reuses_memory(&self) -> bool {
+        false
+    }
+}

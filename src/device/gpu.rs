@@ -1,0 +1,331 @@
+//! A GPU as the rest of the crate sees it: memory with an owner, copies, launches.
+
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::driver::{About, Boxes, Driver};
+use super::launch::{DeviceType, Kernel, Launch, Ptr, TensorMap};
+use super::pool::{Pool, rounded};
+use crate::error::{Error, Result};
+
+/// Tables of integers that are kept on the GPU for later launches.
+const TABLES: usize = 64;
+
+/// A GPU. Clones are the same GPU; all work on it is done in the order in which it was asked for.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+struct Inner {
+    driver: Box<dyn Driver>,
+    pool: Mutex<Pool>,
+    tables: Mutex<Vec<(Arc<[i32]>, Arc<Block>)>>,
+}
+
+/// A stretch of memory; its owner gives it back.
+struct Block {
+    address: u64,
+    size: usize,
+}
+
+/// Memory of a GPU. It goes back to a pool when it is dropped.
+pub struct Memory {
+    gpu: Gpu,
+    block: Block,
+    bytes: usize,
+}
+
+/// A table of integers on the GPU.
+pub struct Table {
+    gpu: Gpu,
+    block: Option<Arc<Block>>,
+}
+
+/// Memory of a GPU in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Held by tensors.
+    pub in_use: usize,
+    /// Waiting for the next tensor.
+    pub cached: usize,
+    /// The most that was ever held by tensors at once.
+    pub peak: usize,
+}
+
+fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gpu {
+    /// The GPU behind a driver.
+    pub fn new(driver: Box<dyn Driver>) -> Self {
+        Self(Arc::new(Inner { driver, pool: Mutex::default(), tables: Mutex::default() }))
+    }
+
+    /// What is known of it.
+    pub fn about(&self) -> &About {
+        self.0.driver.about()
+    }
+
+    /// Whether both are the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether its compute capability is 9.0, for which some kernels have a form of their own.
+    pub fn is_sm90(&self) -> bool {
+        self.about().capability == (9, 0)
+    }
+
+    /// Memory for `bytes` bytes; it holds anything.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is not enough.
+    pub fn allocate(&self, bytes: usize) -> Result<Memory> {
+        let size = if self.0.driver.reuses_memory() { rounded(bytes) } else { bytes.max(1) };
+        if let Some(address) = locked(&self.0.pool).take(size) {
+            return Ok(Memory { gpu: self.clone(), block: Block { address, size }, bytes });
+        }
+        let mut found = self.0.driver.allocate(size)?;
+        if found.is_none() {
+            self.trim()?;
+            found = self.0.driver.allocate(size)?;
+        }
+        let Some(address) = found else {
+            let Usage { in_use, .. } = self.usage();
+            return Err(self.error(format!(
+                "not enough memory: {:.1} MiB more were needed, {:.1} MiB are in use here, the GPU has {:.1} MiB; use \
+                 smaller batches, or stop other programs on this GPU",
+                mib(bytes),
+                mib(in_use),
+                mib(self.about().memory_bytes as usize)
+            )));
+        };
+        locked(&self.0.pool).count(size);
+        Ok(Memory { gpu: self.clone(), block: Block { address, size }, bytes })
+    }
+
+    /// Gives memory that waits for reuse back to the driver.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for what went wrong on the GPU before.
+    pub fn trim(&self) -> Result<()> {
+        self.0.driver.synchronize()?;
+        for address in locked(&self.0.pool).drain() {
+            // SAFETY: the pool held addresses of `allocate`; all work that used them is done.
+            unsafe { self.0.driver.release(address) };
+        }
+        Ok(())
+    }
+
+    /// Memory in use, and the most there ever was.
+    pub fn usage(&self) -> Usage {
+        let pool = locked(&self.0.pool);
+        Usage { in_use: pool.in_use, cached: pool.cached, peak: pool.peak }
+    }
+
+    /// `values` in the memory of the GPU.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn upload<T: DeviceType>(&self, values: &[T]) -> Result<Memory> {
+        let memory = self.allocate(size_of_val(values))?;
+        // SAFETY: the memory was allocated with the size of the values.
+        unsafe { self.0.driver.upload(memory.address(), bytemuck::cast_slice(values)) }?;
+        Ok(memory)
+    }
+
+    /// A table of integers (starts of windows, rows) on the GPU. A few of them are kept, so that the operations of a sweep that
+    /// share a table send it once.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn table(&self, values: &Arc<[i32]>) -> Result<Table> {
+        let mut tables = locked(&self.0.tables);
+        if let Some(i) = tables.iter().position(|(key, _)| Arc::ptr_eq(key, values)) {
+            let found = tables.remove(i);
+            let block = found.1.clone();
+            tables.push(found);
+            return Ok(Table { gpu: self.clone(), block: Some(block) });
+        }
+        let memory = self.upload(values)?;
+        let block = Arc::new(memory.into_block());
+        tables.push((values.clone(), block.clone()));
+        let old = if tables.len() > TABLES { Some(tables.remove(0)) } else { None };
+        drop(tables);
+        if let Some((_, block)) = old {
+            drop(Table { gpu: self.clone(), block: Some(block) });
+        }
+        Ok(Table { gpu: self.clone(), block: Some(block) })
+    }
+
+    /// Runs a kernel; use the generated functions of [`super::kernels::launch`]. A launch without blocks does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for a launch that the kernel or the GPU cannot have, and for what the driver says.
+    ///
+    /// # Safety
+    /// The arguments are those of the kernel's prototype, and the memory that they point to suffices for what it does.
+    pub unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Result<()> {
+        let [x, y, z] = launch.grid;
+        if x == 0 || y == 0 || z == 0 {
+            return Ok(());
+        }
+        let most = if kernel.threads == 0 { 1024 } else { kernel.threads };
+        let refused = |what: String| {
+            Err(self.error(format!("kernel {} ({}) cannot have {what}: this is a bug", kernel.name, kernel.source)))
+        };
+        if launch.block == 0 || launch.block > most {
+            return refused(format!("{} threads a block; expected 1 to {most}", launch.block));
+        }
+        if x > i32::MAX as u32 || y > 65_535 || z > 65_535 {
+            return refused(format!("a grid of {x} x {y} x {z} blocks"));
+        }
+        if launch.shared_bytes > self.about().shared_bytes {
+            let (has, asked) = (self.about().shared_bytes, launch.shared_bytes);
+            return refused(format!("{asked} bytes of shared memory on a GPU with {has}"));
+        }
+        // SAFETY: the caller's.
+        unsafe { self.0.driver.launch(kernel, launch, args) }
+    }
+
+    /// Describes `boxes` of an array at `address` for bulk copies.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for sizes that the hardware cannot take.
+    pub fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
+        self.0.driver.tensor_map(address, boxes)
+    }
+
+    /// Waits until all work is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for what went wrong.
+    pub fn synchronize(&self) -> Result<()> {
+        self.0.driver.synchronize()
+    }
+
+    /// An error that names this GPU.
+    pub fn error(&self, what: impl Into<String>) -> Error {
+        Error::Device { device: self.about().device.clone(), what: what.into() }
+    }
+
+    fn give_back(&self, block: &Block) {
+        if self.0.driver.reuses_memory() {
+            return locked(&self.0.pool).give(block.size, block.address);
+        }
+        locked(&self.0.pool).in_use -= block.size;
+        // SAFETY: the block came from `allocate` and has no owner any more.
+        unsafe { self.0.driver.release(block.address) };
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let tables = std::mem::take(&mut *locked(&self.tables));
+        let kept = tables.into_iter().map(|(_, block)| block.address);
+        let _ = self.driver.synchronize();
+        for address in kept.chain(locked(&self.pool).drain()) {
+            // SAFETY: addresses of `allocate` that nobody owns: tables and memory keep the GPU alive.
+            unsafe { self.driver.release(address) };
+        }
+    }
+}
+
+impl Memory {
+    /// Size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Where it starts.
+    pub fn address(&self) -> u64 {
+        self.block.address
+    }
+
+    /// The GPU whose memory it is.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Copies `to.len()` elements from element `first` on to the host, when all work asked for before is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`], also for what an earlier launch did wrong.
+    ///
+    /// # Panics
+    /// If the memory does not hold them.
+    pub fn download<T: DeviceType>(&self, first: usize, to: &mut [T]) -> Result<()> {
+        let from = first * size_of::<T>();
+        assert!(from + size_of_val(to) <= self.bytes, "a copy from behind the end of GPU memory");
+        // SAFETY: the range was checked.
+        unsafe { self.gpu.0.driver.download(self.address() + from as u64, bytemuck::cast_slice_mut(to)) }
+    }
+
+    /// Sets all bytes.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn fill(&mut self, byte: u8) -> Result<()> {
+        // SAFETY: the length is that of the memory.
+        unsafe { self.gpu.0.driver.fill(self.address(), byte, self.bytes) }
+    }
+
+    /// Copies `bytes` bytes from byte `from` of `other` to byte `to` of this one.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    ///
+    /// # Panics
+    /// If one of them does not hold them.
+    pub fn copy_from(&mut self, to: usize, other: &Self, from: usize, bytes: usize) -> Result<()> {
+        assert!(to + bytes <= self.bytes && from + bytes <= other.bytes, "a copy beyond the end of GPU memory");
+        assert!(self.gpu.is(&other.gpu), "a copy between GPUs");
+        // SAFETY: the ranges were checked; two memories do not overlap.
+        unsafe { self.gpu.0.driver.copy(other.address() + from as u64, self.address() + to as u64, bytes) }
+    }
+
+    fn into_block(self) -> Block {
+        let this = std::mem::ManuallyDrop::new(self);
+        let block = Block { address: this.block.address, size: this.block.size };
+        // SAFETY: `this` is never dropped, so its GPU is dropped here once.
+        drop(unsafe { std::ptr::read(&this.gpu) });
+        block
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.gpu.give_back(&self.block);
+    }
+}
+
+impl Table {
+    /// Its address.
+    pub fn ptr(&self) -> Ptr<i32> {
+        Ptr::new(self.block.as_ref().map_or(0, |b| b.address))
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take().and_then(Arc::into_inner) {
+            self.gpu.give_back(&block);
+        }
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gpu({})", self.about().device)
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memory({} bytes of {:?})", self.bytes, self.gpu)
+    }
+}
+
+fn mib(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

@@ -1,0 +1,182 @@
+//! Tensors in the memory of a GPU: copies to and from the host, and the addresses that kernels take.
+//!
+//! A GPU tensor is contiguous like one of the host. Its elements are read through kernels alone.
+
+use std::sync::Arc;
+
+use super::{Buf, DType, Storage, Tensor};
+use crate::device::{Bf16, Device, DeviceType, F16, Gpu, Memory, Ptr, PtrMut};
+use crate::error::{Error, Result};
+
+/// Element types of tensors on a GPU.
+pub trait OnDevice: DeviceType {
+    /// The run-time name of the type.
+    const DTYPE: DType;
+}
+
+impl OnDevice for f32 {
+    const DTYPE: DType = DType::F32;
+}
+impl OnDevice for u8 {
+    const DTYPE: DType = DType::U8;
+}
+impl OnDevice for Bf16 {
+    const DTYPE: DType = DType::BF16;
+}
+impl OnDevice for F16 {
+    const DTYPE: DType = DType::F16;
+}
+
+impl Tensor {
+    /// A tensor in the memory of a GPU that holds anything until a kernel has written it.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is not enough memory.
+    pub fn on(gpu: &Gpu, dtype: DType, shape: &[usize]) -> Result<Self> {
+        let memory = gpu.allocate(shape.iter().product::<usize>() * dtype.bytes())?;
+        Ok(Self::in_memory(memory, dtype, shape))
+    }
+
+    /// Zeros in the memory of a GPU.
+    ///
+    /// # Errors
+    /// As [`Tensor::on`].
+    pub fn zeros_on(gpu: &Gpu, dtype: DType, shape: &[usize]) -> Result<Self> {
+        let mut memory = gpu.allocate(shape.iter().product::<usize>() * dtype.bytes())?;
+        memory.fill(0)?;
+        Ok(Self::in_memory(memory, dtype, shape))
+    }
+
+    fn in_memory(memory: Memory, dtype: DType, shape: &[usize]) -> Self {
+        Self { data: Arc::new(Storage::Gpu(memory, dtype)), offset: 0, shape: shape.to_vec() }
+    }
+
+    /// The GPU in whose memory the elements are; `None` for the host's.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match &*self.data {
+            Storage::Gpu(memory, _) => Some(memory.gpu()),
+            Storage::Cpu(_) => None,
+        }
+    }
+
+    /// The GPU of an operation's tensors, `None` for the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if they are not all in one place.
+    pub fn place<'t>(op: &'static str, tensors: &[&'t Self]) -> Result<Option<&'t Gpu>> {
+        let place = tensors.first().and_then(|t| t.gpu());
+        let name = |gpu: Option<&Gpu>| gpu.map_or("cpu".to_string(), |g| g.about().device.clone());
+        for (i, t) in tensors.iter().enumerate() {
+            let same = match (place, t.gpu()) {
+                (Some(a), Some(b)) => a.is(b),
+                (None, None) => true,
+                _ => false,
+            };
+            if !same {
+                let what = format!("argument 0 is on {}, argument {i} on {}", name(place), name(t.gpu()));
+                return Err(Error::Argument { op, what });
+            }
+        }
+        Ok(place)
+    }
+
+    /// The same elements on another device; a clone if they are there.
+    ///
+    /// # Errors
+    /// [`Error::Device`]; [`Error::DType`] for f64, which GPUs do not compute with here.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        match device {
+            Device::Cpu => self.to_cpu(),
+            Device::Cuda(gpu) => self.to_gpu(gpu),
+        }
+    }
+
+    /// The same elements in the memory of a GPU.
+    ///
+    /// # Errors
+    /// As [`Tensor::to_device`].
+    pub fn to_gpu(&self, gpu: &Gpu) -> Result<Self> {
+        let range = self.offset..self.offset + self.len();
+        let memory = match &*self.data {
+            Storage::Gpu(memory, _) if memory.gpu().is(gpu) => return Ok(self.clone()),
+            Storage::Gpu(..) => return self.to_cpu()?.to_gpu(gpu),
+            Storage::Cpu(Buf::F32(v)) => gpu.upload(&v[range])?,
+            Storage::Cpu(Buf::U8(v)) => gpu.upload(&v[range])?,
+            Storage::Cpu(Buf::F64(_)) => {
+                return Err(Error::DType { op: "to_gpu", expected: "f32 or u8", found: DType::F64 });
+            }
+        };
+        Ok(Self::in_memory(memory, self.dtype(), &self.shape))
+    }
+
+    /// The same elements in the memory of the host, when all work that was asked for before is done; a clone if they are
+    /// there. 16-bit floats become f32.
+    ///
+    /// # Errors
+    /// [`Error::Device`], also for what an earlier launch did wrong.
+    pub fn to_cpu(&self) -> Result<Self> {
+        fn read<T: DeviceType + Default>(memory: &Memory, first: usize, n: usize) -> Result<Vec<T>> {
+            let mut values = vec![T::default(); n];
+            memory.download(first, &mut values)?;
+            Ok(values)
+        }
+        let Storage::Gpu(memory, dtype) = &*self.data else { return Ok(self.clone()) };
+        let (first, n) = (self.offset, self.len());
+        let buffer = match dtype {
+            DType::F32 => Buf::F32(read(memory, first, n)?),
+            DType::U8 => Buf::U8(read(memory, first, n)?),
+            DType::BF16 => {
+                let bits = read::<Bf16>(memory, first, n)?;
+                Buf::F32(bits.into_iter().map(|x| half::bf16::from_bits(x.0).to_f32()).collect())
+            }
+            DType::F16 => {
+                let bits = read::<F16>(memory, first, n)?;
+                Buf::F32(bits.into_iter().map(|x| half::f16::from_bits(x.0).to_f32()).collect())
+            }
+            DType::F64 => return Err(Error::DType { op: "to_cpu", expected: "a type of GPUs", found: DType::F64 }),
+        };
+        Ok(Self::wrap(buffer, &self.shape))
+    }
+
+    /// Where the elements are, for a kernel that reads them.
+    ///
+    /// # Errors
+    /// [`Error::DType`] if they are of another type, [`Error::Argument`] if they are in the memory of the host.
+    pub fn ptr<T: OnDevice>(&self) -> Result<Ptr<T>> {
+        let address = self.device_memory::<T>()?.address();
+        Ok(Ptr::new(address).offset(self.offset))
+    }
+
+    /// Where the elements are, for a kernel that writes them: in place if nobody else holds the memory, in a copy otherwise.
+    ///
+    /// # Errors
+    /// As [`Tensor::ptr`]; [`Error::Device`] if there is no memory for a copy.
+    pub fn ptr_mut<T: OnDevice>(&mut self) -> Result<PtrMut<T>> {
+        let old = self.device_memory::<T>()?;
+        if Arc::strong_count(&self.data) > 1 {
+            let (n, size) = (self.len(), size_of::<T>());
+            let mut new = old.gpu().allocate(n * size)?;
+            new.copy_from(0, old, self.offset * size, n * size)?;
+            *self = Self::in_memory(new, T::DTYPE, &self.shape);
+        }
+        let address = self.device_memory::<T>()?.address();
+        Ok(PtrMut::new(address).offset(self.offset))
+    }
+
+    fn device_memory<T: OnDevice>(&self) -> Result<&Memory> {
+        let expected = match T::DTYPE {
+            DType::F32 => "f32",
+            DType::U8 => "u8 packed bases",
+            DType::BF16 => "bf16",
+            _ => "f16",
+        };
+        match &*self.data {
+            Storage::Gpu(memory, dtype) if *dtype == T::DTYPE => Ok(memory),
+            Storage::Gpu(_, found) => Err(Error::DType { op: "tensor", expected, found: *found }),
+            Storage::Cpu(_) => Err(Error::Argument {
+                op: "tensor",
+                what: "a tensor of the host among tensors of a GPU; copy it there (`Tensor::to_device`)".into(),
+            }),
+        }
+    }
+}
