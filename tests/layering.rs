@@ -409,9 +409,8 @@ fn imports_go_down() {
 
 /// Whether a file is meant by a path in which `*` stands for one folder or name.
 fn fits(pattern: &str, file: &str) -> bool {
-    let (mut wanted, mut found) = (pattern.split('/'), file.split('/'));
-    wanted.by_ref().zip(found.by_ref()).all(|(w, f)| w == "*" || w == f)
-        && pattern.split('/').count() == file.split('/').count()
+    let (wanted, found): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), file.split('/').collect());
+    wanted.len() == found.len() && wanted.iter().zip(&found).all(|(w, f)| *w == "*" || w == f)
 }
 
 #[test]

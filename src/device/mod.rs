@@ -27,6 +27,35 @@ pub enum Device {
     Cuda(Gpu),
 }
 
+/// How exact products are on a GPU. The CPU computes in the type of the tensors whatever this says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As exact as f32: every operand is split into two tf32 parts, and three products are added.
+    #[default]
+    F32,
+    /// Operands cut to 10 bits (tf32), sums in f32.
+    Tf32,
+    /// Operands rounded to bf16, sums in f32.
+    Bf16,
+    /// Operands rounded to IEEE 16-bit floats, sums in f32.
+    F16,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::F32, Self::Tf32, Self::Bf16, Self::F16];
+
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+}
+
 /// What is known of a processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Processor {

@@ -4,6 +4,8 @@
 //! mutation is `f(z + d) - f(z)` in a form whose rounding is relative to the change; DeepLIFT's multiplier is the difference
 //! quotient.
 
+mod cuda;
+
 use crate::error::Result;
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
@@ -30,6 +32,9 @@ impl Op for Elementwise {
 
     fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
         save.put(0, save.keep.any(), x[0]);
+        if let Some(gpu) = x[0].gpu() {
+            return cuda::forward(gpu, self.f, x[0]);
+        }
         real!("activation", x[0], T => {
             let mut y = tensor::stale::<T>(x[0].len());
             par::zip(&mut y, x[0].cpu()?, |y, x| self.f.value(x, y));
@@ -39,6 +44,9 @@ impl Op for Elementwise {
 
     fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
         let z = cx.saved(0)?;
+        if let Some(gpu) = Tensor::place("activation", &[z, dy])? {
+            return Ok(vec![Some(cuda::backward(gpu, self.f, z, cx, dy)?)]);
+        }
         let size: usize = dy.shape()[1..].iter().product();
         real!("activation", dy, T => {
             let (z, g) = (z.cpu::<T>()?, dy.cpu::<T>()?);
@@ -52,6 +60,9 @@ impl Op for Elementwise {
 
     fn rescale(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
         let (z, partner) = (cx.saved(0)?, cx.partner.unwrap_or(cx.rows));
+        if let Some(gpu) = Tensor::place("activation", &[z, dy])? {
+            return Ok(vec![Some(cuda::backward(gpu, self.f, z, cx, dy)?)]);
+        }
         let size: usize = dy.shape()[1..].iter().product();
         real!("activation", dy, T => {
             let (z, g) = (z.cpu::<T>()?, dy.cpu::<T>()?);
@@ -71,6 +82,9 @@ impl Op for Elementwise {
 
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (z, d) = (cx.saved(0)?, super::changed(dx, 0)?.rows()?);
+        if let Some(gpu) = Tensor::place("activation", &[z, d])? {
+            return cuda::delta(gpu, self.f, z, cx, d, to);
+        }
         let c = d.shape()[2];
         real!("activation", z, T => {
             let (z, d) = (z.cpu::<T>()?, d.cpu::<T>()?);

@@ -1,7 +1,10 @@
 //! Checks that every operation must pass, for tests: gradients against central differences, f32 against f64, delta against
 //! running the changed input. Public so that integration tests and other crates' operations can use them.
 
+use std::sync::OnceLock;
+
 use super::{Change, Delta, Keep, Mode, Result, Tape, Tensor, Var, Window};
+use crate::device::Gpu;
 use crate::tensor::DType;
 use crate::util::philox::Philox;
 
@@ -38,9 +41,42 @@ impl Random {
     }
 }
 
+/// The GPUs on which checks repeat what they do on the CPU: emulated ones with the cargo feature `emulate`, the machine's own
+/// otherwise. None, which is said once, without either; with `DRG_REQUIRE_GPU=1` in the environment that is a failure.
+///
+/// # Panics
+/// If a GPU is required and there is none.
+pub fn gpus() -> &'static [Gpu] {
+    static GPUS: OnceLock<Vec<Gpu>> = OnceLock::new();
+    GPUS.get_or_init(|| {
+        #[cfg(feature = "emulate")]
+        return vec![Gpu::emulated((8, 0)), Gpu::emulated((9, 0))];
+        #[cfg(not(feature = "emulate"))]
+        match Gpu::open(0) {
+            Ok(gpu) => vec![gpu],
+            Err(e) => {
+                assert!(!required(), "DRG_REQUIRE_GPU is set, but {e}");
+                skipped(&e.to_string());
+                vec![]
+            }
+        }
+    })
+}
+
 /// A computation under test: records operations on a tape from leaves.
 pub trait Graph: Fn(&mut Tape, &[Var]) -> Result<Var> {}
 impl<F: Fn(&mut Tape, &[Var]) -> Result<Var>> Graph for F {}
+
+/// Whether a missing GPU is a failure.
+fn required() -> bool {
+    std::env::var_os("DRG_REQUIRE_GPU").is_some_and(|v| v == "1")
+}
+
+/// Says that checks on a GPU were left out.
+#[allow(clippy::print_stderr)]
+fn skipped(why: &str) {
+    eprintln!("skipped on a GPU: {why}");
+}
 
 fn run(keep: Keep, mode: &Mode, inputs: &[Tensor], f: &impl Graph) -> (Tape, Vec<Var>, Var) {
     let mut tape = Tape::new(keep, mode.clone());
@@ -132,7 +168,8 @@ fn selected_rows(name: &str, inputs: &[Tensor], f: &impl Graph) {
     }
 }
 
-/// Compares value and gradients in f32 with f64 from the same (f32) numbers: normalised mean square error below 1e-10.
+/// Compares value and gradients in f32 with f64 from the same (f32) numbers: normalised mean square error below 1e-10. On
+/// GPUs, too ([`gpus`]).
 ///
 /// # Panics
 /// If they differ more.
@@ -145,21 +182,37 @@ pub fn precision(name: &str, inputs: &[Tensor], f: impl Graph) {
         .iter()
         .map(|t| if t.dtype() == DType::F32 { t.to_dtype(DType::F64).expect("f32 to f64") } else { t.clone() })
         .collect();
-    let all = |inputs: &[Tensor]| {
-        let (tape, leaves, y) = run(Keep::BACKWARD, &Mode::Eval, inputs, &f);
+    let all = |inputs: &[Tensor], gpu: Option<&Gpu>| {
+        let inputs: Vec<Tensor> = inputs.iter().map(|t| moved(t, gpu)).collect();
+        let (tape, leaves, y) = run(Keep::BACKWARD, &Mode::Eval, &inputs, &f);
         let dy = Random::new(23).normal(y.shape()).to_dtype(y.value.dtype()).expect("a float type");
+        let dy = moved(&dy, gpu);
         let rows: Vec<u32> = (0..y.shape()[0] as u32).collect();
         let want: Vec<usize> = leaves.iter().filter_map(|v| v.node).collect();
         let grads = tape.backward(y.node.expect("depends on a leaf"), dy, &rows, &want).expect("backward runs");
-        (y.value.to_f64(), grads.iter().map(|g| g.as_ref().map(Tensor::to_f64)).collect::<Vec<_>>())
+        (numbers(&y.value), grads.iter().map(|g| g.as_ref().map(numbers)).collect::<Vec<_>>())
     };
-    let ((y32, g32), (y64, g64)) = (all(&narrow), all(&wide));
-    nmse(&format!("{name}: value"), &y32, &y64, 1e-10);
-    for (i, (a, b)) in g32.iter().zip(&g64).enumerate() {
-        if let (Some(a), Some(b)) = (a, b) {
-            nmse(&format!("{name}: gradient {i}"), a, b, 1e-10);
+    let (y64, g64) = all(&wide, None);
+    for gpu in std::iter::once(None).chain(gpus().iter().map(Some)) {
+        let name = gpu.map_or_else(|| name.to_string(), |gpu| format!("{name} on {}", gpu.about().name));
+        let (y32, g32) = all(&narrow, gpu);
+        nmse(&format!("{name}: value"), &y32, &y64, 1e-10);
+        for (i, (a, b)) in g32.iter().zip(&g64).enumerate() {
+            if let (Some(a), Some(b)) = (a, b) {
+                nmse(&format!("{name}: gradient {i}"), a, b, 1e-10);
+            }
         }
     }
+}
+
+/// A tensor on a GPU, or where it is.
+fn moved(t: &Tensor, gpu: Option<&Gpu>) -> Tensor {
+    gpu.map_or_else(|| t.clone(), |gpu| t.to_gpu(gpu).expect("a copy to the GPU"))
+}
+
+/// The elements of a tensor, wherever it is.
+pub fn numbers(t: &Tensor) -> Vec<f64> {
+    t.to_cpu().expect("a copy from the GPU").to_f64()
 }
 
 /// Compares the delta sweep with running the changed input, in f64 to 1e-9 of the largest effect. The first input
@@ -169,15 +222,26 @@ pub fn precision(name: &str, inputs: &[Tensor], f: impl Graph) {
 /// If they differ.
 pub fn delta(name: &str, inputs: &[Tensor], f: impl Graph) {
     let [n, l, c] = inputs[0].dims("check", "x [N, L, C]").expect("a sequence of rows");
-    let constants: Vec<Var> = inputs[1..].iter().map(|t| Var::constant(t.clone())).collect();
-    let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
-    let x = tape.leaf(inputs[0].clone());
-    let with = |tape: &mut Tape, x: Var| {
-        let all: Vec<Var> = std::iter::once(x).chain(constants.iter().cloned()).collect();
+    let narrow = |t: &Tensor| if t.dtype() == DType::U8 { t.clone() } else { t.to_dtype(DType::F32).expect("narrower") };
+    let with = |tape: &mut Tape, x: Var, inputs: &[Tensor]| {
+        let constants = inputs[1..].iter().map(|t| Var::constant(t.clone()));
+        let all: Vec<Var> = std::iter::once(x).chain(constants).collect();
         f(tape, &all).expect("the computation under test runs")
     };
-    let y = with(&mut tape, x.clone());
-    let (from, to) = (x.node.expect("a leaf"), y.node.expect("depends on x"));
+    let record = |inputs: &[Tensor]| {
+        let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+        let x = tape.leaf(inputs[0].clone());
+        let y = with(&mut tape, x.clone(), inputs);
+        (tape, x.node.expect("a leaf"), y.node.expect("depends on x"), y.value)
+    };
+    let (tape, from, to, y) = record(inputs);
+    let on_gpus: Vec<_> = gpus()
+        .iter()
+        .map(|gpu| {
+            let inputs: Vec<Tensor> = inputs.iter().map(|t| moved(&narrow(t), Some(gpu))).collect();
+            (gpu, record(&inputs))
+        })
+        .collect();
     let mut r = Random::new(29);
     let base = inputs[0].to_f64();
     for width in [1, 2, l.div_ceil(2), l + 1] {
@@ -194,11 +258,34 @@ pub fn delta(name: &str, inputs: &[Tensor], f: impl Graph) {
                 changed[(i * l + p) * c + j] += noise[k * c + j];
             }
         }
-        let seed = Delta { at, change: Change::Rows(Tensor::of(&[width, m, c], change)) };
-        let got = tape.delta(vec![(from, seed)], &rows, &[to]).expect("delta runs")[0].take();
-        let naive = with(&mut Tape::predict(), Var::constant(Tensor::of(&[m, l, c], changed))).value;
-        compare(&format!("{name}, width {width}"), got, &y.value, &naive, &rows);
+        let change = Tensor::of(&[width, m, c], change);
+        let seed = |change: Tensor| Delta { at: at.clone(), change: Change::Rows(change) };
+        let name = format!("{name}, width {width}");
+        let got = tape.delta(vec![(from, seed(change.clone()))], &rows, &[to]).expect("delta runs")[0].take();
+        let naive = with(&mut Tape::predict(), Var::constant(Tensor::of(&[m, l, c], changed)), inputs).value;
+        compare(&name, got.clone(), &y, &naive, &rows);
+        for (gpu, (tape, from, to, y)) in &on_gpus {
+            let seed = seed(moved(&narrow(&change), Some(gpu)));
+            let found = tape.delta(vec![(*from, seed)], &rows, &[*to]).expect("delta runs")[0].take();
+            let name = format!("{name} on {}", gpu.about().name);
+            assert_eq!(got.is_some(), found.is_some(), "{name}: a change");
+            if let (Some(got), Some(found)) = (&got, found) {
+                let size = y.len() / n;
+                nmse(&name, &spread(&found, size), &spread(got, size), 1e-10);
+            }
+        }
     }
+}
+
+/// The changes of a node of `size` elements a row of the tape, `[M, size]`, zero outside of the windows.
+fn spread(d: &Delta, size: usize) -> Vec<f64> {
+    let c = size / d.at.len;
+    let mut all = vec![0.0; d.at.mutants() * size];
+    let rows = numbers(d.rows().expect("rows"));
+    for (k, i, p) in d.at.cells() {
+        all[i * size + p * c..][..c].copy_from_slice(&rows[k * c..][..c]);
+    }
+    all
 }
 
 /// Compares the changes `got` of `y` (mutant m of tape row `rows[m]`) with `naive - y`.
@@ -207,14 +294,7 @@ pub fn delta(name: &str, inputs: &[Tensor], f: impl Graph) {
 /// If they differ by more than 1e-9 of the largest change.
 pub fn compare(name: &str, got: Option<Delta>, y: &Tensor, naive: &Tensor, rows: &[u32]) {
     let (m, size) = (rows.len(), y.len() / y.shape()[0]);
-    let mut dense = vec![0.0; m * size];
-    if let Some(got) = got {
-        let c = size / got.at.len;
-        let d = got.rows().expect("rows").to_f64();
-        for (k, i, p) in got.at.cells() {
-            dense[i * size + p * c..][..c].copy_from_slice(&d[k * c..][..c]);
-        }
-    }
+    let dense = got.map_or_else(|| vec![0.0; m * size], |got| spread(&got, size));
     let (y, naive) = (y.to_f64(), naive.to_f64());
     let want: Vec<f64> = (0..m * size).map(|i| naive[i] - y[rows[i / size] as usize * size + i % size]).collect();
     // Naive differences carry the rounding of the activations, delta only that of the change.

@@ -4,7 +4,7 @@
 //! wide a change is at every node, [`Tape::steps`] what that costs, [`Tape::waists`] where a sweep may be cut in two and its
 //! mutants grouped anew.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use super::{Change, Cx, Delta, Error, Mode, Node, NodeId, Result, Tape, Window, at};
 
@@ -112,7 +112,7 @@ impl Tape {
             x.iter().flatten().next()?;
             let dense: Vec<Option<Window>> = x.iter().map(|w| w.map(whole)).collect();
             let dense: Vec<Option<&Window>> = dense.iter().map(Option::as_ref).collect();
-            let cx = Cx { node, rows: &[], partner: None, escaped: None };
+            let cx = Cx { node, rows: &[], precision: self.precision, partner: None, table: &OnceLock::new(), escaped: None };
             Some(Step {
                 node: id,
                 layer: node.layer.to_string(),
@@ -197,6 +197,7 @@ impl Walk<'_> {
         let mut sides: Vec<(Vec<usize>, Vec<Option<Delta>>)> = vec![];
         // What this walk computes for a mutant that has left it is not used, and its escapes do not count.
         let mut left = vec![false; rows.len()];
+        let table = OnceLock::new();
         for (id, node) in nodes.iter().enumerate().take(end).skip(first) {
             for &i in node.inputs.iter().flatten() {
                 if let Some(rows) = d[i].as_ref().filter(|x| self.tape.in_rows(node, i, &x.at)) {
@@ -211,7 +212,8 @@ impl Walk<'_> {
             let len = node.rows(&windows);
             let to = if whole == Some(id) { Window::dense(rows.len(), len) } else { op.window(&windows, len) };
             let escaped = Mutex::new(vec![]);
-            let cx = Cx { node, rows, partner: None, escaped: Some(&escaped) };
+            let precision = self.tape.precision;
+            let cx = Cx { node, rows, precision, partner: None, table: &table, escaped: Some(&escaped) };
             let change = op.change(&cx, &dx, &to).map_err(|e| at(&node.layer, "delta", e))?;
             let mut escaped = escaped.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
             escaped.retain(|&m| !left[m]);

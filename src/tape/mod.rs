@@ -11,6 +11,7 @@
 //! pair, a mutant) belongs to row `rows[r]` of the tape. In training that is the identity.
 
 pub mod check;
+mod cuda;
 mod delta;
 mod sweep;
 mod window;
@@ -22,6 +23,7 @@ pub use window::{Change, Delta, Edit, Window};
 use std::any::Any;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::device::{Gpu, Precision, Table};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
@@ -97,6 +99,8 @@ pub enum Mode {
 pub struct Save {
     /// What the recording is for.
     pub keep: Keep,
+    /// How exact products are on a GPU.
+    pub precision: Precision,
     slots: Slots,
 }
 
@@ -125,8 +129,12 @@ pub struct Cx<'a> {
     node: &'a Node,
     /// For every row of the sweep, the row of the tape.
     pub rows: &'a [u32],
+    /// How exact products are on a GPU.
+    pub precision: Precision,
     /// In a rescale sweep, the tape row of each sweep row's reference.
     pub partner: Option<&'a [u32]>,
+    /// `rows` on a GPU, once a sweep.
+    table: &'a OnceLock<Table>,
     /// In a delta sweep, the mutants whose change goes beyond the window that was asked for.
     escaped: Option<&'a Mutex<Vec<usize>>>,
 }
@@ -154,6 +162,26 @@ impl<'a> Cx<'a> {
         }
         let made = self.node.prepared.get().and_then(|p| p.downcast_ref());
         Ok(made.expect("an operation prepares one type"))
+    }
+
+    /// The tape rows of the sweep on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn rows_on(&self, gpu: &Gpu) -> Result<&'a Table> {
+        if let Some(table) = self.table.get() {
+            return Ok(table);
+        }
+        let table = self.table_on(gpu, self.rows)?;
+        Ok(self.table.get_or_init(|| table))
+    }
+
+    /// Any tape rows (those of references) on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn table_on(&self, gpu: &Gpu, rows: &[u32]) -> Result<Table> {
+        gpu.table(&rows.iter().map(|&r| r as i32).collect())
     }
 
     /// Says that mutant `m` of a delta sweep changes rows outside of the window that was asked for. The tape sweeps it again
@@ -281,6 +309,8 @@ pub struct Tape {
     scope: Vec<String>,
     /// Whether layers may record fused operations: false while explaining, or when a tap lies inside one.
     pub fuse: bool,
+    /// How exact products are on a GPU, in forward passes and in sweeps. It may change between them.
+    pub precision: Precision,
     /// Batch statistics `(buffer number, mean, unbiased variance)` wait here for the trainer: forward changes no model.
     pub stats: Vec<(usize, Tensor, Tensor)>,
 }
@@ -288,7 +318,7 @@ pub struct Tape {
 impl Tape {
     /// An empty tape.
     pub fn new(keep: Keep, mode: Mode) -> Self {
-        Self { nodes: vec![], keep, mode, scope: vec![], fuse: true, stats: vec![] }
+        Self { nodes: vec![], keep, mode, scope: vec![], fuse: true, precision: Precision::default(), stats: vec![] }
     }
 
     /// A tape for plain prediction: it records nothing.
@@ -374,7 +404,7 @@ impl Tape {
     pub fn apply(&mut self, op: impl Op, x: &[&Var]) -> Result<Var> {
         let recorded = x.iter().any(|v| v.node.is_some());
         let keep = if recorded { self.keep } else { Keep::default() };
-        let mut save = Save { keep, slots: Default::default() };
+        let mut save = Save { keep, precision: self.precision, slots: Default::default() };
         let tensors: Vec<&Tensor> = x.iter().map(|v| &v.value).collect();
         let value = op.forward(&tensors, &mut save).map_err(|e| at(&self.layer(), "forward", e))?;
         if !recorded {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::cuda;
 use crate::error::{Error, Result};
 use crate::real;
-use crate::tensor::{self, Tensor};
+use crate::tensor::{self, DType, Tensor};
 
 /// Row `w` of mutant `m` is position `start[m] + w` of its sequence. Starts may be negative and windows may overhang the
 /// ends, so that the shift between two layers is the same for all mutants; a change outside the sequence is zero. Dense
@@ -55,7 +56,10 @@ impl Window {
     /// If there is no part: a sweep only reaches operations with a changed input.
     pub fn hull(x: &[Option<&Window>]) -> Self {
         let parts: Vec<&Window> = x.iter().flatten().copied().collect();
-        let first = parts.first().expect("an operation is reached through a changed input");
+        let first = *parts.first().expect("an operation is reached through a changed input");
+        if parts.len() == 1 {
+            return first.clone();
+        }
         let start: Arc<[i32]> =
             (0..first.mutants()).map(|m| parts.iter().map(|p| p.start[m]).min().unwrap_or(0)).collect();
         let width = parts
@@ -158,6 +162,10 @@ impl Delta {
     pub fn placed(&self, to: &Window) -> Result<Self> {
         let (d, m) = (self.rows()?, to.mutants());
         let c = d.shape()[2];
+        if let Some(gpu) = d.gpu() {
+            let change = Change::Rows(cuda::placed(gpu, d, &self.at, to)?);
+            return Ok(Self { at: to.clone(), change });
+        }
         real!("delta", d, T => {
             let x = d.cpu::<T>()?;
             let mut y = tensor::zeros::<T>(to.width * m * c);
@@ -179,6 +187,10 @@ impl Delta {
         let (at, c) = (Window::dense(m, 1), d.shape()[2]);
         if len == 1 {
             return self.placed(&at);
+        }
+        if let Some(gpu) = d.gpu() {
+            let change = Change::Rows(cuda::vector(gpu, d, &self.at)?);
+            return Ok(Self { at, change });
         }
         real!("delta", d, T => {
             let (x, mut y) = (d.cpu::<T>()?, tensor::zeros::<T>(m * len * c));
@@ -204,6 +216,10 @@ impl Delta {
         }
         let Change::Rows(d) = &mut self.change else { return Ok(self) };
         let c = d.shape()[2];
+        if let Some(gpu) = d.gpu().cloned() {
+            cuda::clear(&gpu, d, &self.at)?;
+            return Ok(self);
+        }
         real!("delta", d, T => {
             // What an operation handed on is shared with its input, and clear already.
             let x = d.cpu::<T>()?;
@@ -220,7 +236,7 @@ impl Delta {
     /// # Errors
     /// None in practice: every element type is covered.
     pub fn select(&self, list: &[usize]) -> Result<Self> {
-        let at = Window { start: list.iter().map(|&m| self.at.start[m]).collect(), ..self.at };
+        let at = self.select_window(list);
         let d = match &self.change {
             Change::Rows(d) => d,
             Change::Bases(edits) => {
@@ -229,6 +245,10 @@ impl Delta {
             }
         };
         let (m, c) = (self.at.mutants(), d.shape()[2]);
+        if let Some(gpu) = d.gpu() {
+            let change = Change::Rows(cuda::select(gpu, d, list)?);
+            return Ok(Self { at, change });
+        }
         real!("delta", d, T => {
             let x = d.cpu::<T>()?;
             let mut y = tensor::stale::<T>(at.width * list.len() * c);
@@ -238,6 +258,11 @@ impl Delta {
             let shape = [at.width, list.len(), c];
             Ok(Self { at, change: Change::Rows(Tensor::of(&shape, y)) })
         })
+    }
+
+    /// The windows of some of the mutants.
+    fn select_window(&self, list: &[usize]) -> Window {
+        Window { start: list.iter().map(|&m| self.at.start[m]).collect(), ..self.at }
     }
 
     /// Mutants with two changes each: the sum of mutants `i` and `j` for every `(i, j)` of `list`, on the smallest windows that
@@ -256,6 +281,15 @@ impl Delta {
             to = Window::dense(list.len(), to.len);
         }
         let (m, lanes, c) = (list.len(), self.at.mutants(), self.rows()?.shape()[2]);
+        if let Some(gpu) = self.rows()?.gpu() {
+            let side = |lane: &dyn Fn(&(usize, usize)) -> usize| -> Result<Tensor> {
+                let list: Vec<usize> = list.iter().map(lane).collect();
+                cuda::placed(gpu, &cuda::select(gpu, self.rows()?, &list)?, &self.select_window(&list), &to)
+            };
+            let mut y = side(&|pair| pair.0)?;
+            cuda::add(gpu, &mut y, &side(&|pair| pair.1)?)?;
+            return Ok(Self { at: to, change: Change::Rows(y) });
+        }
         real!("delta", self.rows()?, T => {
             let (x, mut y) = (self.rows()?.cpu::<T>()?, tensor::zeros::<T>(to.width * m * c));
             for (at, second) in sides.iter().zip([false, true]) {
@@ -290,6 +324,12 @@ impl Delta {
         let mut result = self.placed(&to)?;
         let Change::Rows(d) = &mut result.change else { return Ok(result) };
         let (m, c) = (to.mutants(), d.shape()[2]);
+        if let Some(gpu) = d.gpu().cloned() {
+            let own = Window { start: list.iter().map(|&m| to.start[m]).collect(), ..to };
+            let lanes: Arc<[i32]> = list.iter().map(|&m| m as i32).collect();
+            cuda::insert(&gpu, other.placed(&own)?.rows()?, &own, d, &to, &lanes)?;
+            return Ok(result);
+        }
         real!("delta", d, T => {
             let (x, y) = (other.rows()?.cpu::<T>()?, d.cpu_mut::<T>()?);
             for w in 0..to.width {
@@ -321,6 +361,17 @@ impl Delta {
         let len = first.at.len;
         let to = if whole { Window::dense(start.len(), len) } else { Window { start, width, len } };
         let (m, c) = (to.mutants(), first.rows()?.shape()[2]);
+        if let Some(gpu) = first.rows()?.gpu() {
+            let mut y = Tensor::zeros_on(gpu, DType::F32, &[to.width, m, c])?;
+            let mut from = 0;
+            for block in blocks {
+                let n = block.at.mutants();
+                let lanes: Arc<[i32]> = (from as i32..(from + n) as i32).collect();
+                cuda::insert(gpu, block.rows()?, &block.at, &mut y, &to, &lanes)?;
+                from += n;
+            }
+            return Ok(Self { at: to, change: Change::Rows(y) });
+        }
         real!("delta", first.rows()?, T => {
             let mut y = tensor::zeros::<T>(to.width * m * c);
             let mut from = 0;

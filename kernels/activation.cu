@@ -1,0 +1,45 @@
+// activation.cu: element-wise activation; value, gradient, DeepLIFT multiplier, change under mutation.
+// Host side: src/ops/activation/cuda.rs
+// Maths:     y = f(x); dx = dy f'(z); multiplier dy (f(a) - f(b)) / (a - b); change f(z + d) - f(z) (math.cuh)
+// Layout:    row major; z [N, size], dy and dx [R, size] with tape row rows[r]; windows [width, M, C], z [N, len, C]
+// Entries:   activation_fwd_f32, activation_bwd_f32, activation_rescale_f32, activation_delta_f32: any grid, block 256
+// Limits:    any size, any alignment
+// Order:     every element alone
+// Measured:  not on a GPU yet
+#include "math.cuh"
+
+extern "C" __global__ void __launch_bounds__(256) activation_fwd_f32(const float* __restrict__ x, float* y, long long n, int f) {
+    const long long step = (long long)gridDim.x * blockDim.x, first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    WITH_CURVE(f, for (long long i = first; i < n; i += step) y[i] = F::value(x[i]))
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    activation_bwd_f32(const float* __restrict__ z, const float* dy, const int* __restrict__ rows, float* dx, long long size, long long n, int f) {
+    const long long step = (long long)gridDim.x * blockDim.x, first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    WITH_CURVE(f, for (long long i = first; i < n; i += step) {
+        const long long r = i / size;
+        dx[i] = dy[i] * F::slope(z[rows[r] * size + (i - r * size)]);
+    })
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    activation_rescale_f32(const float* __restrict__ z, const float* dy, const int* __restrict__ rows, const int* __restrict__ partner,
+                           float* dx, long long size, long long n, int f) {
+    const long long step = (long long)gridDim.x * blockDim.x, first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    WITH_CURVE(f, for (long long i = first; i < n; i += step) {
+        const long long r = i / size, at = i - r * size;
+        dx[i] = dy[i] * quotient<F>(z[rows[r] * size + at], z[partner[r] * size + at]);
+    })
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    activation_delta_f32(const float* __restrict__ z, const float* d, const int* __restrict__ rows, const int* __restrict__ start, float* y,
+                         int m, int c, int width, int len, int f) {
+    const long long n = (long long)width * m * c, step = (long long)gridDim.x * blockDim.x;
+    const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    WITH_CURVE(f, for (long long i = first; i < n; i += step) {
+        const long long row = i / c;
+        const int channel = (int)(i - row * c), w = (int)(row / m), lane = (int)(row - (long long)w * m), p = start[lane] + w;
+        y[i] = p < 0 || p >= len ? 0.0f : F::difference(z[((long long)rows[lane] * len + p) * c + channel], d[i]);
+    })
+}
