@@ -1,8 +1,4 @@
-//! The kernels of this build: what the build script makes of `kernels/*.cu`.
-use super::launch::{Kernel, Module};
-/// none
-pub static MODULES: &[Module] = &[];
-/// none
-pub static KERNELS: &[Kernel] = &[];
-/// none
-pub const BUILT: Option<&str> = None;
+//! The kernels of this build, as the build script found them in `kernels/*.cu`: machine code ([`MODULES`]), entries
+//! ([`KERNELS`]) and a function to launch each of them ([`launch`]).
+
+include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

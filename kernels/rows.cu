@@ -1,0 +1,131 @@
+// rows.cu: moving whole rows of channels: the windows of the delta sweep, and conversions of element types.
+// Host side: src/tape/window.rs has the same on the CPU
+// Maths:     none: values are copied, or are zero. Row w of mutant i is position start[i] + w of its sequence; a sequence has
+//            positions 0 to len - 1
+// Layout:    changes [width, M, C], position by position, mutants side by side; rows [R, C]; vectors [M, len C]
+// Entries:   rows_gather_f32         y[r] = x[index[r]], zero where index[r] < 0
+//            rows_place_f32          the same change on another window, zero where x has no row or outside of the sequence
+//            rows_clear_f32          zero outside of the sequence, in place
+//            rows_vector_f32         the change of the whole map of a mutant, zero where x has no row
+//            rows_select_f32         the mutants `lanes`, each from 0 to from_m - 1
+//            rows_convert_<from>_<to>  n elements, to the nearest, ties to even
+//            all: grid of any size along x, block of any size to 256, no dynamic shared memory
+// Limits:    width * M, M * len and C below 2^31; any C; C % 4 = 0 and addresses of multiples of 16 bytes are fast
+// Order:     every element is written by one thread
+// Measured:  not yet
+#include "drg.cuh"
+
+namespace {
+
+using Four = Pack<float, 4>;
+
+// Calls f(type of a piece, pieces of a row) with the widest pieces that fit.
+template <class F, class... P> __device__ __forceinline__ void in_pieces(int c, F f, const P*... pointers) {
+  if (c % 4 == 0 && aligned16(pointers...)) {
+    f(Four{}, c / 4);
+  } else {
+    f(0.0f, c);
+  }
+}
+
+template <class T> __device__ const T* pieces(const float* x, T) { return reinterpret_cast<const T*>(x); }
+template <class T> __device__ T* pieces(float* x, T) { return reinterpret_cast<T*>(x); }
+
+__device__ __forceinline__ bool within(int at, int n) { return (unsigned)at < (unsigned)n; }
+
+// n elements of type S to type T, 8 at a time where the addresses allow it; the rest one by one.
+template <class S, class T> __device__ __forceinline__ void convert(const S* x, T* y, long long n) {
+  constexpr int FROM = 16 / sizeof(S), TO = 16 / sizeof(T);
+  const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
+  const long long fast = aligned16(x, y) ? n / 8 : 0;
+  for (long long i = first; i < fast; i += step) {
+    Pack<S, FROM> in[8 / FROM];
+    Pack<T, TO> out[8 / TO];
+#pragma unroll
+    for (int k = 0; k < 8 / FROM; k++) in[k] = reinterpret_cast<const Pack<S, FROM>*>(x)[i * (8 / FROM) + k];
+#pragma unroll
+    for (int k = 0; k < 8; k++) out[k / TO].v[k % TO] = from_float<T>(to_float(in[k / FROM].v[k % FROM]));
+#pragma unroll
+    for (int k = 0; k < 8 / TO; k++) reinterpret_cast<Pack<T, TO>*>(y)[i * (8 / TO) + k] = out[k];
+  }
+  for (long long i = fast * 8 + first; i < n; i += step) y[i] = from_float<T>(to_float(x[i]));
+}
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(256) rows_gather_f32(
+    const float* __restrict__ x, const int* __restrict__ index, float* __restrict__ y, int rows, int c) {
+  const auto copy = [=](auto piece, int n) {
+    each_cell(rows, n, [=](long long r, int k) {
+      const long long from = index[r];
+      pieces(y, piece)[r * n + k] = from >= 0 ? pieces(x, piece)[from * n + k] : decltype(piece){};
+    });
+  };
+  in_pieces(c, copy, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_place_f32(
+    const float* __restrict__ x, const int* __restrict__ from, const int* __restrict__ to, float* __restrict__ y, int m, int c,
+    int from_width, int to_width, int len) {
+  const auto copy = [=](auto piece, int n) {
+    each_cell((long long)to_width * m, n, [=](long long r, int k) {
+      const int i = (int)((unsigned)r % (unsigned)m), at = to[i] + (int)((unsigned)r / (unsigned)m), w = at - from[i];
+      const bool there = within(at, len) && within(w, from_width);
+      pieces(y, piece)[r * n + k] = there ? pieces(x, piece)[((long long)w * m + i) * n + k] : decltype(piece){};
+    });
+  };
+  in_pieces(c, copy, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_clear_f32(
+    float* __restrict__ x, const int* __restrict__ start, int m, int c, int width, int len) {
+  const auto clear = [=](auto piece, int n) {
+    each_cell((long long)width * m, n, [=](long long r, int k) {
+      const int i = (int)((unsigned)r % (unsigned)m), at = start[i] + (int)((unsigned)r / (unsigned)m);
+      if (!within(at, len)) pieces(x, piece)[r * n + k] = decltype(piece){};
+    });
+  };
+  in_pieces(c, clear, x);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_vector_f32(
+    const float* __restrict__ x, const int* __restrict__ start, float* __restrict__ y, int m, int c, int width, int len) {
+  const auto copy = [=](auto piece, int n) {
+    each_cell((long long)m * len, n, [=](long long r, int k) {
+      const int i = (int)((unsigned)r / (unsigned)len), w = (int)((unsigned)r % (unsigned)len) - start[i];
+      pieces(y, piece)[r * n + k] = within(w, width) ? pieces(x, piece)[((long long)w * m + i) * n + k] : decltype(piece){};
+    });
+  };
+  in_pieces(c, copy, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_select_f32(
+    const float* __restrict__ x, const int* __restrict__ lanes, float* __restrict__ y, int width, int from_m, int to_m, int c) {
+  const auto copy = [=](auto piece, int n) {
+    each_cell((long long)width * to_m, n, [=](long long r, int k) {
+      const long long w = (unsigned)r / (unsigned)to_m, lane = lanes[(unsigned)r % (unsigned)to_m];
+      pieces(y, piece)[r * n + k] = pieces(x, piece)[(w * from_m + lane) * n + k];
+    });
+  };
+  in_pieces(c, copy, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_convert_f32_bf16(
+    const float* __restrict__ x, bf16* __restrict__ y, long long n) {
+  convert(x, y, n);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_convert_bf16_f32(
+    const bf16* __restrict__ x, float* __restrict__ y, long long n) {
+  convert(x, y, n);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_convert_f32_f16(
+    const float* __restrict__ x, f16* __restrict__ y, long long n) {
+  convert(x, y, n);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_convert_f16_f32(
+    const f16* __restrict__ x, float* __restrict__ y, long long n) {
+  convert(x, y, n);
+}
