@@ -14,7 +14,7 @@ extern "C" __global__ void __launch_bounds__(256) activation_fwd_f32(const float
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    activation_bwd_f32(const float* __restrict__ z, const float* dy, const int* __restrict__ rows, float* dx, long long size, long long n, int f) {
+    activation_bwd_f32(const float* __restrict__ z, const float* __restrict__ dy, const int* __restrict__ rows, float* dx, long long size, long long n, int f) {
     const long long step = (long long)gridDim.x * blockDim.x, first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     WITH_CURVE(f, for (long long i = first; i < n; i += step) {
         const long long r = i / size;
@@ -23,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    activation_rescale_f32(const float* __restrict__ z, const float* dy, const int* __restrict__ rows, const int* __restrict__ partner,
+    activation_rescale_f32(const float* __restrict__ z, const float* __restrict__ dy, const int* __restrict__ rows, const int* __restrict__ partner,
                            float* dx, long long size, long long n, int f) {
     const long long step = (long long)gridDim.x * blockDim.x, first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     WITH_CURVE(f, for (long long i = first; i < n; i += step) {
@@ -33,13 +33,11 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    activation_delta_f32(const float* __restrict__ z, const float* d, const int* __restrict__ rows, const int* __restrict__ start, float* y,
+    activation_delta_f32(const float* __restrict__ z, const float* __restrict__ d, const int* __restrict__ rows, const int* __restrict__ start, float* y,
                          int m, int c, int width, int len, int f) {
-    const long long n = (long long)width * m * c, step = (long long)gridDim.x * blockDim.x;
-    const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    WITH_CURVE(f, for (long long i = first; i < n; i += step) {
-        const long long row = i / c;
-        const int channel = (int)(i - row * c), w = (int)(row / m), lane = (int)(row - (long long)w * m), p = start[lane] + w;
-        y[i] = p < 0 || p >= len ? 0.0f : F::difference(z[((long long)rows[lane] * len + p) * c + channel], d[i]);
-    })
+    WITH_CURVE(f, each_cell((long long)width * m, c, [=](long long row, int channel) {
+        const int w = (int)((unsigned)row / (unsigned)m), lane = (int)((unsigned)row % (unsigned)m), p = start[lane] + w;
+        const long long at = ((long long)rows[lane] * len + p) * c + channel;
+        y[row * c + channel] = p < 0 || p >= len ? 0.0f : F::difference(z[at], d[row * c + channel]);
+    }))
 }

@@ -8,6 +8,8 @@
 //            rows_clear_f32          zero outside of the sequence, in place
 //            rows_vector_f32         the change of the whole map of a mutant, zero where x has no row
 //            rows_select_f32         the mutants `lanes`, each from 0 to from_m - 1
+//            rows_insert_f32         lane lanes[i] of y becomes mutant i of x, row by row at the same positions
+//            rows_add_f32            y += x, n elements
 //            rows_convert_<from>_<to>  n elements, to the nearest, ties to even
 //            all: grid of any size along x, block of any size to 256, no dynamic shared memory
 // Limits:    width * M, M * len and C below 2^31; any C; C % 4 = 0 and addresses of multiples of 16 bytes are fast
@@ -108,6 +110,36 @@ extern "C" __global__ void __launch_bounds__(256) rows_select_f32(
     });
   };
   in_pieces(c, copy, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_insert_f32(
+    const float* __restrict__ x, const int* __restrict__ from, const int* __restrict__ lanes, const int* __restrict__ to,
+    float* __restrict__ y, int from_m, int to_m, int c, int from_width, int to_width, int len) {
+  const auto copy = [=](auto piece, int n) {
+    each_cell((long long)from_width * from_m, n, [=](long long r, int k) {
+      const int i = (int)((unsigned)r % (unsigned)from_m), lane = lanes[i];
+      const int at = from[i] + (int)((unsigned)r / (unsigned)from_m), w = at - to[lane];
+      if (within(at, len) && within(w, to_width)) pieces(y, piece)[((long long)w * to_m + lane) * n + k] = pieces(x, piece)[r * n + k];
+    });
+  };
+  in_pieces(c, copy, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_add_f32(const float* __restrict__ x, float* __restrict__ y, long long n) {
+  const auto add = [=](auto piece, int size) {
+    each_cell((n + size - 1) / size, 1, [=](long long i, int) {
+      auto sum = pieces(y, piece)[i];
+      const auto more = pieces(x, piece)[i];
+      if constexpr (sizeof(sum) == sizeof(float)) {
+        sum += more;
+      } else {
+#pragma unroll
+        for (int k = 0; k < 4; k++) sum.v[k] += more.v[k];
+      }
+      pieces(y, piece)[i] = sum;
+    });
+  };
+  if (n % 4 == 0 && aligned16(x, y)) add(Four{}, 4); else add(0.0f, 1);
 }
 
 extern "C" __global__ void __launch_bounds__(256) rows_convert_f32_bf16(

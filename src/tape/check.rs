@@ -55,8 +55,12 @@ pub fn gpus() -> &'static [Gpu] {
         match Gpu::open(0) {
             Ok(gpu) => vec![gpu],
             Err(e) => {
-                assert!(!required(), "DRG_REQUIRE_GPU is set, but {e}");
-                skipped(&e.to_string());
+                let required = std::env::var_os("DRG_REQUIRE_GPU").is_some_and(|v| v == "1");
+                assert!(!required, "DRG_REQUIRE_GPU is set, but {e}");
+                #[allow(clippy::print_stderr)]
+                {
+                    eprintln!("skipped on a GPU: {e}");
+                }
                 vec![]
             }
         }
@@ -66,17 +70,6 @@ pub fn gpus() -> &'static [Gpu] {
 /// A computation under test: records operations on a tape from leaves.
 pub trait Graph: Fn(&mut Tape, &[Var]) -> Result<Var> {}
 impl<F: Fn(&mut Tape, &[Var]) -> Result<Var>> Graph for F {}
-
-/// Whether a missing GPU is a failure.
-fn required() -> bool {
-    std::env::var_os("DRG_REQUIRE_GPU").is_some_and(|v| v == "1")
-}
-
-/// Says that checks on a GPU were left out.
-#[allow(clippy::print_stderr)]
-fn skipped(why: &str) {
-    eprintln!("skipped on a GPU: {why}");
-}
 
 fn run(keep: Keep, mode: &Mode, inputs: &[Tensor], f: &impl Graph) -> (Tape, Vec<Var>, Var) {
     let mut tape = Tape::new(keep, mode.clone());
@@ -222,7 +215,8 @@ pub fn numbers(t: &Tensor) -> Vec<f64> {
 /// If they differ.
 pub fn delta(name: &str, inputs: &[Tensor], f: impl Graph) {
     let [n, l, c] = inputs[0].dims("check", "x [N, L, C]").expect("a sequence of rows");
-    let narrow = |t: &Tensor| if t.dtype() == DType::U8 { t.clone() } else { t.to_dtype(DType::F32).expect("narrower") };
+    let narrow =
+        |t: &Tensor| if t.dtype() == DType::U8 { t.clone() } else { t.to_dtype(DType::F32).expect("narrower") };
     let with = |tape: &mut Tape, x: Var, inputs: &[Tensor]| {
         let constants = inputs[1..].iter().map(|t| Var::constant(t.clone()));
         let all: Vec<Var> = std::iter::once(x).chain(constants).collect();

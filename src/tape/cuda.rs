@@ -70,7 +70,14 @@ pub(super) fn select(gpu: &Gpu, d: &Tensor, list: &[usize]) -> Result<Tensor> {
 }
 
 /// Puts the change `d` of mutants on `at` into lanes `first..` of `y`, which lies on `to`, row by row at the same positions.
-pub(super) fn insert(gpu: &Gpu, d: &Tensor, at: &Window, y: &mut Tensor, to: &Window, lanes: &Arc<[i32]>) -> Result<()> {
+pub(super) fn insert(
+    gpu: &Gpu,
+    d: &Tensor,
+    at: &Window,
+    y: &mut Tensor,
+    to: &Window,
+    lanes: &Arc<[i32]>,
+) -> Result<()> {
     let c = d.shape()[2];
     let (old, new, lanes) = (gpu.table(&at.start)?, gpu.table(&to.start)?, gpu.upload(lanes)?);
     let sizes = [at.mutants(), to.mutants(), c, at.width, to.width, to.len].map(|n| n as i32);

@@ -112,7 +112,14 @@ impl Tape {
             x.iter().flatten().next()?;
             let dense: Vec<Option<Window>> = x.iter().map(|w| w.map(whole)).collect();
             let dense: Vec<Option<&Window>> = dense.iter().map(Option::as_ref).collect();
-            let cx = Cx { node, rows: &[], precision: self.precision, partner: None, table: &OnceLock::new(), escaped: None };
+            let cx = Cx {
+                node,
+                rows: &[],
+                precision: self.precision,
+                partner: None,
+                table: &OnceLock::new(),
+                escaped: None,
+            };
             Some(Step {
                 node: id,
                 layer: node.layer.to_string(),
