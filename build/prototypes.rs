@@ -167,8 +167,8 @@ fn entries(stem: &str, text: &str) -> Result<Vec<Entry>, Wrong> {
         let line = tokens[at].line;
         let linkage = at >= 2 && tokens[at - 2].is("extern") && tokens[at - 1].text == "\"C\"";
         if !linkage {
-            let before = tokens[at.saturating_sub(2)..at].iter().map(|t| t.text).collect::<Vec<_>>().join(" ");
-            return Err((line, format!("expected `{FORM}`, found `{before} __global__`")));
+            let found: Vec<&str> = tokens[at.saturating_sub(2)..=at].iter().map(|t| t.text).collect();
+            return Err((line, format!("expected `{FORM}`, found `{}`", found.join(" "))));
         }
         if let Some(open) = tokens[at].condition {
             let what = "an entry exists in every build: put the condition into its body";
