@@ -120,7 +120,7 @@ fn compile(sources: &[Source], kernels: &Path, out: &Path) -> Result<(), String>
         write(Path::new(&path), &report)?;
     }
     if required && !complaints.is_empty() {
-        return Err(format!("DRG_REQUIRE_CUDA: {}", complaints.join("\n")));
+        return Err(format!("DRG_REQUIRE_CUDA is set, and\n{}", complaints.join("\n")));
     }
     for line in complaints {
         println!("cargo:warning={line}");

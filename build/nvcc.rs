@@ -101,7 +101,7 @@ impl Nvcc {
             });
             if let Err(what) = written {
                 compiled.complaints.push(format!("nvcc cannot compile kernels/{}.cu", source.stem));
-                compiled.complaints.extend(what.lines().map(String::from));
+                compiled.complaints.extend(what.lines().filter(|l| !l.trim().is_empty()).map(String::from));
                 return compiled;
             }
         }
@@ -120,7 +120,7 @@ fn version(nvcc: &Path) -> Result<String, String> {
     if output.status.success() && text.contains("release ") {
         Ok(text)
     } else {
-        Err(format!("expected nvcc, found a program whose --version says '{}'", text.trim()))
+        Err(format!("expected nvcc, found a program whose --version says '{}'", text.lines().next().unwrap_or("")))
     }
 }
 

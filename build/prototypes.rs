@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! extern "C" __global__ void [__launch_bounds__(N[, M])] <op>_<pass>_<dtype>[_sm90](arguments) { ... }
-//! argument = const T* __restrict__ x | T* x | T* __restrict__ x | S x | const __grid_constant__ CUtensorMap x
+//! argument = const T* [__restrict__] x | T* [__restrict__] x | S x | const __grid_constant__ CUtensorMap x
 //! T        = float, double, bf16, f16, unsigned char, int, unsigned, long long
 //! S        = int, unsigned, long long, unsigned long long, float, double
 //! ```
@@ -154,7 +154,7 @@ pub fn check_names(sources: &[Source]) -> Result<(), String> {
 
 const FORM: &str = "extern \"C\" __global__ void name(arguments) { ... }";
 const ARGUMENT: &str =
-    "`const T* __restrict__ x`, `T* x`, `T* __restrict__ x`, `S x` or `const __grid_constant__ CUtensorMap x`";
+    "`const T* [__restrict__] x`, `T* [__restrict__] x`, `S x` or `const __grid_constant__ CUtensorMap x`";
 const SM90: &str = "_sm90";
 
 /// A line and what is wrong there.
@@ -167,8 +167,8 @@ fn entries(stem: &str, text: &str) -> Result<Vec<Entry>, Wrong> {
         let line = tokens[at].line;
         let linkage = at >= 2 && tokens[at - 2].is("extern") && tokens[at - 1].text == "\"C\"";
         if !linkage {
-            let before = tokens[at.saturating_sub(2)..at].iter().map(|t| t.text).collect::<Vec<_>>().join(" ");
-            return Err((line, format!("expected `{FORM}`, found `{before} __global__`")));
+            let found: Vec<&str> = tokens[at.saturating_sub(2)..=at].iter().map(|t| t.text).collect();
+            return Err((line, format!("expected `{FORM}`, found `{}`", found.join(" "))));
         }
         if let Some(open) = tokens[at].condition {
             let what = "an entry exists in every build: put the condition into its body";
@@ -320,7 +320,7 @@ fn kind_of(words: &[&str]) -> Option<Kind> {
     };
     match words {
         ["const", "__grid_constant__", "CUtensorMap"] => Some(Kind::TensorMap),
-        ["const", of @ .., "*", "__restrict__"] => find(of, |t| t.element).map(Kind::Input),
+        ["const", of @ .., "*"] | ["const", of @ .., "*", "__restrict__"] => find(of, |t| t.element).map(Kind::Input),
         [of @ .., "*"] | [of @ .., "*", "__restrict__"] => find(of, |t| t.element).map(Kind::Output),
         of => find(of, |t| t.number).map(Kind::Number),
     }
@@ -342,11 +342,11 @@ fn hint(words: &[&str]) -> String {
         "; there are no pointers to pointers".into()
     } else if let Some((_, meant)) = MEANT.iter().find(|(wrong, _)| *wrong == name) {
         format!("; write `{meant}` for `{name}`")
-    } else if known.is_some_and(|t| t.element) && pointer && words.contains(&"const") {
-        format!("; write `const {name}* __restrict__ {}`", words[words.len() - 1])
+    } else if words.get(1) == Some(&"const") {
+        "; const comes first".into()
     } else if known.is_some_and(|t| t.number) && !pointer && words.contains(&"const") {
         "; numbers have no const".into()
-    } else if known.is_some() {
+    } else if known.is_some() && words.len() > 1 {
         format!("; there is no such argument of type {name}: T is {}, S is {}", list(|t| t.element), list(|t| t.number))
     } else {
         format!("; T is {}, S is {}", list(|t| t.element), list(|t| t.number))

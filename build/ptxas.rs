@@ -45,7 +45,7 @@ pub fn usage(log: &str) -> Vec<Usage> {
 pub fn complaints(log: &str, usage: &[Usage]) -> Vec<String> {
     let spilled = usage.iter().filter(|u| u.spills != (0, 0)).map(|u| {
         let Usage { entry, arch, spills: (stores, loads), registers, .. } = u;
-        format!("{entry} for sm_{arch} spills {registers} registers: {stores} bytes of stores, {loads} bytes of loads")
+        format!("{entry} for sm_{arch} spills: {stores} bytes of stores, {loads} bytes of loads beside {registers} registers")
     });
     let said = log.lines().filter(|line| {
         let line = line.trim_start();

@@ -50,7 +50,7 @@ fn all_types_of_arguments() {
     assert_eq!(
         arguments(&entry(
             "const float* __restrict__ a, const double * __restrict__ b, const bf16* __restrict__ c, f16* d, \
-             unsigned char*e, int* __restrict__ f, unsigned* g, const long long* __restrict__ h"
+             unsigned char*e, int* __restrict__ f, unsigned* g, const long long* h"
         )),
         "a: const f32*, b: const f64*, c: const Bf16*, d: F16*, e: u8*, f: i32*, g: u32*, h: const i64*"
     );
@@ -147,8 +147,8 @@ fn what_is_no_entry_is_refused_by_line() {
 #[test]
 fn arguments_outside_of_the_grammar_are_refused() {
     let cases = [
-        ("const float* x", "found `const float * x`; write `const float* __restrict__ x`"),
-        ("float const* __restrict__ x", "found `float const * __restrict__ x`"),
+        ("float const* __restrict__ x", "found `float const * __restrict__ x`; const comes first"),
+        ("const float __restrict__ x", "found `const float __restrict__ x`"),
         ("unsigned int n", "write `unsigned` for `unsigned int`"),
         ("const __nv_bfloat16* __restrict__ x", "write `bf16` for `__nv_bfloat16`"),
         ("size_t n", "write `unsigned long long` for `size_t`"),
@@ -175,7 +175,10 @@ fn arguments_outside_of_the_grammar_are_refused() {
         assert!(what.starts_with("kernels/op.cu:2: ") && what.contains(part), "{what}\nfor ({arguments})");
     }
     let late = refused("extern \"C\" __global__ void op_a_f32(int a,\n  int b,\n  half* c) {}");
-    assert!(late.starts_with("kernels/op.cu:3: argument 3 of op_a_f32: expected `const T* __restrict__ x`"), "{late}");
+    assert!(
+        late.starts_with("kernels/op.cu:3: argument 3 of op_a_f32: expected `const T* [__restrict__] x`"),
+        "{late}"
+    );
 }
 
 #[test]
