@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cudarc::driver::sys;
 
-use super::driver::{About, Boxes, Driver};
+use super::driver::{About, Boxes, Driver, Ticket};
 use super::kernels::{BUILT, MODULES};
 use super::launch::{Kernel, Launch, TensorMap};
 use super::probe;
@@ -125,7 +125,16 @@ struct Loaded {
 
 /// Page-locked host memory for copies that the GPU does by itself.
 #[derive(Default)]
-struct Pinned(Option<*mut u8>);
+struct Pinned {
+    /// For copies that are waited for at once.
+    buffer: Option<*mut u8>,
+    /// For copies that are waited for later: address and size of those that nobody uses.
+    free: Vec<(u64, usize)>,
+    /// Size of every buffer for later copies, by address.
+    sizes: HashMap<u64, usize>,
+    /// Events that nobody uses.
+    events: Vec<sys::CUevent>,
+}
 
 fn check(code: sys::CUresult) -> std::result::Result<(), sys::CUresult> {
     if code == sys::CUresult::CUDA_SUCCESS { Ok(()) } else { Err(code) }
@@ -208,16 +217,18 @@ impl Cuda {
     /// Runs `f` with the pinned buffer, after all that still uses it.
     fn pinned(&self, f: impl Fn(*mut u8) -> Result<()>) -> Result<()> {
         let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        let buffer = match pinned.0 {
+        let buffer = match pinned.buffer {
             Some(buffer) => buffer,
-            None => {
-                let mut buffer = null_mut();
-                // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
-                self.done("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut buffer, PINNED, 0) })?;
-                *pinned.0.insert(buffer.cast())
-            }
+            None => *pinned.buffer.insert(self.host_memory(PINNED)?),
         };
         f(buffer)
+    }
+
+    fn host_memory(&self, bytes: usize) -> Result<*mut u8> {
+        let mut buffer = null_mut();
+        // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
+        self.done("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut buffer, bytes, 0) })?;
+        Ok(buffer.cast())
     }
 }
 
@@ -286,6 +297,55 @@ impl Driver for Cuda {
             }
             Ok(())
         })
+    }
+
+    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Result<Ticket> {
+        self.enter()?;
+        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = pinned.free.iter().position(|&(_, size)| size >= bytes && size <= 4 * bytes.max(4096));
+        let buffer = match fits {
+            Some(i) => pinned.free.swap_remove(i).0,
+            None => {
+                let size = bytes.max(4096).next_power_of_two();
+                let buffer = self.host_memory(size)? as u64;
+                pinned.sizes.insert(buffer, size);
+                buffer
+            }
+        };
+        let event = match pinned.events.pop() {
+            Some(event) => event,
+            None => {
+                let mut event = null_mut();
+                let flags = sys::CUevent_flags_enum::CU_EVENT_DISABLE_TIMING as u32;
+                // SAFETY: a pointer to a live local.
+                self.done("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, flags) })?;
+                event
+            }
+        };
+        // SAFETY: the buffer holds `bytes` bytes and belongs to this copy until its ticket comes back; the caller's for `from`.
+        unsafe {
+            let code = sys::cuMemcpyDtoHAsync_v2(buffer as *mut c_void, from, bytes, self.stream);
+            self.done("cuMemcpyDtoHAsync", code)?;
+            self.done("cuEventRecord", sys::cuEventRecord(event, self.stream))?;
+        }
+        Ok(Ticket { buffer, bytes, event: event as u64 })
+    }
+
+    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Result<()> {
+        self.enter()?;
+        let event = ticket.event as sys::CUevent;
+        // SAFETY: the event belongs to this copy.
+        let waited = self.done("the work on the GPU", unsafe { sys::cuEventSynchronize(event) });
+        if waited.is_ok() {
+            assert!(to.len() <= ticket.bytes, "more bytes than the copy brought");
+            // SAFETY: the buffer holds the bytes of the copy, which is done.
+            unsafe { std::ptr::copy_nonoverlapping(ticket.buffer as *const u8, to.as_mut_ptr(), to.len()) };
+        }
+        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = pinned.sizes[&ticket.buffer];
+        pinned.free.push((ticket.buffer, size));
+        pinned.events.push(event);
+        waited
     }
 
     unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
@@ -363,8 +423,11 @@ impl Drop for Cuda {
         // SAFETY: nothing runs any more, and nobody has these handles.
         unsafe {
             let _ = sys::cuStreamSynchronize(self.stream);
-            if let Some(buffer) = pinned.0.take() {
+            for buffer in pinned.buffer.into_iter().chain(pinned.sizes.keys().map(|&address| address as *mut u8)) {
                 let _ = sys::cuMemFreeHost(buffer.cast());
+            }
+            for &event in &pinned.events {
+                let _ = sys::cuEventDestroy_v2(event);
             }
             for &module in self.loaded.get_mut().unwrap_or_else(PoisonError::into_inner).modules.values() {
                 let _ = sys::cuModuleUnload(module);

@@ -39,6 +39,17 @@ pub struct Boxes {
     pub swizzled: bool,
 }
 
+/// A copy to the host that has begun.
+#[derive(Debug)]
+pub struct Ticket {
+    /// Where the bytes arrive, in the memory of the host.
+    pub(super) buffer: u64,
+    /// How many.
+    pub(super) bytes: usize,
+    /// What says that they have arrived.
+    pub(super) event: u64,
+}
+
 /// A GPU at work. All calls are ordered: what was asked for first is done first, also where a call returns before that.
 ///
 /// Addresses are those that `allocate` returned, or inside of such an allocation; callers guarantee the lengths.
@@ -75,6 +86,21 @@ pub trait Driver: Send + Sync {
     /// # Safety
     /// `from` holds as many bytes.
     unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()>;
+
+    /// Begins to copy from the GPU; the copy runs when all that was asked for before is done.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    ///
+    /// # Safety
+    /// `from` holds as many bytes, and nothing that is asked for later changes them before the copy.
+    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Result<Ticket>;
+
+    /// Waits for a copy and hands out what it brought; with an empty `to` it only forgets the copy.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`], also for what an earlier launch did wrong.
+    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Result<()>;
 
     /// Copies within the GPU's memory.
     ///

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use super::driver::{About, Boxes, Driver};
+use super::driver::{About, Boxes, Driver, Ticket};
 use super::launch::{Kernel, Launch, TensorMap};
 use crate::error::{Error, Result};
 
@@ -80,6 +80,21 @@ impl Driver for Emulation {
     unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Result<Ticket> {
+        let mut copy = vec![0u8; bytes].into_boxed_slice();
+        // SAFETY: the caller's.
+        unsafe { self.download(from, &mut copy)? };
+        Ok(Ticket { buffer: Box::into_raw(copy).cast::<u8>() as u64, bytes, event: 0 })
+    }
+
+    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Result<()> {
+        let copy = std::ptr::slice_from_raw_parts_mut(ticket.buffer as *mut u8, ticket.bytes);
+        // SAFETY: the ticket was made of a box of that length, and is handed in once.
+        let copy = unsafe { Box::from_raw(copy) };
+        to.copy_from_slice(&copy[..to.len()]);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::driver::{About, Boxes, Driver};
+use super::driver::{About, Boxes, Driver, Ticket};
 use super::launch::{DeviceType, Kernel, Launch, Ptr, TensorMap};
 use super::pool::{Pool, rounded};
 use crate::error::{Error, Result};
@@ -38,6 +38,13 @@ pub struct Memory {
 pub struct Table {
     gpu: Gpu,
     block: Option<Arc<Block>>,
+}
+
+/// A copy to the host that has begun.
+pub struct Download {
+    gpu: Gpu,
+    ticket: Option<Ticket>,
+    bytes: usize,
 }
 
 /// Memory of a GPU in bytes.
@@ -261,6 +268,22 @@ impl Memory {
         unsafe { self.gpu.0.driver.download(self.address() + from as u64, bytemuck::cast_slice_mut(to)) }
     }
 
+    /// Begins to copy `n` elements from element `first` on to the host, for when all work asked for before is done. The
+    /// memory may be dropped or written meanwhile: what is asked for later comes later.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    ///
+    /// # Panics
+    /// If the memory does not hold them.
+    pub fn begin_download<T: DeviceType>(&self, first: usize, n: usize) -> Result<Download> {
+        let (from, bytes) = (first * size_of::<T>(), n * size_of::<T>());
+        assert!(from + bytes <= self.bytes, "a copy from behind the end of GPU memory");
+        // SAFETY: the range was checked; work on a GPU is ordered.
+        let ticket = unsafe { self.gpu.0.driver.begin_download(self.address() + from as u64, bytes) }?;
+        Ok(Download { gpu: self.gpu.clone(), ticket: Some(ticket), bytes })
+    }
+
     /// Sets all bytes.
     ///
     /// # Errors
@@ -296,6 +319,28 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         self.gpu.give_back(&self.block);
+    }
+}
+
+impl Download {
+    /// Waits for the copy and hands it out.
+    ///
+    /// # Errors
+    /// [`Error::Device`], also for what an earlier launch did wrong.
+    pub fn wait<T: DeviceType>(mut self) -> Result<Vec<T>> {
+        let mut values = vec![T::zeroed(); self.bytes / size_of::<T>()];
+        let ticket = self.ticket.take().expect("a download is waited for once");
+        self.gpu.0.driver.end_download(ticket, bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            // Nobody wants to know.
+            let _ = self.gpu.0.driver.end_download(ticket, &mut []);
+        }
     }
 }
 

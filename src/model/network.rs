@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::device::Device;
 use crate::error::Result;
 use crate::model::spec::{
     ActivationName, AttentionPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, HeadOutput, Init, ModelSpec, NormPlan,
@@ -12,7 +13,6 @@ use crate::model::spec::{
 };
 use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
 use crate::ops::{self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
-use crate::real;
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
@@ -118,6 +118,14 @@ impl Network {
     /// [`crate::Error::DType`] for bytes.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         Ok(Self { parameters: self.parameters.to_dtype(dtype)?, ..self.clone() })
+    }
+
+    /// The same network with its numbers on another device, where its forward passes then run.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(Self { parameters: self.parameters.to_device(device)?, ..self.clone() })
     }
 
     /// The same numbers with other padding of weighted pools.
@@ -347,7 +355,7 @@ impl Run<'_> {
         let weight = |part: &str| self.var(name, &format!("{part}.weight"));
         let residual =
             if plan.value_dim == plan.inputs { x.clone() } else { ops::linear(tape, &x, weight("reslayer")?, None)? };
-        let z = ops::concat(tape, &[&x, &repeated(&self.var(name, POSITIONS)?.value, x.shape()[0])?])?;
+        let z = ops::concat(tape, &[&x, &Var::constant(self.var(name, POSITIONS)?.value.repeat(x.shape()[0])?)])?;
         drop(x);
         let q = ops::linear(tape, &z, weight("embed_queries")?, None)?;
         let k = ops::linear(tape, &z, weight("embed_keys")?, None)?;
@@ -415,7 +423,7 @@ impl Run<'_> {
 fn mean(tape: &mut Tape, a: &Var, b: &Var) -> Result<Var> {
     let sum = ops::add(tape, a, b)?;
     let half = vec![0.5; sum.value.len()];
-    let half = Tensor::new(sum.shape(), half)?.to_dtype(sum.value.dtype())?;
+    let half = Tensor::new(sum.shape(), half)?.to_dtype(sum.value.dtype())?.to_device(&sum.value.device())?;
     ops::multiply(tape, &sum, &Var::constant(half))
 }
 
@@ -429,14 +437,6 @@ fn activate(tape: &mut Tape, x: &Var, name: ActivationName) -> Result<Var> {
         Some(f) => ops::activation(tape, x, f),
         None => ops::softmax(tape, x),
     }
-}
-
-/// A table `[L, C]` once a sequence, `[n, L, C]`.
-fn repeated(table: &Tensor, n: usize) -> Result<Var> {
-    let [l, c] = table.dims("attention", "positions [L, C]")?;
-    real!("attention", table, T => {
-        Ok(Var::constant(Tensor::new(&[n, l, c], table.cpu::<T>()?.repeat(n))?))
-    })
 }
 
 fn is_pointwise(conv: &ConvPlan) -> bool {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use crate::device::Device;
 use crate::error::{Error, Result, hint};
 use crate::real;
 use crate::tape::{Tape, Var};
@@ -324,6 +325,20 @@ impl Parameters {
             }
             Ok(())
         })
+    }
+
+    /// The same numbers on another device.
+    ///
+    /// # Errors
+    /// [`Error::Device`]; [`Error::DType`] for f64, in which GPUs do not compute here.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let (values, buffers) = (self.values.to_device(device)?, self.buffers.to_device(device)?);
+        Ok(Self { values, buffers, ..self.clone() })
+    }
+
+    /// Where the numbers are.
+    pub fn device(&self) -> Device {
+        self.values.device()
     }
 
     /// The same model in another float type.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{Buf, DType, Storage, Tensor};
-use crate::device::{Bf16, Device, DeviceType, F16, Gpu, Memory, Ptr, PtrMut};
+use crate::device::{Bf16, Device, DeviceType, Download, F16, Gpu, Memory, Ptr, PtrMut};
 use crate::error::{Error, Result};
 
 /// Element types of tensors on a GPU.
@@ -27,7 +27,67 @@ impl OnDevice for F16 {
     const DTYPE: DType = DType::F16;
 }
 
+/// A tensor on its way to the host.
+pub struct Coming {
+    there: Tensor,
+    copy: Option<Download>,
+}
+
+impl Coming {
+    /// The tensor, when it has come.
+    ///
+    /// # Errors
+    /// [`Error::Device`], also for what an earlier launch did wrong.
+    pub fn wait(self) -> Result<Tensor> {
+        match self.copy {
+            Some(copy) => Ok(Tensor::of(&self.there.shape, copy.wait::<f32>()?)),
+            None => Ok(self.there),
+        }
+    }
+}
+
 impl Tensor {
+    /// Begins to copy to the host: what is asked of the GPU meanwhile need not wait for the copy.
+    ///
+    /// # Errors
+    /// As [`Tensor::to_cpu`].
+    pub fn begin_to_cpu(&self) -> Result<Coming> {
+        match &*self.data {
+            Storage::Gpu(memory, DType::F32) => {
+                let copy = memory.begin_download::<f32>(self.offset, self.len())?;
+                Ok(Coming { there: self.clone(), copy: Some(copy) })
+            }
+            _ => Ok(Coming { there: self.to_cpu()?, copy: None }),
+        }
+    }
+
+    /// Where the elements are.
+    pub fn device(&self) -> Device {
+        self.gpu().map_or(Device::Cpu, |gpu| Device::Cuda(gpu.clone()))
+    }
+
+    /// The elements `n` times in a row, `[n, ...]`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is not enough memory.
+    pub fn repeat(&self, n: usize) -> Result<Self> {
+        let shape: Vec<usize> = std::iter::once(n).chain(self.shape.iter().copied()).collect();
+        let range = self.offset..self.offset + self.len();
+        let memory = match &*self.data {
+            Storage::Cpu(Buf::F32(v)) => return Ok(Self::of(&shape, v[range].repeat(n))),
+            Storage::Cpu(Buf::F64(v)) => return Ok(Self::of(&shape, v[range].repeat(n))),
+            Storage::Cpu(Buf::U8(v)) => return Ok(Self::wrap(Buf::U8(v[range].repeat(n)), &shape)),
+            Storage::Gpu(memory, _) => memory,
+        };
+        let size = self.dtype().bytes();
+        let bytes = self.len() * size;
+        let mut all = memory.gpu().allocate(n * bytes)?;
+        for i in 0..n {
+            all.copy_from(i * bytes, memory, self.offset * size, bytes)?;
+        }
+        Ok(Self::in_memory(all, self.dtype(), &shape))
+    }
+
     /// A tensor in the memory of a GPU that holds anything until a kernel has written it.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ pub mod gemm;
 mod gpu;
 
 pub use alloc::{give_back, set_cache_limit, stale, zeros};
+pub use gpu::{Coming, OnDevice};
 
 use std::sync::Arc;
 
