@@ -409,8 +409,8 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
         };
         let piece = &text[i..i + length];
         let comment = piece.starts_with("//") || piece.starts_with("/*");
-        let token = !comment && !first.is_ascii_whitespace() && first != b'\\' && !(first == b'#' && at_start);
-        if token && branches.iter().all(|b| b.taken != Some(false)) {
+        let nothing = comment || first.is_ascii_whitespace() || first == b'\\' || (first == b'#' && at_start);
+        if !nothing && branches.iter().all(|b| b.taken != Some(false)) {
             if piece == "}" {
                 braces.pop();
             }
@@ -427,7 +427,7 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
                 braces.push(line);
             }
         }
-        at_start = first == b'\n' || (at_start && !token && !piece.starts_with("//"));
+        at_start = first == b'\n' || (at_start && nothing && !piece.starts_with("//"));
         line += piece.matches('\n').count();
         i += length;
     }

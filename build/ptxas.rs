@@ -27,7 +27,8 @@ pub fn usage(log: &str) -> Vec<Usage> {
             let arch = quoted.nth(1).unwrap_or("").trim_start_matches("sm_").into();
             all.push(Usage { entry, arch, ..Usage::default() });
         }
-        let Some(last) = all.last_mut() else { continue };
+        // Warnings of spills have the same words, and stand before their entry.
+        let Some(last) = all.last_mut().filter(|_| !line.starts_with("ptxas warning")) else { continue };
         // "Function properties" of functions that are called follow those of the entry: the largest counts.
         let found = |what| number_before(line, what).unwrap_or(0);
         last.stack = last.stack.max(found(" bytes stack frame"));

@@ -255,8 +255,12 @@ fn tables_have_every_entry() {
 #[test]
 fn what_ptxas_says_is_read() {
     let log = "\
-ptxas warning : Registers are spilled to local memory in function 'op_a_f32', 16 bytes spill stores, 24 bytes spill loads
 ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'op_c_f32' for 'sm_80'
+ptxas info    : Function properties for op_c_f32
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 16 registers, used 0 barriers
+ptxas warning : Registers are spilled to local memory in function 'op_a_f32', 16 bytes spill stores, 24 bytes spill loads
 ptxas info    : Compiling entry function 'op_a_f32' for 'sm_80'
 ptxas info    : Function properties for op_a_f32
     944 bytes stack frame, 16 bytes spill stores, 24 bytes spill loads
@@ -270,7 +274,7 @@ ptxas info    : Used 168 registers, used 1 barriers, 512 bytes smem
     let usage = ptxas::usage(log);
     assert_eq!(
         ptxas::table(&usage).lines().skip(1).collect::<Vec<_>>(),
-        ["op_a_f32\t80\t64\t16\t24\t0\t944", "op_b_f32\t90a\t168\t0\t0\t512\t0"]
+        ["op_c_f32\t80\t16\t0\t0\t0\t0", "op_a_f32\t80\t64\t16\t24\t0\t944", "op_b_f32\t90a\t168\t0\t0\t512\t0"]
     );
     let complaints = ptxas::complaints(log, &usage);
     assert_eq!(complaints.len(), 2, "{complaints:?}");
