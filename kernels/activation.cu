@@ -8,12 +8,12 @@
 // Measured:  not on a GPU yet
 #include "math.cuh"
 
-extern "C" __global__ void __launch_bounds__(256, 4) activation_fwd_f32(const float* __restrict__ x, float* y, long long n, int f) {
+extern "C" __global__ void __launch_bounds__(256, 1) activation_fwd_f32(const float* __restrict__ x, float* y, long long n, int f) {
     const long long step = (long long)gridDim.x * blockDim.x, first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     WITH_CURVE(f, for (long long i = first; i < n; i += step) y[i] = F::value(x[i]))
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4)
+extern "C" __global__ void __launch_bounds__(256, 1)
     activation_bwd_f32(const float* __restrict__ z, const float* __restrict__ dy, const int* __restrict__ rows, float* dx, long long size, long long n, int f) {
     const long long step = (long long)gridDim.x * blockDim.x, first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     WITH_CURVE(f, for (long long i = first; i < n; i += step) {
@@ -22,7 +22,7 @@ extern "C" __global__ void __launch_bounds__(256, 4)
     })
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4)
+extern "C" __global__ void __launch_bounds__(256, 1)
     activation_rescale_f32(const float* __restrict__ z, const float* __restrict__ dy, const int* __restrict__ rows, const int* __restrict__ partner,
                            float* dx, long long size, long long n, int f) {
     const long long step = (long long)gridDim.x * blockDim.x, first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
@@ -32,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(256, 4)
     })
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4)
+extern "C" __global__ void __launch_bounds__(256, 1)
     activation_delta_f32(const float* __restrict__ z, const float* __restrict__ d, const int* __restrict__ rows, const int* __restrict__ start, float* y,
                          int m, int c, int width, int len, int f) {
     WITH_CURVE(f, each_cell((long long)width * m, c, [=](long long row, int channel) {

@@ -1,5 +1,5 @@
 // rows.cu: moving whole rows of channels: the windows of the delta sweep, and conversions of element types.
-// Host side: src/tape/window.rs has the same on the CPU
+// Host side: src/tape/cuda.rs
 // Maths:     none: values are copied, or are zero. Row w of mutant i is position start[i] + w of its sequence; a sequence has
 //            positions 0 to len - 1
 // Layout:    changes [width, M, C], position by position, mutants side by side; rows [R, C]; vectors [M, len C]

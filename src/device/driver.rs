@@ -1,4 +1,4 @@
-//! What the crate asks of a GPU: memory, copies, launches. The CUDA driver answers ([`super::cuda`]), or, in tests without a
+//! What the crate asks of a GPU: memory, copies, launches. The CUDA driver answers, or, in tests without a
 //! GPU, the host emulation (cargo feature `emulate`).
 
 use std::ffi::c_void;

@@ -10,6 +10,7 @@
 //! Weights are random. The first four are [`Network`]s; the others are stacks of the layers here, under the tensor names of
 //! `benches/torch_cpu.py`, which holds the same models in PyTorch.
 
+use crate::device::Device;
 use crate::error::{Error, Result, hint};
 use crate::model::network::Network;
 use crate::model::options::{DataFacts, parse_option_string, resolve};
@@ -226,6 +227,20 @@ impl ZooModel {
             Body::Network(network) => network.spec().tracks(),
             Body::Stack(stack) => stack.tracks,
         }
+    }
+
+    /// The same model with its numbers on another device.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let body = match &self.body {
+            Body::Network(network) => Body::Network(network.to_device(device)?),
+            Body::Stack(stack) => {
+                Body::Stack(Stack { parameters: stack.parameters.to_device(device)?, ..stack.clone() })
+            }
+        };
+        Ok(Self { body, ..*self })
     }
 
     /// The same model in another float type.

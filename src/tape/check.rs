@@ -42,27 +42,33 @@ impl Random {
 }
 
 /// The GPUs on which checks repeat what they do on the CPU: emulated ones with the cargo feature `emulate`, the machine's own
-/// otherwise. None, which is said once, without either; with `DRG_REQUIRE_GPU=1` in the environment that is a failure.
+/// otherwise. None without either ([`skipped`] says why); with `DRG_REQUIRE_GPU=1` in the environment that is a failure.
 ///
 /// # Panics
 /// If a GPU is required and there is none.
 pub fn gpus() -> &'static [Gpu] {
-    static GPUS: OnceLock<Vec<Gpu>> = OnceLock::new();
-    GPUS.get_or_init(|| {
+    found().as_ref().map_or(&[], Vec::as_slice)
+}
+
+/// Why nothing is checked on a GPU; `None` if it is.
+///
+/// # Panics
+/// As [`gpus`].
+pub fn skipped() -> Option<&'static str> {
+    found().as_ref().err().map(String::as_str)
+}
+
+fn found() -> &'static std::result::Result<Vec<Gpu>, String> {
+    static FOUND: OnceLock<std::result::Result<Vec<Gpu>, String>> = OnceLock::new();
+    FOUND.get_or_init(|| {
         #[cfg(feature = "emulate")]
-        return vec![Gpu::emulated((8, 0)), Gpu::emulated((9, 0))];
+        return Ok(vec![Gpu::emulated((8, 0)), Gpu::emulated((9, 0))]);
         #[cfg(not(feature = "emulate"))]
-        match Gpu::open(0) {
-            Ok(gpu) => vec![gpu],
-            Err(e) => {
-                let required = std::env::var_os("DRG_REQUIRE_GPU").is_some_and(|v| v == "1");
-                assert!(!required, "DRG_REQUIRE_GPU is set, but {e}");
-                #[allow(clippy::print_stderr)]
-                {
-                    eprintln!("skipped on a GPU: {e}");
-                }
-                vec![]
-            }
+        {
+            let found = Gpu::open(0).map(|gpu| vec![gpu]).map_err(|e| e.to_string());
+            let required = std::env::var_os("DRG_REQUIRE_GPU").is_some_and(|v| v == "1");
+            assert!(found.is_ok() || !required, "DRG_REQUIRE_GPU is set, but there is none: {found:?}");
+            found
         }
     })
 }
@@ -325,4 +331,15 @@ pub fn nmse(name: &str, got: &[f64], want: &[f64], limit: f64) {
     let power: f64 = want.iter().map(|w| w * w).sum();
     let error: f64 = got.iter().zip(want).map(|(g, w)| (g - w) * (g - w)).sum();
     assert!(error <= limit * power, "{name}: normalised mean square error {:e}", error / power);
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn checks_on_gpus_are_said_to_be_left_out() {
+        if let Some(why) = super::skipped() {
+            assert!(super::gpus().is_empty() && why.starts_with("cuda:0: "), "{why}");
+            eprintln!("skipped on a GPU, here and in all tests of operations: {why}");
+        }
+    }
 }
