@@ -24,6 +24,7 @@ namespace {
 
 // not a power of two: the tops of the stacks would all fall into the same cache sets
 constexpr size_t STACK = (128 << 10) + 13 * 64, STACKS_A_CHUNK = 16;
+constexpr size_t CHUNK = STACK * (STACKS_A_CHUNK + 1);   // the lowest is never used: an overflow of its neighbour lands there
 constexpr uint64_t CANARY = 0x5ca1ab1e0ddba11full;
 constexpr size_t ALLOCATION_GUARD = 4096;
 
@@ -61,11 +62,11 @@ void reset_fiber(Fiber* fiber) {
 // Null without memory.
 Fiber* take_fiber(State& s) {
   if (s.idle.empty()) {
-    char* chunk = static_cast<char*>(map_memory(STACK * STACKS_A_CHUNK));
+    char* chunk = static_cast<char*>(map_memory(CHUNK));
     if (!chunk) return nullptr;
     s.chunks.push_back(chunk);
     for (size_t i = 0; i < STACKS_A_CHUNK; i++) {
-      Fiber* fiber = new Fiber{nullptr, chunk + (STACKS_A_CHUNK - 1 - i) * STACK};
+      Fiber* fiber = new Fiber{nullptr, chunk + (STACKS_A_CHUNK - i) * STACK};
       reset_fiber(fiber);
       s.fibers.push_back(fiber);
       s.idle.push_back(fiber);
@@ -302,7 +303,7 @@ State& state() { return *own_state; }
 
 State::~State() {
   for (Fiber* fiber : fibers) delete fiber;
-  for (char* chunk : chunks) munmap(chunk, STACK * STACKS_A_CHUNK);
+  for (char* chunk : chunks) munmap(chunk, CHUNK);
   if (shared) munmap(shared, ARENA);
 }
 
