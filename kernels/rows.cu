@@ -1,5 +1,5 @@
 // rows.cu: moving whole rows of channels: the windows of the delta sweep, and conversions of element types.
-// Host side: src/tape/cuda.rs
+// Host side: src/tape/cuda.rs, src/tensor/gpu.rs
 // Maths:     none: values are copied, or are zero. Row w of mutant i is position start[i] + w of its sequence; a sequence has
 //            positions 0 to len - 1
 // Layout:    changes [width, M, C], position by position, mutants side by side; rows [R, C]; vectors [M, len C]
@@ -10,6 +10,7 @@
 //            rows_select_f32         the mutants `lanes`, each from 0 to from_m - 1
 //            rows_insert_f32         lane lanes[i] of y becomes mutant i of x, row by row at the same positions
 //            rows_add_f32            y += x, n elements
+//            rows_blend_f32          y = share x + (1 - share) y in f64, rounded once
 //            rows_convert_<from>_<to>  n elements, to the nearest, ties to even
 //            all: grid of any size along x, block of any size to 256, no dynamic shared memory
 // Limits:    width * M, M * len and C below 2^31; any C; C % 4 = 0 and addresses of multiples of 16 bytes are fast
@@ -140,6 +141,11 @@ extern "C" __global__ void __launch_bounds__(256) rows_add_f32(const float* __re
     });
   };
   if (n % 4 == 0 && aligned16(x, y)) add(Four{}, 4); else add(0.0f, 1);
+}
+
+extern "C" __global__ void __launch_bounds__(256) rows_blend_f32(
+    const float* __restrict__ x, float* __restrict__ y, long long n, double share) {
+  each_cell(n, 1, [=](long long i, int) { y[i] = (float)(share * (double)x[i] + (1.0 - share) * (double)y[i]); });
 }
 
 extern "C" __global__ void __launch_bounds__(256) rows_convert_f32_bf16(

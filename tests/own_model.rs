@@ -4,6 +4,7 @@
 
 mod common;
 
+use drg::device::Device;
 use drg::engine::mutate::{Edits, Engine, Options, Predictor, each_block};
 use drg::io::npz::Npz;
 use drg::io::pth::{PthData, read_pth};
@@ -73,6 +74,10 @@ impl Predictor for Aitac {
 
     fn to_dtype(&self, dtype: DType) -> drg::Result<Self> {
         Ok(Self { parameters: self.parameters.to_dtype(dtype)?, ..self.clone() })
+    }
+
+    fn to_device(&self, device: &Device) -> drg::Result<Self> {
+        Ok(Self { parameters: self.parameters.to_device(device)?, ..self.clone() })
     }
 }
 

@@ -140,7 +140,7 @@ impl Demo<'_> {
         talk.say(format_args!("$ {command}"));
         let clock = Instant::now();
         let (verb, name) = parse(&words)?;
-        super::dispatch(verb, &Context { talk, verb: name, command: words })?;
+        super::dispatch(verb, &Context { talk, verb: name, command: words, device: self.context.device.clone() })?;
         self.steps.push(Step { command, seconds: clock.elapsed().as_secs_f64() });
         Ok(())
     }

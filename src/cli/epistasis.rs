@@ -9,6 +9,7 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
 use super::{Context, choose, output, talk};
 use crate::engine::mutate::{Edit, EditPair, Edits, Engine, Options, PairBlock, Pairs, each_block, pairs};
@@ -76,9 +77,8 @@ pub(super) struct Args {
     /// What runs the mutants: auto, delta or naive
     #[arg(long, value_name = "ENGINE", default_value = "auto", help_heading = "How")]
     engine: String,
-    /// Arithmetic: f32, or f64 (slow, for checks)
-    #[arg(long, value_name = "TYPE", default_value = "f32", help_heading = "How")]
-    precision: String,
+    #[command(flatten)]
+    arithmetic: Arithmetic,
     /// Mutants a batch of the naive engine; memory grows with it, results do not change
     /// [default: chosen]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How")]
@@ -144,15 +144,8 @@ impl Args {
     /// The job, and for listed pairs, row by row, the sequence and the number among its pairs.
     fn job(&self, context: &Context) -> Result<(Job, Option<Vec<(usize, usize)>>)> {
         let engine = Engine::parse(&self.engine)?;
-        let double = match &*self.precision {
-            "f32" => false,
-            "f64" => true,
-            other => {
-                let what = format!("--precision {other}: expected f32 or f64; the CPU computes in no other");
-                return Err(Error::Usage(what));
-            }
-        };
-        let model = Model::load(&self.model)?;
+        let computing = self.arithmetic.on(context.device()?)?;
+        let model = inputs::model(&self.model, &computing)?;
         let tracks = inputs::tracks(&model, &self.tracks)?;
         let all = self.reading.for_model(&self.sequences, &model, context)?;
         let sequences = all.select(&inputs::rows(&all, &self.names)?);
@@ -171,7 +164,8 @@ impl Args {
         };
         let options = Options {
             engine,
-            double,
+            double: computing.double,
+            precision: computing.precision,
             tracks: Some(tracks.clone()),
             batch: self.batch_size.map(|n| n as usize),
             blocks: None,

@@ -1,12 +1,14 @@
 //! Arguments that several verbs share: where sequences come from, and a bar while work is done.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::Context;
+use super::arithmetic::Computing;
 use super::choose;
 use super::talk::Talk;
 use crate::error::{Error, Result};
@@ -29,6 +31,13 @@ pub(super) struct Reading {
     /// Use only the first four channels of a one-hot file
     #[arg(long, help_heading = "Input options")]
     pub regionless: bool,
+}
+
+/// A stored model, its numbers where it is to compute.
+pub(super) fn model(path: &Path, computing: &Computing) -> Result<Model> {
+    let mut model = Model::load(path)?;
+    model.network = model.network.to_device(&computing.device)?;
+    Ok(model)
 }
 
 /// `\t`, `tab` or a single character.

@@ -4,6 +4,7 @@
 //! takes, the library call, the files. Data and paths go to stdout, talk to stderr; files appear together and whole
 //! (`output::Staged`), each with `<file>.json` beside it that says how it was made.
 
+mod arithmetic;
 mod bench;
 mod choose;
 mod completions;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::util::simd;
 use talk::Talk;
@@ -67,6 +69,10 @@ struct Common {
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     #[arg(help_heading = "Common options")]
     threads: Option<u16>,
+    /// Where to compute: cpu, cuda or cuda:N (a GPU, or fail), or auto (the first GPU that can be
+    /// used, else the CPU) [default: auto]
+    #[arg(long, global = true, value_name = "DEVICE", help_heading = "Common options")]
+    device: Option<String>,
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Common options")]
     quiet: bool,
@@ -104,6 +110,15 @@ struct Context {
     verb: String,
     /// The command line, the program's path cut off.
     command: Vec<String>,
+    /// `--device`, if it was given.
+    device: Option<String>,
+}
+
+impl Context {
+    /// The device to compute on.
+    fn device(&self) -> Result<Device> {
+        arithmetic::device(self.device.as_deref(), self.talk)
+    }
 }
 
 /// Runs the program with the arguments of the process.
@@ -127,7 +142,7 @@ pub fn run() -> ExitCode {
     let mut command = vec!["drg".to_string()];
     command.extend(arguments.iter().skip(1).map(|a| a.to_string_lossy().into_owned()));
     let talk = Talk::new(cli.common.quiet, cli.common.verbose);
-    let context = Context { talk, verb: verb_of(&matches), command };
+    let context = Context { talk, verb: verb_of(&matches), command, device: cli.common.device.clone() };
     match start(cli, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if talk::is_closed_pipe(&e) => ExitCode::SUCCESS,

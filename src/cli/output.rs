@@ -189,7 +189,12 @@ mod tests {
     use super::*;
 
     fn context() -> Context {
-        Context { talk: Talk::Quiet, verb: "eval score".into(), command: vec!["drg".into(), "eval".into()] }
+        Context {
+            talk: Talk::Quiet,
+            verb: "eval score".into(),
+            command: vec!["drg".into(), "eval".into()],
+            device: None,
+        }
     }
 
     fn entries(folder: &Path) -> Vec<String> {

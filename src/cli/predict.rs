@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
 use super::{Context, output, talk};
-use crate::engine::predict::predict;
+use crate::engine::predict::predict_in;
 use crate::error::{Error, Result};
 use crate::io::npz::write_npz;
 use crate::model::Model;
@@ -41,6 +42,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     #[command(flatten)]
+    arithmetic: Arithmetic,
+    #[command(flatten)]
     reading: Reading,
 }
 
@@ -51,13 +54,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         _ => return Err(Error::Usage(format!("-o {}: expected a name that ends in .npz or .tsv", args.out.display()))),
     };
     output::check_file(&args.out)?;
-    let model = Model::load(&args.model)?;
+    let computing = args.arithmetic.on(context.device()?)?;
+    let model = inputs::model(&args.model, &computing)?;
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let sequences = args.reading.for_model(&args.sequences, &model, context)?;
 
     let bar = inputs::bar(context.talk, sequences.len(), "sequences");
     let batch = args.batch_size.map(|n| n as usize);
-    let all = predict(&model.network, &sequences.bases, batch, &mut |n| bar.set_position(n as u64))?;
+    let all =
+        predict_in(&model.network, &sequences.bases, batch, computing.precision, &mut |n| bar.set_position(n as u64))?;
     bar.finish_and_clear();
     let values = select(&model, all, &tracks);
     let columns: Vec<&str> = tracks.iter().map(|&t| model.track_names()[t]).collect();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
 use super::output::{self, Staged};
 use super::{Context, predict, talk};
@@ -87,6 +88,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
     #[command(flatten)]
+    arithmetic: Arithmetic,
+    #[command(flatten)]
     reading: Reading,
 }
 
@@ -101,6 +104,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         reverse_complement: wanted.reverse_complement,
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
+    let computing = args.arithmetic.on(context.device()?)?;
+    if computing.double {
+        return Err(Error::Usage("--precision f64: training is in f32; f64 is for checks of a trained model".into()));
+    }
     let network = args.network(model_spec.clone(), train_spec.seed)?;
     context.talk.say(format_args!(
         "{} sequences of {} bp, {} tracks: {} to train, {} to validate, {} to test; {} parameters",
@@ -117,12 +124,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let log = suffixed(&args.out, "_loss.txt");
     let mut watch = watch::Watch::new(context.talk, train_spec.epochs);
     let split = &prepared.split;
-    let outcome =
-        Trainer::new(network, train_spec.clone(), &prepared.dataset, split.train.clone(), split.validation.clone())?
-            .files(&args.out, Some(&log))
-            .run(args.resume, |event| watch.hear(event))?;
+    let outcome = Trainer::new(
+        network.to_device(&computing.device)?,
+        train_spec.clone(),
+        &prepared.dataset,
+        split.train.clone(),
+        split.validation.clone(),
+    )?
+    .precision(computing.precision)
+    .files(&args.out, Some(&log))
+    .run(args.resume, |event| watch.hear(event))?;
     watch.finish();
-    let scores = args.test(&outcome, &prepared, context)?;
+    let scores = args.test(&outcome, &prepared, &computing, context)?;
     args.record(context, &outcome, &prepared, (&model_spec, &train_spec), &scores, clock.elapsed().as_secs_f64())?;
     talk::print(format_args!("{}\n", args.out.display()))
 }
@@ -177,17 +190,25 @@ impl Args {
     }
 
     /// Predicts the test set, writes it, and says how well it went: Pearson r a track.
-    fn test(&self, outcome: &Outcome, prepared: &Prepared, context: &Context) -> Result<Vec<(String, f64)>> {
+    fn test(
+        &self,
+        outcome: &Outcome,
+        prepared: &Prepared,
+        computing: &Computing,
+        context: &Context,
+    ) -> Result<Vec<(String, f64)>> {
         let rows = &prepared.split.test;
         if rows.is_empty() {
             return Ok(vec![]);
         }
         let model = &outcome.model;
+        let network = model.network.to_device(&computing.device)?;
         let sequences = prepared.dataset.inputs[0].select(rows);
         let tracks: Vec<usize> = (0..model.network.spec().tracks()).collect();
         let bar = inputs::bar(context.talk, rows.len(), "sequences");
-        let all =
-            engine::predict::predict(&model.network, &sequences.bases, None, &mut |n| bar.set_position(n as u64))?;
+        let all = engine::predict::predict_in(&network, &sequences.bases, None, computing.precision, &mut |n| {
+            bar.set_position(n as u64)
+        })?;
         bar.finish_and_clear();
         let values = predict::select(model, all, &tracks);
         let columns = model.track_names();

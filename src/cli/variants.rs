@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
 use super::layers::layers;
 use super::talk::Talk;
@@ -89,9 +90,8 @@ pub(super) struct Args {
     /// What runs the variants: auto (the cheaper), delta or naive
     #[arg(long, value_name = "ENGINE", default_value = "auto")]
     engine: String,
-    /// Arithmetic: f32, or f64 (slow, for checks)
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    precision: String,
+    #[command(flatten)]
+    arithmetic: Arithmetic,
     /// Print what each engine would do, layer by layer; compute nothing else
     #[arg(long)]
     plan: bool,
@@ -109,19 +109,20 @@ struct Job {
     /// `None`: fail.
     on_mismatch: Option<OnMismatch>,
     engine: Engine,
-    double: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let job = args.validated()?;
-    let model = Model::load(&args.model)?;
+    let computing = args.arithmetic.on(context.device()?)?;
+    let model = inputs::model(&args.model, &computing)?;
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let names: Vec<String> = tracks.iter().map(|&t| model.track_names()[t].to_string()).collect();
     let views = Views::new(model.network.spec().length, job.strand, &args.shifts, args.sequences.is_some())?;
     let source = args.source(&model, context)?;
     let options = ScorerOptions {
         engine: job.engine,
-        double: job.double,
+        double: computing.double,
+        precision: computing.precision,
         tracks: Some(tracks),
         scaling: model.scaling.clone(),
         batch: args.batch_size.map(|n| n as usize),
@@ -189,7 +190,6 @@ impl Args {
             strand: one_of("strand", &self.strand, &strands.collect::<Vec<_>>())?,
             on_mismatch: one_of("on-mismatch", &self.on_mismatch, &mismatch)?,
             engine: Engine::parse(&self.engine)?,
-            double: one_of("precision", &self.precision, &[("f32", false), ("f64", true)])?,
         })
     }
 

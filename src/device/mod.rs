@@ -94,6 +94,11 @@ impl Device {
         }
     }
 
+    /// Whether it is a GPU.
+    pub fn is_gpu(&self) -> bool {
+        matches!(self, Self::Cuda(_))
+    }
+
     /// Name, as [`Device::open`] takes it.
     pub fn name(&self) -> &str {
         match self {

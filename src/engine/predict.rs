@@ -1,5 +1,6 @@
 //! Predictions of a network for packed sequences.
 
+use crate::device::{Device, Precision};
 use crate::error::{Error, Result};
 use crate::model::Network;
 use crate::ops;
@@ -7,9 +8,9 @@ use crate::seq::{UNIFORM, pad};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
-/// Predictions `[N, T]` of the network's own scale for packed bases `[N, L]`, L the input length; heads side by side. In batches of
-/// `batch` (chosen from the size of the network if `None`), which change no bit unless weighted pools pad with the minimum of
-/// the batch. `progress` hears how many sequences are done.
+/// Predictions `[N, T]` of the network's own scale for packed bases `[N, L]`, L the input length; heads side by side. They are
+/// computed where the network's numbers are, in batches of `batch` (chosen from the size of the network if `None`), which change
+/// no bit unless weighted pools pad with the minimum of the batch. `progress` hears how many sequences are done.
 ///
 /// # Errors
 /// [`Error::Shape`] if the bases are no whole sequences of the model's length.
@@ -17,6 +18,20 @@ pub fn predict(
     network: &Network,
     bases: &[u8],
     batch: Option<usize>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<f64>> {
+    predict_in(network, bases, batch, Precision::F32, progress)
+}
+
+/// As [`predict`], with products of a GPU as exact as `precision` says.
+///
+/// # Errors
+/// As [`predict`].
+pub fn predict_in(
+    network: &Network,
+    bases: &[u8],
+    batch: Option<usize>,
+    precision: Precision,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<f64>> {
     let spec = network.spec();
@@ -32,26 +47,32 @@ pub fn predict(
     for rows in bases.chunks(batch.unwrap_or_else(|| automatic_batch(network)).max(1) * spec.length) {
         let padded: Vec<u8> =
             rows.chunks_exact(spec.length).flat_map(|row| pad(row, spec.shift, spec.shift, UNIFORM)).collect();
-        all.extend(outputs(network, &padded)?);
+        all.extend(outputs(network, &padded, precision)?);
         progress(all.len() / spec.tracks());
     }
     Ok(all)
 }
 
 /// Predictions `[n, T]` of one batch of packed bases with the shift padding already on.
-fn outputs(network: &Network, padded: &[u8]) -> Result<Vec<f64>> {
+fn outputs(network: &Network, padded: &[u8], precision: Precision) -> Result<Vec<f64>> {
     let l = network.spec().padded_length();
     let mut tape = Tape::predict();
+    tape.precision = precision;
     let bound = network.parameters().bind(&mut tape, false)?;
-    let x = Var::constant(Tensor::bases(padded.len() / l, l, padded.to_vec())?);
+    let device = network.parameters().device();
+    let x = Var::constant(Tensor::bases(padded.len() / l, l, padded.to_vec())?.to_device(&device)?);
     let heads = network.forward(&mut tape, &bound, &x)?;
-    Ok(ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>())?.value.to_f64())
+    Ok(ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>())?.value.to_cpu()?.to_f64())
 }
 
 /// Sequences whose widest map takes about 16 MB: enough for full speed, little enough for the caches.
 pub(super) fn automatic_batch(network: &Network) -> usize {
     let widest = network.spec().padded_length() * network.spec().stem.kernels * 4;
-    ((16 << 20) / widest.max(1)).clamp(1, 512)
+    match network.parameters().device() {
+        Device::Cpu => ((16 << 20) / widest.max(1)).clamp(1, 512),
+        // A GPU wants more at once: a few maps of that size and those after them fit easily.
+        Device::Cuda(gpu) => (gpu.about().memory_bytes as usize / 64 / widest.max(1)).clamp(1, 4096),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use control::{Losses, RateChange};
 
+use crate::device::{Device, Precision};
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::model::Network;
@@ -133,6 +134,7 @@ pub struct Trainer<'a> {
     log_path: Option<PathBuf>,
     control: Control,
     log: String,
+    precision: Precision,
 }
 
 impl<'a> Trainer<'a> {
@@ -159,6 +161,7 @@ impl<'a> Trainer<'a> {
             model_path: None,
             log_path: None,
             log: String::new(),
+            precision: Precision::F32,
             network,
             spec,
             dataset,
@@ -173,6 +176,13 @@ impl<'a> Trainer<'a> {
     pub fn files(mut self, model: &Path, log: Option<&Path>) -> Self {
         self.model_path = Some(model.into());
         self.log_path = log.filter(|_| self.spec.write_loss).map(Path::to_path_buf);
+        self
+    }
+
+    /// Trains with products of a GPU as exact as that; sums, values and the optimiser stay in f32.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
 
@@ -196,7 +206,7 @@ impl<'a> Trainer<'a> {
         let mut optimizer = Optimizer::new(rule(&self.spec), self.spec.weight_decay, parameters, group);
         let state_path = self.model_path.as_deref().map(state_path);
         let identity =
-            Identity::new(self.network.spec(), &self.spec, self.dataset, &self.data, self.network.parameters());
+            Identity::new(self.network.spec(), &self.spec, self.precision, self.dataset, &self.data, parameters)?;
         let (mut best, start);
         match state_path.as_deref().filter(|p| resume && p.exists()) {
             Some(path) => {
@@ -262,7 +272,7 @@ impl<'a> Trainer<'a> {
                 best: actions.contains(&Action::Save),
             })?;
         }
-        let outcome = self.outcome();
+        let outcome = self.outcome()?;
         if let (Some(model), Some(state)) = (&self.model_path, &state_path) {
             outcome.model.save(model)?;
             std::fs::remove_file(state).map_err(Error::io("remove", state))?;
@@ -314,7 +324,8 @@ impl<'a> Trainer<'a> {
         self.log_path.as_ref().map_or(Ok(()), |path| write_bytes(path, self.log.as_bytes()))
     }
 
-    fn outcome(&self) -> Outcome {
+    /// The result; the model is on the CPU.
+    fn outcome(&self) -> Result<Outcome> {
         let record = Record {
             program: env!("CARGO_PKG_VERSION").into(),
             seed: self.spec.seed,
@@ -323,19 +334,19 @@ impl<'a> Trainer<'a> {
             best_epoch: self.control.best_epoch,
             losses: self.log.clone(),
         };
-        Outcome {
+        Ok(Outcome {
             score: self.control.best,
             best_epoch: self.control.best_epoch,
             epochs: self.control.trained,
             log: self.log.clone(),
             model: Model {
-                network: self.network.clone(),
+                network: self.network.to_device(&Device::Cpu)?,
                 tracks: self.dataset.targets.iter().map(|t| t.tracks.clone()).collect(),
                 scaling: self.data.scaling.clone(),
                 training: Some(self.spec.clone()),
                 record: Some(record),
             },
-        }
+        })
     }
 }
 

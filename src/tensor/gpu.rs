@@ -5,8 +5,11 @@
 use std::sync::Arc;
 
 use super::{Buf, DType, Storage, Tensor};
-use crate::device::{Bf16, Device, DeviceType, Download, F16, Gpu, Memory, Ptr, PtrMut};
+use crate::device::kernels::launch;
+use crate::device::{Bf16, Device, DeviceType, Download, F16, Gpu, Launch, Memory, Ptr, PtrMut};
 use crate::error::{Error, Result};
+use crate::real;
+use crate::util::math::Float;
 
 /// Element types of tensors on a GPU.
 pub trait OnDevice: DeviceType {
@@ -59,6 +62,31 @@ impl Tensor {
             }
             _ => Ok(Coming { there: self.to_cpu()?, copy: None }),
         }
+    }
+
+    /// Makes the elements from `first` on `share * x + (1 - share)` times what they were, computed in f64: running means.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are fewer than `x` has, [`Error::DType`] or [`Error::Argument`] if `x` is of another type or
+    /// elsewhere.
+    pub fn blend(&mut self, first: usize, x: &Self, share: f64) -> Result<()> {
+        let (n, found) = (x.len(), self.shape.clone());
+        if first + n > self.len() {
+            let expected = format!("at least {} elements", first + n);
+            return Err(Error::Shape { op: "blend", arg: "y", expected, found });
+        }
+        if let Some(gpu) = Self::place("blend", &[self, x])?.cloned() {
+            let y = self.ptr_mut()?.offset(first);
+            // SAFETY: x has `n` elements, y as many from `first` on.
+            return unsafe { launch::rows_blend_f32(&gpu, Launch::elements(n), x.ptr()?, y, n as i64, share) };
+        }
+        real!("blend", x, T => {
+            let y = &mut self.cpu_mut::<T>()?[first..first + n];
+            for (y, x) in y.iter_mut().zip(x.cpu::<T>()?) {
+                *y = T::of(share * x.f64() + (1.0 - share) * y.f64());
+            }
+            Ok(())
+        })
     }
 
     /// Where the elements are.

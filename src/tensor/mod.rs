@@ -112,6 +112,17 @@ macro_rules! real {
     };
 }
 
+/// An element type where [`real!`](crate::real) wants something that has one.
+#[derive(Clone, Copy, Debug)]
+pub struct Typed(pub DType);
+
+impl Typed {
+    /// The type.
+    pub fn dtype(self) -> DType {
+        self.0
+    }
+}
+
 /// A dense array. Cheap to clone; `Send + Sync`; immutable while shared.
 #[derive(Clone, Debug)]
 pub struct Tensor {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
 use super::{Context, choose, output, talk};
 use crate::engine::mutate::{Edits, Engine, Options, Plan, Reduction, Reference};
@@ -64,9 +65,8 @@ pub(super) struct Args {
     /// What runs the mutants: auto, delta or naive
     #[arg(long, value_name = "ENGINE", default_value = "auto", help_heading = "How")]
     engine: String,
-    /// Arithmetic: f32, or f64 (slow, for checks)
-    #[arg(long, value_name = "TYPE", default_value = "f32", help_heading = "How")]
-    precision: String,
+    #[command(flatten)]
+    arithmetic: Arithmetic,
     /// Print what each engine would do, layer by layer, and the predicted time; compute nothing else
     #[arg(long, help_heading = "How")]
     plan: bool,
@@ -169,14 +169,7 @@ impl Args {
     fn job(&self, context: &Context) -> Result<Job> {
         let engine = Engine::parse(&self.engine)?;
         let (gauge, compare) = (Gauge::parse(&self.gauge)?, Compare::parse(&self.compare)?);
-        let double = match &*self.precision {
-            "f32" => false,
-            "f64" => true,
-            other => {
-                let what = format!("--precision {other}: expected f32 or f64; the CPU computes in no other");
-                return Err(Error::Usage(what));
-            }
-        };
+        let computing = self.arithmetic.on(context.device()?)?;
         let kind = match &*self.dtype {
             "f32" => FloatType::F32,
             "f16" => FloatType::F16,
@@ -189,7 +182,7 @@ impl Args {
             return Err(Error::Usage(format!("--pseudocount {}: expected 0 or more", self.pseudocount)));
         }
         let shard = self.shard.as_deref().map_or(Ok((0, 1)), shard)?;
-        let model = Model::load(&self.model)?;
+        let model = inputs::model(&self.model, &computing)?;
         let all = self.reading.for_model(&self.sequences, &model, context)?;
         let sequences = all.select(&inputs::rows(&all, &self.names)?);
         if sequences.is_empty() {
@@ -204,7 +197,8 @@ impl Args {
         };
         let options = Options {
             engine,
-            double,
+            double: computing.double,
+            precision: computing.precision,
             tracks: Some(reduction.tracks.clone()),
             batch: self.batch_size.map(|n| n as usize),
             blocks: None,

@@ -32,8 +32,12 @@ pub(super) fn text(job: &Job) -> Result<String> {
     };
     let naive_batch = (SAMPLE * 600 / l.max(1)).clamp(1, SAMPLE);
     let naive = seconds(&mut || job.model.network.predict(&codes.repeat(naive_batch)).map(drop))? / naive_batch as f64;
-    let wide = job.model.network.to_dtype(DType::F64)?;
-    let pass = seconds(&mut || Reference::rounded(&job.model.network, &wide, codes).map(drop))?;
+    let network = &job.model.network;
+    let wide = if network.device().is_gpu() { None } else { Some(network.to_dtype(DType::F64)?) };
+    let pass = seconds(&mut || match &wide {
+        Some(wide) => Reference::rounded(network, wide, codes).map(drop),
+        None => Reference::new(network, codes).map(drop),
+    })?;
     let sweep = match plan.engine {
         Engine::Naive => None,
         _ => Some(

@@ -66,7 +66,7 @@ impl Job {
         let options = json!({
             "checksum of model and sequences": format!("{:08x}", self.checksum),
             "engine": engine.name(),
-            "precision": if self.options.double { "f64" } else { "f32" },
+            "precision": if self.options.double { "f64" } else { self.options.precision.name() },
             "compare": r.compare.name(),
             "pseudocount": r.pseudocount,
             "gauge": r.gauge.name(),

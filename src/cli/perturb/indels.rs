@@ -96,7 +96,7 @@ impl Places {
 }
 
 pub(super) fn delete(args: &DeleteArgs, context: &Context) -> Result<()> {
-    let model = args.common.model()?;
+    let (model, computing) = args.common.model(context)?;
     let (length, width) = (model.network.spec().length, args.width);
     if width == 0 || width > length {
         return Err(Error::Usage(format!("--width {width}: expected 1 to {length}")));
@@ -127,7 +127,7 @@ pub(super) fn delete(args: &DeleteArgs, context: &Context) -> Result<()> {
     }
     let names = rows.iter().map(|&i| all.names[i].clone()).collect();
     let sequences = Sequences::from_packed(names, length, bases, all.unknown)?;
-    let opened = args.common.with(model, &args.sequences, sequences, Engine::Naive)?;
+    let opened = args.common.with((model, computing), &args.sequences, sequences, Engine::Naive)?;
     let positions = args.places.starts(&opened, width)?;
     let responses = opened.with_bar(context, |progress| {
         let (model, bases) = (&opened.model.network, &opened.sequences.bases);

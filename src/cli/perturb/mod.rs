@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
 use super::{Context, choose, output, talk};
 use crate::engine::mutate::perturb::{Fill, Removal};
@@ -83,6 +84,8 @@ struct Common {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     #[command(flatten)]
+    arithmetic: Arithmetic,
+    #[command(flatten)]
     reading: Reading,
 }
 
@@ -118,30 +121,38 @@ struct Opened {
 
 impl Common {
     /// Checks the output and loads the model.
-    fn model(&self) -> Result<Model> {
+    fn model(&self, context: &Context) -> Result<(Model, Computing)> {
         is_table(&self.out)?;
         output::check_file(&self.out)?;
-        Model::load(&self.model)
+        let computing = self.arithmetic.on(context.device()?)?;
+        Ok((inputs::model(&self.model, &computing)?, computing))
     }
 
     /// The model and the chosen ones of the sequences `spec`.
     fn open(&self, spec: &str, engine: &str, context: &Context) -> Result<Opened> {
         let engine = Engine::parse(engine)?;
-        let model = self.model()?;
+        let (model, computing) = self.model(context)?;
         let all = self.reading.for_model(spec, &model, context)?;
         let sequences = all.select(&inputs::rows(&all, &self.names)?);
-        self.with(model, spec, sequences, engine)
+        self.with((model, computing), spec, sequences, engine)
     }
 
     /// The model and sequences that are chosen already.
-    fn with(&self, model: Model, spec: &str, sequences: Sequences, engine: Engine) -> Result<Opened> {
+    fn with(
+        &self,
+        (model, computing): (Model, Computing),
+        spec: &str,
+        sequences: Sequences,
+        engine: Engine,
+    ) -> Result<Opened> {
         let tracks = inputs::tracks(&model, &self.tracks)?;
         if sequences.is_empty() {
             return Err(Error::Usage(format!("{spec}: no sequence to change")));
         }
         let columns = tracks.iter().map(|&t| model.track_names()[t].to_string()).collect();
         let batch = self.batch_size.map(|n| n as usize);
-        let options = Options { engine, tracks: Some(tracks.clone()), batch, ..Options::default() };
+        let Computing { double, precision, .. } = computing;
+        let options = Options { engine, double, precision, tracks: Some(tracks.clone()), batch, blocks: None };
         Ok(Opened { model, sequences, options, tracks, columns })
     }
 

@@ -3,12 +3,14 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::error::Result;
+use crate::device::Precision;
+use crate::error::{Error, Result};
 use crate::tape::Edit;
 use crate::tensor::DType;
 
 use super::edits::apply;
 use super::predictor::{batch_size, tracks};
+use super::reference::Effects;
 use super::{Edits, Engine, Plan, Predictor, Reference};
 
 /// Blocks that may wait for the consumer.
@@ -25,10 +27,28 @@ pub struct Options {
     pub double: bool,
     /// Tracks in the order of the output; all if `None`.
     pub tracks: Option<Vec<usize>>,
+    /// How exact products are where the model is on a GPU.
+    pub precision: Precision,
     /// Mutants a batch of the naive engine; chosen from the size of the model if `None`.
     pub batch: Option<usize>,
     /// Only these blocks, ascending ([`Block::index`], or that of the pairs); all if `None`.
     pub blocks: Option<Vec<usize>>,
+}
+
+impl Options {
+    /// The model in f64, where the job needs it: to run mutants in f64, or, on the CPU, for the reference pass of sweeps.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for mutants in f64 on a GPU.
+    pub(super) fn wide<P: Predictor>(&self, model: &P) -> Result<Option<P>> {
+        let device = model.device();
+        if self.double && device.is_gpu() {
+            let what = format!("f64 on {}; move the model to the CPU (--device cpu)", device.name());
+            return Err(Error::Unsupported { op: "mutate", what });
+        }
+        let wanted = self.double || (self.engine != Engine::Naive && !device.is_gpu());
+        wanted.then(|| model.to_dtype(DType::F64)).transpose()
+    }
 }
 
 /// Effects of some mutants of one sequence.
@@ -64,8 +84,7 @@ pub fn each_block<P: Predictor>(
     let n = model.count(sequences)?;
     edits.check(n, l)?;
     let tracks = &tracks(model, options.tracks.as_deref(), "mutate")?;
-    // The delta engine's reference pass is in f64 in any case.
-    let wide = if options.double || options.engine != Engine::Naive { Some(model.to_dtype(DType::F64)?) } else { None };
+    let wide = options.wide(model)?;
     let narrow = model;
     let model = wide.as_ref().filter(|_| options.double).unwrap_or(model);
 
@@ -87,9 +106,10 @@ pub fn each_block<P: Predictor>(
         let batch = &busy[at..(at + together).min(busy.len())];
         at += batch.len();
         let codes: Vec<u8> = batch.iter().flat_map(|&(i, _)| sequences[i * l..][..l].iter().copied()).collect();
-        let job = Job { model, edits, batch, codes: &codes, tracks, naive_batch: options.batch };
+        let job = Job { model, edits, batch, codes: &codes, tracks, options };
         let reference = match (engine, &wide) {
-            (Engine::Naive, _) | (_, None) => None,
+            (Engine::Naive, _) => None,
+            (_, None) => Some(Reference::new(model, &codes)?.with_precision(options.precision)),
             (_, Some(wide)) if options.double => Some(Reference::new(wide, &codes)?),
             (_, Some(wide)) => Some(Reference::rounded(narrow, wide, &codes)?),
         };
@@ -120,7 +140,17 @@ struct Job<'a, P> {
     batch: &'a [(usize, usize)],
     codes: &'a [u8],
     tracks: &'a [usize],
-    naive_batch: Option<usize>,
+    options: &'a Options,
+}
+
+/// A block whose effects are being computed.
+struct Waiting {
+    index: usize,
+    sequence: usize,
+    part: usize,
+    /// Row of the recorded pass.
+    row: usize,
+    edits: Vec<Vec<Edit>>,
 }
 
 impl<P: Predictor> Job<'_, P> {
@@ -136,48 +166,75 @@ impl<P: Predictor> Job<'_, P> {
             None => {
                 let mut all = vec![];
                 for codes in self.codes.chunks(l * self.batch_size()) {
-                    all.extend(self.model.predict(codes)?.to_f64());
+                    all.extend(self.model.predict_in(codes, self.options.precision)?.to_f64());
                 }
                 all
             }
         };
         let group = reference.map_or(self.batch_size(), Reference::group);
-        let (mut waiting, mut rows, mut edits) = (vec![], vec![], vec![]);
         let blocks = self.batch.iter().enumerate().flat_map(|(row, &(sequence, first))| {
             (0..self.edits.blocks(sequence)).map(move |part| (row, sequence, part, first + part))
         });
         let blocks: Vec<_> = blocks.filter(|b| wanted(b.3)).collect();
+        let (mut waiting, mut rows, mut edits) = (vec![], vec![], vec![]);
+        // While a GPU computes a group, the host hands out the one before.
+        let mut running: Option<(Effects, Vec<Waiting>)> = None;
         for (i, &(row, sequence, part, index)) in blocks.iter().enumerate() {
             let mutants = self.edits.block(sequence, part, &self.codes[row * l..][..l]);
             rows.extend(std::iter::repeat_n(row as u32, mutants.len()));
             edits.extend(mutants.iter().cloned());
-            waiting.push((index, sequence, part, row, mutants));
+            waiting.push(Waiting { index, sequence, part, row, edits: mutants });
             if edits.len() < group && i + 1 < blocks.len() {
                 continue;
             }
-            let all = match reference {
-                Some(r) => r.effects(&rows, &edits)?.to_f64(),
-                None => self.naive(&predictions, &rows, &edits)?,
-            };
-            let (t, mut from) = (self.model.tracks(), 0);
-            for (index, sequence, part, row, edits) in waiting.drain(..) {
-                let (to, old) = (from + edits.len(), &predictions[row * t..][..t]);
-                let chosen = |m: usize| self.tracks.iter().map(move |&track| (m, track));
-                let effects = (from..to).flat_map(chosen).map(|(m, track)| all[m * t + track]).collect();
-                let reference = self.tracks.iter().map(|&track| old[track]).collect();
-                from = to;
-                if !f(Block { index, sequence, part, edits, reference, effects })? {
-                    return Ok(false);
+            let group = std::mem::take(&mut waiting);
+            let more = match reference {
+                Some(r) => {
+                    let before = running.replace((r.begin_effects(&rows, &edits)?, group));
+                    let done = if r.is_on_gpu() { before } else { running.take() };
+                    match done {
+                        Some((effects, group)) => self.hand_out(&effects.wait()?.to_f64(), group, &predictions, f)?,
+                        None => true,
+                    }
                 }
+                None => self.hand_out(&self.naive(&predictions, &rows, &edits)?, group, &predictions, f)?,
+            };
+            if !more {
+                return Ok(false);
             }
             rows.clear();
             edits.clear();
+        }
+        match running {
+            Some((effects, group)) => self.hand_out(&effects.wait()?.to_f64(), group, &predictions, f),
+            None => Ok(true),
+        }
+    }
+
+    /// Calls `f` with the blocks of a group; whether to go on.
+    fn hand_out(
+        &self,
+        all: &[f64],
+        group: Vec<Waiting>,
+        predictions: &[f64],
+        f: &mut impl FnMut(Block) -> Result<bool>,
+    ) -> Result<bool> {
+        let (t, mut from) = (self.model.tracks(), 0);
+        for Waiting { index, sequence, part, row, edits } in group {
+            let (to, old) = (from + edits.len(), &predictions[row * t..][..t]);
+            let chosen = |m: usize| self.tracks.iter().map(move |&track| (m, track));
+            let effects = (from..to).flat_map(chosen).map(|(m, track)| all[m * t + track]).collect();
+            let reference = self.tracks.iter().map(|&track| old[track]).collect();
+            from = to;
+            if !f(Block { index, sequence, part, edits, reference, effects })? {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
 
     fn batch_size(&self) -> usize {
-        batch_size(self.model, self.naive_batch)
+        batch_size(self.model, self.options.batch)
     }
 
     /// Effects `[M, T]` by running every mutant.
@@ -192,7 +249,7 @@ impl<P: Predictor> Job<'_, P> {
                 codes.extend_from_slice(&self.codes[row as usize * l..][..l]);
                 apply(mutant, &mut codes[from..]);
             }
-            let y = self.model.predict(&codes)?.to_f64();
+            let y = self.model.predict_in(&codes, self.options.precision)?.to_f64();
             for (y, &row) in y.chunks_exact(t).zip(rows) {
                 effects.extend(y.iter().zip(&predictions[row as usize * t..]).map(|(y, old)| y - old));
             }

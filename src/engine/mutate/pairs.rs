@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::real;
 use crate::seq::UNIFORM;
@@ -149,8 +150,8 @@ pub fn pairs<P: Predictor>(
     pairs.check(model.count(sequences)?, l)?;
     let tracks = &tracks(model, options.tracks.as_deref(), "pairs")?;
     // The delta engine's reference pass is in f64 in any case.
-    let wide = if options.double || options.engine != Engine::Naive { Some(model.to_dtype(DType::F64)?) } else { None };
-    let models = Models { narrow: model, wide: wide.as_ref(), double: options.double };
+    let wide = options.wide(model)?;
+    let models = Models { narrow: model, wide: wide.as_ref(), double: options.double, precision: options.precision };
     let mut engine = options.engine;
     let mut first = 0;
     for (sequence, codes) in sequences.chunks_exact(l).enumerate() {
@@ -239,6 +240,8 @@ struct Models<'a, P> {
     wide: Option<&'a P>,
     /// Whether mutants are run in f64.
     double: bool,
+    /// How exact products of a GPU are.
+    precision: Precision,
 }
 
 impl<P: Predictor> Models<'_, P> {
@@ -250,7 +253,8 @@ impl<P: Predictor> Models<'_, P> {
     /// `None` if the naive engine is asked for or better; then `engine` says so.
     fn sweeps(&self, codes: &[u8], engine: &mut Engine) -> Result<Option<Sweeps>> {
         let reference = match (*engine, self.wide) {
-            (Engine::Naive, _) | (_, None) => return Ok(None),
+            (Engine::Naive, _) => return Ok(None),
+            (_, None) => Reference::new(self.narrow, codes)?.with_precision(self.precision),
             (_, Some(wide)) if self.double => Reference::new(wide, codes)?,
             (_, Some(wide)) => Reference::rounded(self.narrow, wide, codes)?,
         };
@@ -374,8 +378,8 @@ impl Sweeps {
                 }
                 let rows = vec![0; group.len()];
                 let Some(d) = reference.run(self.meeting, &tail, Delta::join(&met)?, &rows, true)? else { continue };
-                let d = d.vector()?;
-                for (&i, d) in group.iter().zip(d.rows()?.cpu::<T>()?.chunks_exact(tracks)) {
+                let d = d.vector()?.rows()?.to_cpu()?;
+                for (&i, d) in group.iter().zip(d.cpu::<T>()?.chunks_exact(tracks)) {
                     y[i * tracks..][..tracks].copy_from_slice(d);
                 }
             }
@@ -426,7 +430,10 @@ impl Kept {
             want.push(*output);
         }
         // As many parts as threads at least.
-        let size = edits.len().div_ceil(par::threads()).clamp(1, LANES);
+        let size = match sweeps.reference.is_on_gpu() {
+            true => sweeps.reference.group(),
+            false => edits.len().div_ceil(par::threads()).clamp(1, LANES),
+        };
         let parts: Vec<Vec<Option<Delta>>> = par::map(edits.len().div_ceil(size), |i| {
             let part = &edits[i * size..((i + 1) * size).min(edits.len())];
             let moved = part.iter().map(|e| vec![Edit { at: e.at + flank, to: e.to }]).collect();
@@ -443,7 +450,7 @@ impl Kept {
             changes.extend(at(k)?.map(|d| (start, d)));
         }
         let effects = match at(want.len() - 1)? {
-            Some(d) => d.vector()?.rows()?.to_f64(),
+            Some(d) => d.vector()?.rows()?.to_cpu()?.to_f64(),
             None => vec![0.0; edits.len() * sweeps.reference.predictions().shape()[1]],
         };
         Ok(Self { changes, effects })

@@ -1,5 +1,6 @@
 //! What the mutation engine needs of a model: a forward pass on a tape. It never asks what the model is made of.
 
+use crate::device::{Device, Precision};
 use crate::error::{Error, Result};
 use crate::model::spec::PoolPadding;
 use crate::model::{Network, ZooModel};
@@ -42,6 +43,17 @@ pub trait Predictor: Clone + Send + Sync + 'static {
     /// [`Error::DType`] for bytes.
     fn to_dtype(&self, dtype: DType) -> Result<Self>;
 
+    /// The same model with its numbers on another device, where its passes then run.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    fn to_device(&self, device: &Device) -> Result<Self>;
+
+    /// Where its numbers are.
+    fn device(&self) -> Device {
+        self.parameters().device()
+    }
+
     /// Number N of sequences in packed bases `[N, length]`.
     ///
     /// # Errors
@@ -55,7 +67,7 @@ pub trait Predictor: Clone + Send + Sync + 'static {
         Ok(codes.len() / l)
     }
 
-    /// Packed bases `[N, length]` as the input.
+    /// Packed bases `[N, length]` as the input, where the model's numbers are.
     ///
     /// # Errors
     /// [`Error::Shape`] if `codes` holds no whole number of sequences.
@@ -66,7 +78,7 @@ pub trait Predictor: Clone + Send + Sync + 'static {
         for (row, codes) in all.chunks_exact_mut(padded).zip(codes.chunks_exact(l)) {
             row[flank..flank + l].copy_from_slice(codes);
         }
-        Tensor::bases(n, padded, all)
+        Tensor::bases(n, padded, all)?.to_device(&self.device())
     }
 
     /// Predictions `[N, T]` of packed bases `[N, length]`; nothing is recorded.
@@ -74,10 +86,20 @@ pub trait Predictor: Clone + Send + Sync + 'static {
     /// # Errors
     /// Those of the operations.
     fn predict(&self, codes: &[u8]) -> Result<Tensor> {
-        Ok(self.forward(&mut Tape::predict(), &Var::constant(self.input(codes)?))?.value)
+        self.predict_in(codes, Precision::F32)
     }
 
-    /// Records a forward pass for delta sweeps: the tape, the nodes of input and output, the predictions `[N, T]`.
+    /// As [`Predictor::predict`], with products of a GPU as exact as `precision` says. The predictions are on the host.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    fn predict_in(&self, codes: &[u8], precision: Precision) -> Result<Tensor> {
+        let mut tape = Tape::predict();
+        tape.precision = precision;
+        self.forward(&mut tape, &Var::constant(self.input(codes)?))?.value.to_cpu()
+    }
+
+    /// Records a forward pass for delta sweeps: the tape, the nodes of input and output, the predictions `[N, T]` on the host.
     ///
     /// # Errors
     /// Those of the operations.
@@ -86,7 +108,7 @@ pub trait Predictor: Clone + Send + Sync + 'static {
         let x = tape.leaf(self.input(codes)?);
         let y = self.forward(&mut tape, &x)?;
         match (x.node, y.node) {
-            (Some(from), Some(to)) => Ok((tape, from, to, y.value)),
+            (Some(from), Some(to)) => Ok((tape, from, to, y.value.to_cpu()?)),
             _ => Err(Error::Unsupported {
                 op: "mutate",
                 what: "a model whose output does not depend on its input".into(),
@@ -153,6 +175,10 @@ impl Predictor for Network {
     fn to_dtype(&self, dtype: DType) -> Result<Self> {
         Network::to_dtype(self, dtype)
     }
+
+    fn to_device(&self, device: &Device) -> Result<Self> {
+        Network::to_device(self, device)
+    }
 }
 
 impl Predictor for ZooModel {
@@ -183,5 +209,9 @@ impl Predictor for ZooModel {
 
     fn to_dtype(&self, dtype: DType) -> Result<Self> {
         ZooModel::to_dtype(self, dtype)
+    }
+
+    fn to_device(&self, device: &Device) -> Result<Self> {
+        ZooModel::to_device(self, device)
     }
 }

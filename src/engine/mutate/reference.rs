@@ -6,21 +6,33 @@
 
 use std::ops::Range;
 
+use crate::device::{Device, Precision};
 use crate::error::{Error, Result};
 use crate::nn::Kind;
 use crate::real;
 use crate::tape::{Delta, Edit, NodeId, Step, Tape, Window};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{Coming, DType, Tensor};
 use crate::util::par;
 
 use super::Predictor;
 
-/// Bytes that the changes of one group may take, about: what it reads and what it writes stay in the caches.
-const BYTES: usize = 8 << 20;
-/// Mutants of a group while they are windows.
-const LANES: usize = 64;
-/// Mutants of a group once they are vectors.
-const VECTORS: usize = 512;
+/// Mutants whose windows are looked at for a plan.
+const SAMPLE: usize = 64;
+
+/// How many mutants are swept together.
+struct Limits {
+    /// Bytes that the changes of one group may take, about.
+    bytes: usize,
+    /// Mutants of a group while they are windows.
+    lanes: usize,
+    /// Mutants of a group once they are vectors.
+    vectors: usize,
+}
+
+/// On the CPU what a group reads and writes stays in the caches.
+const CPU: Limits = Limits { bytes: 8 << 20, lanes: 64, vectors: 512 };
+/// On a GPU a group fills it: 64 mutants of one window position are a tile of a product, and 132 multiprocessors want one each.
+const GPU: Limits = Limits { bytes: 4 << 30, lanes: 64 * 132, vectors: 64 * 132 };
 
 /// Predictions of some sequences, and what a sweep needs to know about how they came to be.
 pub struct Reference {
@@ -32,6 +44,36 @@ pub struct Reference {
     /// Rows of the input.
     pub(super) length: usize,
     predictions: Tensor,
+    device: Device,
+}
+
+/// Effects that are being computed, or on their way to the host.
+pub struct Effects {
+    mutants: usize,
+    tracks: usize,
+    /// Mutants, and their rows.
+    parts: Vec<(Vec<usize>, Coming)>,
+    dtype: DType,
+}
+
+impl Effects {
+    /// The effects `[M, T]`, when they are there.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for what went wrong on a GPU.
+    pub fn wait(self) -> Result<Tensor> {
+        let t = self.tracks;
+        real!("mutate", crate::tensor::Typed(self.dtype), T => {
+            let mut y = vec![T::default(); self.mutants * t];
+            for (mutants, rows) in self.parts {
+                let rows = rows.wait()?;
+                for (m, d) in mutants.into_iter().zip(rows.cpu::<T>()?.chunks_exact(t)) {
+                    y[m * t..][..t].copy_from_slice(d);
+                }
+            }
+            Ok(Tensor::of(&[self.mutants, t], y))
+        })
+    }
 }
 
 /// One stretch of a sweep.
@@ -49,9 +91,10 @@ impl Reference {
     /// # Errors
     /// Those of the model's operations.
     pub fn new<P: Predictor>(model: &P, codes: &[u8]) -> Result<Self> {
+        let device = model.device();
         let (tape, input, output, predictions) = model.record(codes)?;
         let flank = model.flank();
-        Ok(Self { tape, input, output, flank, length: model.length() + 2 * flank, predictions })
+        Ok(Self { tape, input, output, flank, length: model.length() + 2 * flank, predictions, device })
     }
 
     /// As [`Reference::new`], but recorded by the same model in f64, `wide`: what sweeps read of the recorded activations is
@@ -68,6 +111,26 @@ impl Reference {
         let pair = |id| Ok((wide.tensor(id)?, narrow.tensor(id)?));
         let weights = (0..wide.entries().len()).filter(tensors).map(pair).collect::<Result<Vec<_>>>()?;
         Ok(Self { tape: exact.tape.to_dtype(narrow.dtype(), &weights)?, ..exact })
+    }
+
+    /// Sweeps with products of a GPU as exact as that; the recorded pass stays what it is.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.tape.precision = precision;
+        self
+    }
+
+    /// Whether sweeps run on a GPU, beside what the host does meanwhile.
+    pub(super) fn is_on_gpu(&self) -> bool {
+        self.device.is_gpu()
+    }
+
+    fn limits(&self) -> Limits {
+        match &self.device {
+            Device::Cpu => CPU,
+            // No more than an eighth of the memory: the sweep holds several such maps, and the recorded pass.
+            Device::Cuda(gpu) => Limits { bytes: GPU.bytes.min(gpu.about().memory_bytes as usize / 8), ..GPU },
+        }
     }
 
     /// Predictions `[N, T]`.
@@ -95,7 +158,7 @@ impl Reference {
     /// Windows of mutants at neighbouring positions in the middle.
     fn sample(&self, span: usize) -> Window {
         let middle = self.length.saturating_sub(span) / 2;
-        let start = (0..LANES).map(|i| (middle + i / 3).min(self.length.saturating_sub(span)) as i32).collect();
+        let start = (0..SAMPLE).map(|i| (middle + i / 3).min(self.length.saturating_sub(span)) as i32).collect();
         Window { start, width: span, len: self.length }
     }
 
@@ -110,20 +173,21 @@ impl Reference {
         let steps = self.tape.steps(vec![(from, at)]);
         let mut stages: Vec<Stage> = vec![];
         let waists = self.tape.waists(self.input, self.output);
+        let limits = self.limits();
         let mut from = from;
         for to in waists.into_iter().filter(move |&to| from < to && to <= end) {
             let inside = steps.iter().filter(|s| from < s.node && s.node <= to);
-            let (mut bytes, mut most, mut before) = (1, VECTORS, 0);
+            let (mut bytes, mut most, mut before) = (1, limits.vectors, 0);
             for s in inside {
                 let own = s.width * s.channels * element;
                 bytes = bytes.max(own + before);
                 before = own;
                 if s.len > 1 {
-                    most = LANES;
+                    most = limits.lanes;
                 }
             }
             from = to;
-            let lanes = (BYTES / bytes).clamp(1, most);
+            let lanes = (limits.bytes / bytes).clamp(1, most);
             match stages.last_mut() {
                 Some(last) if lanes.max(last.lanes) < 3 * lanes.min(last.lanes) => {
                     *last = Stage { to, lanes: lanes.min(last.lanes) };
@@ -134,9 +198,9 @@ impl Reference {
         stages
     }
 
-    /// Mutants that keep all threads busy in the last stage.
+    /// Mutants that keep all threads, or the GPU, busy.
     pub fn group(&self) -> usize {
-        VECTORS * par::threads()
+        if self.is_on_gpu() { GPU.lanes } else { CPU.vectors * par::threads() }
     }
 
     /// Effects `[M, T]` of mutants: `edits[m]` are made to sequence `rows[m]`. The order of the mutants is free; neighbours in
@@ -145,6 +209,14 @@ impl Reference {
     /// # Errors
     /// [`Error::Argument`] for edits that are not possible, [`Error::Unsupported`] for an operation without a delta form.
     pub fn effects(&self, rows: &[u32], edits: &[Vec<Edit>]) -> Result<Tensor> {
+        self.begin_effects(rows, edits)?.wait()
+    }
+
+    /// As [`Reference::effects`], without waiting for a GPU.
+    ///
+    /// # Errors
+    /// As [`Reference::effects`].
+    pub fn begin_effects(&self, rows: &[u32], edits: &[Vec<Edit>]) -> Result<Effects> {
         let tracks = self.predictions.shape()[1];
         if rows.len() != edits.len() {
             let what = format!("{} rows for {} mutants", rows.len(), edits.len());
@@ -155,23 +227,18 @@ impl Reference {
         // A wide mutant would widen the windows of a whole block of narrow ones.
         let bucket = |m: usize| spans[m].1.next_power_of_two();
         order.sort_by_key(|&m| (bucket(m), spans[m].0, rows[m]));
-        real!("mutate", self.tape, T => {
-            let mut y = vec![T::default(); rows.len() * tracks];
-            for bucket in order.chunk_by(|&a, &b| bucket(a) == bucket(b)) {
-                let stages = self.stages(bucket.iter().map(|&m| spans[m].1).max().unwrap_or(1));
-                for group in bucket.chunks(self.group()) {
-                    let moved = |m: &usize| edits[*m].iter().map(|e| Edit { at: e.at + self.flank, to: e.to }).collect();
-                    let seed = Delta::edits(group.iter().map(moved).collect(), self.length)?;
-                    let rows: Vec<u32> = group.iter().map(|&m| rows[m]).collect();
-                    let Some(d) = self.run(self.input, &stages, seed, &rows, true)? else { continue };
-                    let d = d.vector()?;
-                    for (&m, d) in group.iter().zip(d.rows()?.cpu::<T>()?.chunks_exact(tracks)) {
-                        y[m * tracks..][..tracks].copy_from_slice(d);
-                    }
-                }
+        let mut parts = vec![];
+        for bucket in order.chunk_by(|&a, &b| bucket(a) == bucket(b)) {
+            let stages = self.stages(bucket.iter().map(|&m| spans[m].1).max().unwrap_or(1));
+            for group in bucket.chunks(self.group()) {
+                let moved = |m: &usize| edits[*m].iter().map(|e| Edit { at: e.at + self.flank, to: e.to }).collect();
+                let seed = Delta::edits(group.iter().map(moved).collect(), self.length)?;
+                let rows: Vec<u32> = group.iter().map(|&m| rows[m]).collect();
+                let Some(d) = self.run(self.input, &stages, seed, &rows, true)? else { continue };
+                parts.push((group.to_vec(), d.vector()?.rows()?.begin_to_cpu()?));
             }
-            Ok(Tensor::of(&[rows.len(), tracks], y))
-        })
+        }
+        Ok(Effects { mutants: rows.len(), tracks, parts, dtype: self.tape.dtype() })
     }
 
     /// Sweeps from a change of node `from` through the stages; `None` if nothing changes.
@@ -201,6 +268,7 @@ impl Reference {
         let m = rows.len();
         let Some(stage) = stages.first() else { return seed(0..m).map(Some) };
         // As many parts as threads at least.
+        let threads = threads && !self.is_on_gpu();
         let lanes = if threads { stage.lanes.min(m.div_ceil(par::threads())).max(1) } else { stage.lanes };
         if m <= lanes {
             let d = self.tape.delta(vec![(from, seed(0..m)?)], rows, &[stage.to])?.pop().flatten();

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Scaling;
 use crate::seq::{UNKNOWN, encode, reverse_complement};
@@ -288,6 +289,8 @@ pub struct ScorerOptions {
     pub engine: Engine,
     /// f64 instead of f32, for verification.
     pub double: bool,
+    /// How exact products are where the model is on a GPU.
+    pub precision: Precision,
     /// Tracks in the order of the output; all if `None`.
     pub tracks: Option<Vec<usize>>,
     /// How predictions are brought to the units of the targets, if they were scaled.
@@ -388,7 +391,7 @@ impl<P: Predictor> Scorer<P> {
             (0..job.rows.len()).partition(|&row| sweep && !job.edits[row].is_empty());
         for rows in swept.chunks(self.together) {
             let codes: Vec<u8> = rows.iter().flat_map(|&row| job.rows[row]).copied().collect();
-            let reference = Reference::new(&self.model, &codes)?;
+            let reference = Reference::new(&self.model, &codes)?.with_precision(self.options.precision);
             let of_mutants =
                 |(i, &row): (usize, &usize)| job.edits[row].iter().map(move |(_, e)| (i as u32, e.clone()));
             let (of, edits): (Vec<u32>, Vec<Vec<Edit>>) = rows.iter().enumerate().flat_map(of_mutants).unzip();
@@ -405,7 +408,9 @@ impl<P: Predictor> Scorer<P> {
         let batch = batch_size(&self.model, self.options.batch);
         for rows in plain.chunks(batch) {
             let codes: Vec<u8> = rows.iter().flat_map(|&row| job.rows[row]).copied().collect();
-            for (&row, y) in rows.iter().zip(self.model.predict(&codes)?.to_f64().chunks_exact(t)) {
+            for (&row, y) in
+                rows.iter().zip(self.model.predict_in(&codes, self.options.precision)?.to_f64().chunks_exact(t))
+            {
                 predictions[row * t..][..t].copy_from_slice(y);
             }
         }
@@ -416,7 +421,9 @@ impl<P: Predictor> Scorer<P> {
         }
         for pairs in whole.chunks(batch) {
             let codes: Vec<u8> = pairs.iter().flat_map(|&p| &job.pairs[p].0.alternative).copied().collect();
-            for (&pair, y) in pairs.iter().zip(self.model.predict(&codes)?.to_f64().chunks_exact(t)) {
+            for (&pair, y) in
+                pairs.iter().zip(self.model.predict_in(&codes, self.options.precision)?.to_f64().chunks_exact(t))
+            {
                 let old = &predictions[job.pairs[pair].1 * t..][..t];
                 effects[pair * t..][..t].iter_mut().zip(y).zip(old).for_each(|((e, y), old)| *e = y - old);
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tensor::DType;
 use crate::util::philox::Philox;
@@ -47,7 +48,7 @@ impl<P: Predictor> Verifier<P> {
             let what = format!("expected a share of the mutants above 0 and up to 1, found {share}");
             return Err(Error::Argument { op: "verify", what });
         }
-        let model = model.to_dtype(DType::F64)?;
+        let model = model.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
         let none = BTreeMap::new();
         let (mutants, error, effect, largest_error, largest_effect) = (0, 0.0, 0.0, 0.0, 0.0);
         Ok(Self { model, share, references: none, mutants, error, effect, largest_error, largest_effect })

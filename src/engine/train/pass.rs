@@ -8,11 +8,9 @@ use crate::model::Network;
 use crate::model::spec::{LossReduction, Select, TrainSpec};
 use crate::nn::Optimizer;
 use crate::ops::{self, Loss};
-use crate::real;
 use crate::stat;
 use crate::tape::{Keep, Mode, Pass, Tape, Var};
 use crate::tensor::Tensor;
-use crate::util::math::Float;
 
 /// Share of a batch in running statistics, as `BatchNorm1d(momentum=0.1)`.
 const MOMENTUM: f64 = 0.1;
@@ -92,22 +90,30 @@ impl Trainer<'_> {
         collected: &mut [Vec<f32>],
     ) -> Result<(f64, Option<Vec<Option<Tensor>>>)> {
         let mut tape = Tape::new(if trains { Keep::BACKWARD } else { Keep::default() }, mode);
+        let device = self.network.parameters().device();
+        tape.precision = self.precision;
         let (loss, from, leaves) = {
             let parameters = self.network.parameters();
             let bound = parameters.bind(&mut tape, trains)?;
-            let outputs = self.network.forward(&mut tape, &bound, &Var::constant(batch.x.clone()))?;
+            let outputs = self.network.forward(&mut tape, &bound, &Var::constant(batch.x.to_device(&device)?))?;
             let mut total: Option<Var> = None;
             for (m, y) in outputs.iter().enumerate() {
-                let own = &y.value.to_f64()[..batch.rows.len() * self.data.tracks[m]];
+                let own = &y.value.to_cpu()?.to_f64()[..batch.rows.len() * self.data.tracks[m]];
                 collected[m].extend(own.iter().map(|&v| v as f32));
-                let loss = ops::loss(&mut tape, y, &batch.targets[m], self.losses[m].0, self.spec.losses[m].weight)?;
+                let loss = ops::loss(
+                    &mut tape,
+                    y,
+                    &batch.targets[m].to_device(&device)?,
+                    self.losses[m].0,
+                    self.spec.losses[m].weight,
+                )?;
                 total = Some(match total {
                     Some(t) => ops::add(&mut tape, &t, &loss)?,
                     None => loss,
                 });
             }
             let total = total.ok_or_else(|| Error::Usage("the model has no head".into()))?;
-            (total.value.to_f64()[0], total.node, parameters.leaves(&bound))
+            (total.value.to_cpu()?.to_f64()[0], total.node, parameters.leaves(&bound))
         };
         let stats = std::mem::take(&mut tape.stats);
         let grads = match from.filter(|_| trains) {
@@ -118,6 +124,7 @@ impl Trainer<'_> {
                     LossReduction::Mean => 1.0 / (rows * tracks) as f64,
                 };
                 let dy = Tensor::new(&[1], vec![upstream])?.to_dtype(self.network.parameters().dtype())?;
+                let dy = dy.to_device(&device)?;
                 let rows: Vec<u32> = (0..rows as u32).collect();
                 Some(tape.backward(from, dy, &rows, &leaves)?)
             }
@@ -181,13 +188,7 @@ fn update_statistics(network: &mut Network, stats: &[(usize, Tensor, Tensor)]) -
         // The state dict lists running_mean, running_var, num_batches_tracked.
         for (id, new) in [(*buffer, mean), (buffer + 1, variance)] {
             let offset = parameters.entries()[id].offset;
-            real!("statistics", new, T => {
-                let old = &mut parameters.buffers_mut().cpu_mut::<T>()?[offset..offset + new.len()];
-                for (old, new) in old.iter_mut().zip(new.cpu::<T>()?) {
-                    *old = T::of(MOMENTUM * new.f64() + (1.0 - MOMENTUM) * old.f64());
-                }
-                Ok(())
-            })?;
+            parameters.buffers_mut().blend(offset, new, MOMENTUM)?;
         }
         let counter = parameters.entries()[buffer + 2].offset;
         parameters.counters_mut()[counter] += 1;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::control::Control;
 use super::data::Data;
+use crate::device::Precision;
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::io::pth::{PthData, PthTensor};
@@ -37,13 +38,18 @@ impl Snapshot {
     }
 
     pub fn restore(&self, parameters: &mut Parameters) -> Result<()> {
+        parameters.counters_mut().copy_from_slice(&self.counters);
+        let device = parameters.device();
+        if device.is_gpu() {
+            *parameters.values_mut() = self.values.to_device(&device)?;
+            *parameters.buffers_mut() = self.buffers.to_device(&device)?;
+            return Ok(());
+        }
         real!("state", self.values, T => {
             parameters.values_mut().cpu_mut::<T>()?.copy_from_slice(self.values.cpu()?);
             parameters.buffers_mut().cpu_mut::<T>()?.copy_from_slice(self.buffers.cpu()?);
             Ok(())
-        })?;
-        parameters.counters_mut().copy_from_slice(&self.counters);
-        Ok(())
+        })
     }
 
     fn push(&self, name: &str, tensors: &mut Vec<(String, PthTensor)>) -> Result<()> {
@@ -55,7 +61,11 @@ impl Snapshot {
     }
 }
 
+/// The numbers in host memory of their own: steps change those of the model in place.
 fn copy(t: &Tensor) -> Result<Tensor> {
+    if t.gpu().is_some() {
+        return t.to_cpu();
+    }
     real!("state", t, T => Tensor::new(t.shape(), t.cpu::<T>()?.to_vec()))
 }
 
@@ -77,6 +87,8 @@ pub(super) struct State {
 pub(super) struct Identity {
     model: ModelSpec,
     training: TrainSpec,
+    /// Of products on a GPU.
+    precision: String,
     sequences: String,
     targets: String,
     sets: String,
@@ -84,7 +96,14 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub fn new(model: &ModelSpec, spec: &TrainSpec, dataset: &Dataset, data: &Data, start: &Parameters) -> Self {
+    pub fn new(
+        model: &ModelSpec,
+        spec: &TrainSpec,
+        precision: Precision,
+        dataset: &Dataset,
+        data: &Data,
+        start: &Parameters,
+    ) -> Result<Self> {
         let mut sequences = Hash::default();
         dataset.names.iter().for_each(|n| sequences.add(n.as_bytes()));
         sequences.add(&data.sequences.bases);
@@ -100,17 +119,18 @@ impl Identity {
         }
         let mut weights = Hash::default();
         for t in [start.values(), start.buffers()] {
-            t.to_f64().iter().for_each(|v| weights.add(&v.to_bits().to_le_bytes()));
+            t.to_cpu()?.to_f64().iter().for_each(|v| weights.add(&v.to_bits().to_le_bytes()));
         }
         let text = |h: Hash| format!("{:016x}", h.0);
-        Self {
+        Ok(Self {
             model: model.clone(),
             training: spec.clone(),
+            precision: precision.name().into(),
             sequences: text(sequences),
             targets: text(targets),
             sets: text(sets),
             start: text(weights),
-        }
+        })
     }
 
     /// What differs, in words.

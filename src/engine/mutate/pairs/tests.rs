@@ -1,4 +1,5 @@
 use super::*;
+use crate::device::Device;
 use crate::engine::mutate::tests::network;
 use crate::model::{ZooModel, ZooName};
 use crate::nn::{Builder, Parameters};
@@ -66,6 +67,9 @@ impl Predictor for Own {
         &self.numbers
     }
     fn to_dtype(&self, _: DType) -> Result<Self> {
+        Ok(self.clone())
+    }
+    fn to_device(&self, _: &Device) -> Result<Self> {
         Ok(self.clone())
     }
 }

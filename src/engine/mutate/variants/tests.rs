@@ -174,6 +174,7 @@ fn both_engines_equal_naive_predictions_of_both_alleles() {
             let options = |engine| ScorerOptions {
                 engine,
                 double: true,
+                precision: crate::device::Precision::F32,
                 tracks: Some(vec![2, 0]),
                 scaling: Some(scaling.clone()),
                 batch: None,
