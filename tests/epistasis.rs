@@ -175,7 +175,7 @@ fn wrong_use_is_told_in_one_line() {
         (format!("{start} -o x.npz --names nobody"), "'nobody'"),
         (format!("{start} -o x.npz --tracks track9"), "track9"),
         (format!("{start} -o x.npz --engine fast"), "expected auto, delta or naive"),
-        (format!("{start} -o x.npz --precision f16"), "expected f32 or f64"),
+        (format!("{start} -o x.npz --precision f16"), "f16 needs a GPU"),
         (format!("{start} -o x.npz --pairs off.tsv"), "expected .tsv"),
         (format!("{start} -o x.tsv --pairs nobody.tsv"), "nobody.tsv:2"),
         (format!("{start} -o x.tsv --pairs off.tsv"), "expected a position from 0 to 49, found '50'"),

@@ -207,7 +207,7 @@ fn stores_resume_and_shards_merge() {
         ("-o a.h5", ".npz or .zarr"),
         ("-o a.npz --engine fast", "auto, delta or naive"),
         ("-o a.npz --gauge hypotetical", "did you mean 'hypothetical'?"),
-        ("-o a.npz --precision bf16", "f32 or f64"),
+        ("-o a.npz --precision bf16", "bf16 needs a GPU"),
         ("-o a.npz --verify 2", "up to 1"),
         ("-o a.npz --groups a:track9", "track9"),
         ("-o a.npz --compare log2fc --pseudocount=-1", "0 or more"),
