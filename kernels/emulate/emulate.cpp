@@ -387,7 +387,13 @@ void collective(uint32_t mask, void* data, Complete complete, Place place) {
   if (mask & ~w.exists) fail("%s at %s:%d: mask %08x names lanes that a block of %d threads does not have", place.what, base_name(place.file), place.line, mask, s.threads);
   if (mask & w.returned) fail("%s at %s:%d: mask %08x names lane %d, which has returned", place.what, base_name(place.file), place.line, mask, __builtin_ctz(mask & w.returned));
   w.lane[lane] = {mask, data, complete};
-  for (uint32_t others = w.pending & mask; others; others &= others - 1) {
+  if (!w.pending) {
+    w.alike = true;
+    w.at = w.lane[lane];
+  } else if (w.at.mask != mask || w.at.complete != complete) {
+    w.alike = false;
+  }
+  for (uint32_t others = w.alike ? 0 : w.pending & mask; others; others &= others - 1) {
     const int j = __builtin_ctz(others);
     const Lane& other = w.lane[j];
     if (!(other.mask & bit) || (other.mask == mask && other.complete == complete)) continue;
@@ -396,7 +402,7 @@ void collective(uint32_t mask, void* data, Complete complete, Place place) {
   }
   w.pending |= bit;
   bool all = (w.pending & mask) == mask;
-  for (uint32_t others = all ? mask : 0; others; others &= others - 1) all = all && w.lane[__builtin_ctz(others)].mask == mask;
+  for (uint32_t others = all && !w.alike ? mask : 0; others; others &= others - 1) all = all && w.lane[__builtin_ctz(others)].mask == mask;
   if (!all) return wait_here(place, "mask", mask);
   if (complete) {
     void* lanes[32];
