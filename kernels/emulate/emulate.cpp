@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "state.h"
@@ -459,9 +460,10 @@ uint8_t* shared_at(uint32_t address, uint32_t bytes, const char* what) {
 }
 
 int run_threads(const char* name, const unsigned* grid, unsigned block, unsigned shared_bytes, void (*call)(void*), void* body) {
-  static thread_local State storage;
+  static thread_local std::unique_ptr<State> storage;
   message[0] = 0;
-  State& s = storage;
+  if (!storage) storage = std::make_unique<State>();
+  State& s = *storage;
   own_state = &s;
   const uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2];
   if (block < 1 || block > MAX_THREADS) return set_message("%s: a block of %u threads; 1 to %d are possible", name, block, MAX_THREADS), 1;

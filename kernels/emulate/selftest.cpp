@@ -141,19 +141,20 @@ void launches() {
   for (int r : right) check(r == 1, "launches of several host threads at once");
 }
 
-bool reversed(bool fault) {
-  int out[256];
-  works("reverse", 256, 0, [&out, fault] {
+// Without the first barrier a row is read before it is written, without the second it is overwritten before it is read.
+bool reversed(bool first, bool second) {
+  int out[3][256];
+  works("reverse", 256, 0, [&out, first, second] {
     SHARED(int, row, 256);
     for (int round = 0; round < 3; round++) {
       row[threadIdx.x] = round * 1000 + (int)threadIdx.x;
-      if (!fault) __syncthreads();
-      out[threadIdx.x] = row[255 - threadIdx.x];
-      __syncthreads();
+      if (first) __syncthreads();
+      out[round][threadIdx.x] = row[255 - threadIdx.x];
+      if (second) __syncthreads();
     }
   });
-  for (int i = 0; i < 256; i++) {
-    if (out[i] != 2255 - i) return false;
+  for (int i = 0; i < 3 * 256; i++) {
+    if (out[i / 256][i % 256] != i / 256 * 1000 + 255 - i % 256) return false;
   }
   return true;
 }
@@ -172,38 +173,34 @@ bool reversed_in_warp(bool fault) {
   return true;
 }
 
-// A ring of one slot between two warps, through named barriers; the fault: the writer does not wait until the slot is read.
-bool ring(bool fault) {
+// A slot that one warp fills and another reads, through named barriers.
+void ring() {
   int out[8][32];
-  works("ring", 64, 0, [&out, fault] {
+  works("ring", 64, 0, [&out] {
     SHARED(int, slot, 32);
     const int lane = lane_index();
     for (int i = 0; i < 8; i++) {
       if (warp_index() == 0) {
-        if (i && !fault) named_barrier_sync(2, 64);
+        if (i) named_barrier_sync(2, 64);
         slot[lane] = 100 * i + lane;
         named_barrier_arrive(1, 64);
-        if (fault && i == 7) named_barrier_sync(3, 64);
       } else {
         named_barrier_sync(1, 64);
         out[i][lane] = slot[lane];
-        if (i < 7 && !fault) named_barrier_arrive(2, 64);
-        if (fault && i == 7) named_barrier_sync(3, 64);
+        if (i < 7) named_barrier_arrive(2, 64);
       }
     }
   });
-  for (int i = 0; i < 8; i++) {
-    for (int l = 0; l < 32; l++) {
-      if (out[i][l] != 100 * i + l) return false;
-    }
-  }
-  return true;
+  bool good = true;
+  for (int i = 0; i < 8 * 32; i++) good = good && out[i / 32][i % 32] == i / 32 * 100 + i % 32;
+  check(good, "named barriers");
 }
 
 void barriers() {
-  shows("missing __syncthreads", reversed);
+  shows("missing __syncthreads before reading", [](bool fault) { return reversed(!fault, true); });
+  shows("missing __syncthreads before overwriting", [](bool fault) { return reversed(true, !fault); });
   shows("missing __syncwarp", reversed_in_warp);
-  check(ring(false), "named barriers");
+  ring();
   works("returned threads count as arrived", 128, 0, [] {
     if (threadIdx.x % 3 == 0) return;
     __syncthreads();
@@ -480,7 +477,7 @@ void warp_units() {
     });
     return y[2] == 3;
   });
-  static int source[8];
+  alignas(16) static int source[8];
   reports("unaligned cp.async", "not aligned to 16 bytes", 1, 64, [] {
     DYNAMIC_SHARED(int, s);
     cp_async<16>(shared_address(s + 1), source);
