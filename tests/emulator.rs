@@ -2,7 +2,7 @@
 //! compile.
 
 #![cfg(feature = "emulate")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests; a skipped test says so")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
