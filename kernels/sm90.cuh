@@ -154,7 +154,7 @@ template <int N> DRG_DEVICE void bulk_wait() {
 
 DRG_DEVICE uint32_t swizzle128(uint32_t address) { return address ^ ((address >> 7 & 7) << 4); }
 
-template <int N> DRG_DEVICE void stmatrix(uint32_t (&r)[N], uint32_t address, DRG_HERE) {
+template <int N> DRG_DEVICE void stmatrix(const uint32_t (&r)[N], uint32_t address, DRG_HERE) {
   static_assert(N == 1 || N == 2 || N == 4, "stmatrix stores 1, 2 or 4 matrices");
 #ifdef DRG_EMULATE
   drg::emulate::store_matrices(address, r, N, false, {"stmatrix", file, line});
@@ -164,7 +164,7 @@ template <int N> DRG_DEVICE void stmatrix(uint32_t (&r)[N], uint32_t address, DR
   else asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
 #endif
 }
-template <int N> DRG_DEVICE void stmatrix_transposed(uint32_t (&r)[N], uint32_t address, DRG_HERE) {
+template <int N> DRG_DEVICE void stmatrix_transposed(const uint32_t (&r)[N], uint32_t address, DRG_HERE) {
   static_assert(N == 1 || N == 2 || N == 4, "stmatrix stores 1, 2 or 4 matrices");
 #ifdef DRG_EMULATE
   drg::emulate::store_matrices(address, r, N, true, {"stmatrix_transposed", file, line});

@@ -1,4 +1,4 @@
-// emulate.cpp: runs a kernel's grid on one host thread: fibers, barriers, warp operations, shared memory, guarded allocations.
+// emulate.cpp: runs a kernel's grid on one host thread: fibers, barriers, operations of warps; memory.inc, matrix.inc and tensor.inc do the rest.
 // See emulate.h for what is checked. How a block runs: every thread that can go on is 'ready'; pick() prefers the current warp and
 // now and then jumps to another. A thread that returns leaves its fiber to the next thread that has not started yet, so a kernel
 // without barriers runs on a single fiber, a call per thread.
@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "state.h"
@@ -26,16 +27,9 @@ namespace {
 constexpr size_t STACK = (128 << 10) + 13 * 64, STACKS_A_CHUNK = 16;
 constexpr size_t CHUNK = STACK * (STACKS_A_CHUNK + 1);   // the lowest is never used: an overflow of its neighbour lands there
 constexpr uint64_t CANARY = 0x5ca1ab1e0ddba11full;
-constexpr size_t ALLOCATION_GUARD = 4096;
 
 thread_local char message[2048] = "";
 thread_local State* own_state = nullptr;
-
-struct Allocation {
-  size_t bytes;
-};
-std::mutex allocations_lock;
-std::map<uint8_t*, Allocation> allocations;   // by the address the user has
 
 void set_message(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void set_message(const char* format, ...) {
@@ -387,7 +381,13 @@ void collective(uint32_t mask, void* data, Complete complete, Place place) {
   if (mask & ~w.exists) fail("%s at %s:%d: mask %08x names lanes that a block of %d threads does not have", place.what, base_name(place.file), place.line, mask, s.threads);
   if (mask & w.returned) fail("%s at %s:%d: mask %08x names lane %d, which has returned", place.what, base_name(place.file), place.line, mask, __builtin_ctz(mask & w.returned));
   w.lane[lane] = {mask, data, complete};
-  for (uint32_t others = w.pending & mask; others; others &= others - 1) {
+  if (!w.pending) {
+    w.alike = true;
+    w.at = w.lane[lane];
+  } else if (w.at.mask != mask || w.at.complete != complete) {
+    w.alike = false;
+  }
+  for (uint32_t others = w.alike ? 0 : w.pending & mask; others; others &= others - 1) {
     const int j = __builtin_ctz(others);
     const Lane& other = w.lane[j];
     if (!(other.mask & bit) || (other.mask == mask && other.complete == complete)) continue;
@@ -396,7 +396,7 @@ void collective(uint32_t mask, void* data, Complete complete, Place place) {
   }
   w.pending |= bit;
   bool all = (w.pending & mask) == mask;
-  for (uint32_t others = all ? mask : 0; others; others &= others - 1) all = all && w.lane[__builtin_ctz(others)].mask == mask;
+  for (uint32_t others = all && !w.alike ? mask : 0; others; others &= others - 1) all = all && w.lane[__builtin_ctz(others)].mask == mask;
   if (!all) return wait_here(place, "mask", mask);
   if (complete) {
     void* lanes[32];
@@ -407,55 +407,11 @@ void collective(uint32_t mask, void* data, Complete complete, Place place) {
   s.make_ready(me >> 5, mask & ~bit);
 }
 
-void* shared_array(const void* site, const char* name, size_t bytes, size_t alignment) {
-  State& s = state();
-  for (Array& a : s.arrays) {
-    if (a.site != site) continue;
-    if (!a.touched) {
-      a.touched = true;
-      memset(s.shared + a.offset, POISON, a.bytes);
-      guard_fill(s.shared + a.offset - STATIC_GUARD, STATIC_GUARD);
-      guard_fill(s.shared + a.offset + a.bytes, STATIC_GUARD);
-    }
-    return s.shared + a.offset;
-  }
-  const uint32_t align = alignment < 16 ? 16 : (uint32_t)alignment;
-  const uint32_t offset = (s.static_cursor + STATIC_GUARD + align - 1) / align * align;
-  s.static_bytes = (s.static_bytes + align - 1) / align * align + (uint32_t)bytes;
-  if (s.static_bytes > STATIC_LIMIT) fail("the SHARED arrays up to `%s` take %u bytes; a block has %u, more only as dynamic shared memory", name, s.static_bytes, STATIC_LIMIT);
-  const uint32_t total = s.dynamic_bytes ? (s.static_bytes + 1023) / 1024 * 1024 + s.dynamic_bytes : s.static_bytes;
-  if (total > SHARED_LIMIT || offset + bytes + STATIC_GUARD > ARENA) fail("%u bytes of SHARED arrays and %u dynamic bytes (1024-byte aligned): a block has %u bytes of shared memory", s.static_bytes, s.dynamic_bytes, SHARED_LIMIT);
-  s.static_cursor = offset + (uint32_t)bytes + STATIC_GUARD;
-  s.arrays.push_back({site, name, offset, (uint32_t)bytes, false});
-  return shared_array(site, name, bytes, alignment);
-}
-
-void* shared_dynamic() {
-  State& s = state();
-  return s.shared + RESERVED;
-}
-
-uint32_t shared_address(const void* pointer) {
-  State& s = state();
-  const ptrdiff_t offset = static_cast<const uint8_t*>(pointer) - s.shared;
-  if (offset < 0 || offset > (ptrdiff_t)ARENA) fail("shared_address of a pointer that is not to shared memory");
-  return (uint32_t)offset;
-}
-
-uint8_t* shared_at(uint32_t address, uint32_t bytes, const char* what) {
-  State& s = state();
-  if (address >= RESERVED && address - RESERVED <= s.dynamic_bytes && bytes <= s.dynamic_bytes - (address - RESERVED)) return s.shared + address;
-  for (const Array& a : s.arrays) {
-    if (a.touched && address >= a.offset && address + bytes <= a.offset + a.bytes) return s.shared + address;
-  }
-  if (address < s.static_base) fail("%s of %u bytes at offset %d: outside the block's %u bytes of dynamic shared memory", what, bytes, (int)address - (int)RESERVED, s.dynamic_bytes);
-  fail("%s of %u bytes at shared address 0x%x, which is in no SHARED array", what, bytes, address);
-}
-
 int run_threads(const char* name, const unsigned* grid, unsigned block, unsigned shared_bytes, void (*call)(void*), void* body) {
-  static thread_local State storage;
+  static thread_local std::unique_ptr<State> storage;
   message[0] = 0;
-  State& s = storage;
+  if (!storage) storage = std::make_unique<State>();
+  State& s = *storage;
   own_state = &s;
   const uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2];
   if (block < 1 || block > MAX_THREADS) return set_message("%s: a block of %u threads; 1 to %d are possible", name, block, MAX_THREADS), 1;
@@ -492,113 +448,11 @@ int run_threads(const char* name, const unsigned* grid, unsigned block, unsigned
   return 0;
 }
 
-void copy_async(uint32_t destination, const void* source, int bytes, int source_bytes) {
-  State& s = state();
-  if (destination % (uint32_t)bytes || (source_bytes && reinterpret_cast<uintptr_t>(source) % (uintptr_t)bytes)) fail("cp.async of %d bytes: the source or the destination 0x%x is not aligned to %d bytes", bytes, destination, bytes);
-  shared_at(destination, (uint32_t)bytes, "cp.async");
-  Thread& t = s.thread[s.current];
-  const Copy copy{destination, source, bytes, source_bytes, t.copy_groups};
-  if ((s.random() & 3) == 0) land_copy(s, copy);
-  else t.copies.push_back(copy);
-}
-
-void land_copy(State& s, const Copy& copy) {
-  uint8_t* to = s.shared + copy.destination;
-  memset(to, 0, (size_t)copy.bytes);
-  memcpy(to, copy.source, (size_t)copy.source_bytes);
-}
-
-static void land_copies(State& s, Thread& t, unsigned groups) {
-  size_t kept = 0;
-  for (size_t i = 0; i < t.copies.size(); i++) {
-    if (t.copies[i].group < groups) land_copy(s, t.copies[i]);
-    else t.copies[kept++] = t.copies[i];
-  }
-  t.copies.resize(kept);
-}
-
-void copy_commit() {
-  State& s = state();
-  Thread& t = s.thread[s.current];
-  t.copy_groups++;
-  if ((s.random() & 3) == 0) land_copies(s, t, t.copy_groups - s.random() % 2);
-}
-
-void copy_wait(int groups) {
-  State& s = state();
-  Thread& t = s.thread[s.current];
-  if (t.copy_groups > (unsigned)groups) land_copies(s, t, t.copy_groups - (unsigned)groups);
-}
-
 }  // namespace emulate
 }  // namespace drg
 
 #include "matrix.inc"
+#include "memory.inc"
 #include "tensor.inc"
 
-using namespace drg::emulate;
-
-extern "C" {
-
-const char* drg_emulate_message() { return message; }
-
-void* drg_emulate_alloc(size_t bytes) {
-  const size_t body = (bytes + 255) / 256 * 256;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, 4096, body + 2 * ALLOCATION_GUARD)) {
-    set_message("no memory for %zu bytes", bytes);
-    return nullptr;
-  }
-  uint8_t* user = static_cast<uint8_t*>(memory) + ALLOCATION_GUARD;
-  guard_fill(user - ALLOCATION_GUARD, ALLOCATION_GUARD);
-  memset(user, POISON, bytes);
-  guard_fill(user + bytes, body - bytes + ALLOCATION_GUARD);
-  std::lock_guard<std::mutex> hold(allocations_lock);
-  allocations[user] = {bytes};
-  return user;
-}
-
-static bool allocation_is_sound(const uint8_t* user, size_t bytes) {
-  ptrdiff_t at = guard_damage(user - ALLOCATION_GUARD, ALLOCATION_GUARD);
-  if (at >= 0) {
-    set_message("a write %td bytes before an allocation of %zu bytes", (ptrdiff_t)ALLOCATION_GUARD - at, bytes);
-    return false;
-  }
-  at = guard_damage(user + bytes, (bytes + 255) / 256 * 256 - bytes + ALLOCATION_GUARD);
-  if (at >= 0) {
-    set_message("a write at offset %td of an allocation of %zu bytes", (ptrdiff_t)bytes + at, bytes);
-    return false;
-  }
-  return true;
-}
-
-int drg_emulate_free(void* pointer) {
-  message[0] = 0;
-  if (!pointer) return 0;
-  uint8_t* user = static_cast<uint8_t*>(pointer);
-  size_t bytes;
-  {
-    std::lock_guard<std::mutex> hold(allocations_lock);
-    auto found = allocations.find(user);
-    if (found == allocations.end()) {
-      set_message("a free of %p, which was not allocated or is freed already", pointer);
-      return 1;
-    }
-    bytes = found->second.bytes;
-    allocations.erase(found);
-  }
-  const bool sound = allocation_is_sound(user, bytes);
-  free(user - ALLOCATION_GUARD);
-  return sound ? 0 : 1;
-}
-
-int drg_emulate_check() {
-  message[0] = 0;
-  std::lock_guard<std::mutex> hold(allocations_lock);
-  for (const auto& entry : allocations) {
-    if (!allocation_is_sound(entry.first, entry.second.bytes)) return 1;
-  }
-  return 0;
-}
-
-}  // extern "C"
+extern "C" const char* drg_emulate_message() { return drg::emulate::message; }

@@ -90,14 +90,8 @@ void copy_async(uint32_t destination, const void* source, int bytes, int source_
 void copy_commit();
 void copy_wait(int groups);
 
-struct Matrices {   // ldmatrix, stmatrix: one lane's row address and registers
-  uint32_t address;
-  uint32_t* registers;
-  int count;
-  bool transposed;
-};
 void load_matrices(uint32_t address, uint32_t* registers, int count, bool transposed, Place place);
-void store_matrices(uint32_t address, uint32_t* registers, int count, bool transposed, Place place);
+void store_matrices(uint32_t address, const uint32_t* registers, int count, bool transposed, Place place);
 
 enum class Element { bf16, f16, tf32 };
 void multiply(Element element, float* d, const uint32_t* a, uint32_t b0, uint32_t b1, Place place);

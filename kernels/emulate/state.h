@@ -49,7 +49,8 @@ struct Lane {
 struct Warp {
   uint32_t exists, ready, returned, pending;
   bool descending;
-  Lane lane[32];
+  bool alike;        // all pending lanes are at `at`
+  Lane at, lane[32];
   std::vector<std::vector<Wgmma>> groups;   // 32 entries (lanes) per instruction; the last group is open
   unsigned issued;
 };
