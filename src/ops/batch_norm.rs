@@ -11,6 +11,8 @@
 //! Statistics and sums over rows add short runs in the element type and runs in f64, over blocks whose borders depend on
 //! sizes alone. The mean enters as two numbers (nearest value and rest), so a mean far from zero costs no digits.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::ops::changed;
 use crate::real;
@@ -96,6 +98,12 @@ pub fn batch_norm_activation_train(
             what: format!("training needs at least 2 rows for a variance; found {n} in {:?}", x.shape()),
         });
     }
+    if let Some(gpu) = Tensor::place("batch_norm", &[&x.value, &gamma.value, &beta.value])? {
+        let found = cuda::statistics(gpu, &x.value, &gamma.value, &beta.value, eps)?;
+        tape.stats.push((buffer, found.mean, found.unbiased));
+        let op = BatchNorm { eps, activation, trained: true, batch: true };
+        return tape.apply(op, &[x, gamma, beta, &Var::constant(found.table)]);
+    }
     let (mean, variance) = real!("batch_norm", x.value, T => Ok(statistics(x.value.cpu::<T>()?, c)))?;
     let unbiased: Vec<f64> = variance.iter().map(|v| v * (n as f64 / (n - 1) as f64)).collect();
     let [mean, variance, unbiased] = [mean, variance, unbiased].map(|v| Tensor::of(&[c], v));
@@ -142,6 +150,12 @@ impl Op for BatchNorm {
         for (slot, parameter) in x[1..].iter().enumerate() {
             save.put(slot + 1, keep.any(), parameter);
         }
+        if let Some(gpu) = Tensor::place("batch_norm", x)? {
+            // In training the fourth input is the table already.
+            let table = if self.batch { x[3].clone() } else { cuda::constants(gpu, &x[1..], self.eps)? };
+            save.put(cuda::TABLE, keep.any(), &table);
+            return cuda::forward(gpu, x[0], &table, self.activation);
+        }
         real!("batch_norm", x[0], T => {
             let (k, c, from) = (Constants::<T>::new(&x[1..], self.eps)?, x[1].len(), x[0].cpu::<T>()?);
             let mut y = tensor::stale::<T>(from.len());
@@ -160,6 +174,9 @@ impl Op for BatchNorm {
     fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
         if self.batch || cx.wants(1) || cx.wants(2) {
             cx.whole_batch("batch_norm")?;
+        }
+        if let Some(gpu) = dy.gpu() {
+            return cuda::backward(gpu, self, cx, dy);
         }
         let parameters = [cx.saved(1)?, cx.saved(2)?, cx.saved(3)?, cx.saved(4)?];
         let c = parameters[0].len();
@@ -206,6 +223,9 @@ impl Op for BatchNorm {
 
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let d = changed(dx, 0)?.rows()?;
+        if let Some(gpu) = d.gpu() {
+            return cuda::delta(gpu, self, cx, d, to);
+        }
         let parameters = [cx.saved(1)?, cx.saved(2)?, cx.saved(3)?, cx.saved(4)?];
         let c = parameters[0].len();
         real!("batch_norm", d, T => {

@@ -4,10 +4,12 @@
 //! depends neither on the batch nor on threads, is made again in backward instead of being stored, and a resumed run
 //! draws the same.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Cx, Grads, Mode, Op, Pass, Save, Tape, Var};
-use crate::tensor::{self, Real, Tensor};
+use crate::tensor::{self, Tensor};
 use crate::util::math::Float;
 use crate::util::philox::philox4x32_lanes;
 use crate::util::simd::dispatch;
@@ -42,23 +44,40 @@ struct Dropout {
     pass: Pass,
 }
 
+/// What all elements of a layer and a pass share.
+struct Stream {
+    number: u32,
+    key: [u32; 2],
+    /// Words below it drop their element.
+    threshold: u32,
+    /// Factor of what stays.
+    keep: f64,
+}
+
 impl Dropout {
-    /// `y = x * mask / (1 - p)` for elements `at..` of a sample.
-    fn apply<T: Real>(&self, sample: u32, at: usize, x: &[T], y: &mut [T]) {
-        let key = [self.pass.seed as u32 ^ (self.layer << 16), (self.pass.seed >> 32) as u32 ^ self.layer];
-        let threshold = (self.p * 4_294_967_296.0) as u32;
-        debug_assert_eq!(at % (4 * BLOCKS), 0, "pieces begin with whole blocks");
-        let counter = [(at / 4) as u32, sample, self.pass.number, 0xD509];
-        masked(counter, key, threshold, <T as Float>::of(1.0 / (1.0 - self.p)), x, y);
+    fn stream(&self) -> Stream {
+        Stream {
+            number: self.pass.number,
+            key: [self.pass.seed as u32 ^ (self.layer << 16), (self.pass.seed >> 32) as u32 ^ self.layer],
+            threshold: (self.p * 4_294_967_296.0) as u32,
+            keep: 1.0 / (1.0 - self.p),
+        }
     }
 
     fn masked(&self, x: &Tensor, rows: impl Fn(usize) -> usize + Sync) -> Result<Tensor> {
-        let size: usize = x.shape()[1..].iter().product();
+        let (stream, size) = (self.stream(), x.shape()[1..].iter().product());
+        if let Some(gpu) = x.gpu() {
+            let samples: Vec<u32> = (0..x.shape()[0]).map(|r| self.pass.samples[rows(r)]).collect();
+            return cuda::masked(gpu, &stream, x, &samples);
+        }
         real!("dropout", x, T => {
             let from = x.cpu::<T>()?;
             let mut y = tensor::stale::<T>(from.len());
             super::for_rows(&mut y, size, |r, at, y| {
-                self.apply(self.pass.samples[rows(r)], at, &from[r * size + at..][..y.len()], y);
+                debug_assert_eq!(at % (4 * BLOCKS), 0, "pieces begin with whole blocks");
+                let counter = [(at / 4) as u32, self.pass.samples[rows(r)], stream.number, 0xD509];
+                let keep = <T as Float>::of(stream.keep);
+                masked(counter, stream.key, stream.threshold, keep, &from[r * size + at..][..y.len()], y);
             });
             Ok(Tensor::of(x.shape(), y))
         })
@@ -136,5 +155,28 @@ mod tests {
         assert_ne!(whole[..40], whole[40..80]);
         assert_ne!(whole, run(&x, &[7, 8, 9], 1));
         assert!(dropout(&mut Tape::predict(), &Var::constant(x), 1.0, 0).is_err());
+    }
+    /// The same bits as on the CPU: rows shorter and longer than 64 and than what a thread of the CPU takes, rows of a sweep
+    /// that are not those of the tape, all pass numbers and layers.
+    #[test]
+    fn masks_on_gpus_are_those_of_the_cpu() {
+        for gpu in check::gpus() {
+            for (shape, p) in [(vec![3, 7, 9], 0.3), (vec![3, 5], 0.9), (vec![3, 16_385], 0.5), (vec![3, 64], 1e-9)] {
+                let size: usize = shape[1..].iter().product();
+                let x = check::Random::new(3).normal(&shape).to_dtype(crate::tensor::DType::F32).unwrap();
+                let pass = Pass { seed: 0xDEAD_BEEF_0BAD_CAFE, number: u32::MAX, samples: [7, 0, u32::MAX].into() };
+                let run = |x: &Tensor| {
+                    let mut tape = Tape::new(crate::tape::Keep::BACKWARD, Mode::Train(pass.clone()));
+                    let v = tape.leaf(x.clone());
+                    let y = dropout(&mut tape, &v, p, 3).unwrap();
+                    let dy = x.rows(0, 2).unwrap();
+                    let d = tape.backward(y.node.unwrap(), dy, &[2, 1], &[v.node.unwrap()]).unwrap();
+                    [y.value, d[0].clone().unwrap()].map(|t| t.to_cpu().unwrap().cpu::<f32>().unwrap().to_vec())
+                };
+                let (want, got) = (run(&x), run(&x.to_gpu(gpu).unwrap()));
+                assert_eq!(want, got, "{shape:?}");
+                assert_eq!((got[0].len(), got[1].len()), (3 * size, 2 * size));
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! with their second-order terms: exact, and relative to the change. An unchanged side counts as no change; windows of
 //! different place and width meet in their hull.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
@@ -88,6 +90,16 @@ impl Binary {
     fn is_linear(self) -> bool {
         matches!(self, Self::Add | Self::Subtract)
     }
+
+    /// Both sides, which lie where `other` lies; `None` for what needs neither.
+    fn values<'a>(self, cx: &Cx<'a>, other: &'a Tensor) -> Result<Option<(&'a Tensor, &'a Tensor)>> {
+        if self.is_linear() {
+            return Ok(None);
+        }
+        let (a, b) = (cx.saved(0)?, cx.saved(1)?);
+        Tensor::place(self.name(), &[other, a, b])?;
+        Ok(Some((a, b)))
+    }
 }
 
 impl Op for Binary {
@@ -103,6 +115,9 @@ impl Op for Binary {
     fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
         save.put(0, save.keep.any() && !self.is_linear(), x[0]);
         save.put(1, save.keep.any() && !self.is_linear(), x[1]);
+        if let Some(gpu) = Tensor::place(self.name(), x)? {
+            return cuda::forward(gpu, *self, x[0], x[1]);
+        }
         real!(self.name(), x[0], T => {
             let mut y = tensor::stale::<T>(x[0].len());
             let (a, b) = (x[0].cpu::<T>()?, x[1].cpu::<T>()?);
@@ -116,6 +131,9 @@ impl Op for Binary {
     }
 
     fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+        if let Some(gpu) = dy.gpu() {
+            return cuda::backward(gpu, *self, self.values(cx, dy)?, cx, dy);
+        }
         if *self == Self::Add {
             return Ok(vec![Some(dy.clone()), Some(dy.clone())]);
         }
@@ -156,6 +174,10 @@ impl Op for Binary {
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let Some(any) = dx.iter().flatten().next() else { return super::changed(dx, 0)?.rows().cloned() };
         let (m, c) = (to.mutants(), any.rows()?.shape()[2]);
+        if let Some(gpu) = any.rows()?.gpu() {
+            let side = |i: usize| dx.get(i).copied().flatten();
+            return cuda::delta(gpu, *self, self.values(cx, any.rows()?)?, cx, [side(0), side(1)], to, c);
+        }
         let shape = [to.width, m, c];
         real!(self.name(), any.rows()?, T => {
             let mut parts = vec![];
@@ -244,5 +266,76 @@ mod tests {
             add(&mut Tape::predict(), &a, &b).unwrap_err().to_string(),
             "add: b must be [2, 2] like a; found [2]"
         );
+    }
+    /// Sides of other places and widths, by moves alone; rows of 4 channels and of others; repeated and left out gradients.
+    #[test]
+    fn windows_and_widths() {
+        use crate::ops::{channels, crop};
+        type Function = fn(&mut Tape, &Var, &Var) -> Result<Var>;
+        let all: [(&str, Function); 4] =
+            [("add", add), ("subtract", subtract), ("multiply", multiply), ("divide", divide)];
+        for (name, f) in all {
+            for c in [3, 8] {
+                let mut r = check::Random::new(11);
+                let inputs = [r.uniform(&[3, 9, c], 1.0, 2.0), r.uniform(&[3, 5, c], 1.0, 2.0)];
+                let own = |t: &mut Tape, v: &[Var]| {
+                    let (left, middle, right) = (crop(t, &v[0], 0, 5)?, crop(t, &v[0], 1, 6)?, crop(t, &v[0], 4, 9)?);
+                    let wide = add(t, &left, &right)?;
+                    let y = f(t, &wide, &middle)?;
+                    f(t, &middle, &y)
+                };
+                check::delta(name, &inputs[..1], own);
+                check::precision(name, &inputs[..1], own);
+                check::precision(name, &inputs[1..], |t, v| f(t, &Var::constant(v[0].value.clone()), &v[0]));
+                unchanged_sides(name, &inputs, f);
+            }
+            // Elements that are no multiple of 4 behind those that are, and addresses that are not.
+            let inputs = [check::Random::new(2).uniform(&[1, 300, 7], 1.0, 2.0)];
+            check::precision(name, &inputs, |t, v| {
+                let (some, others) = (channels(t, &v[0], 1, 6)?, channels(t, &v[0], 2, 7)?);
+                f(t, &some, &others)
+            });
+        }
+    }
+
+    #[test]
+    fn views_that_begin_anywhere() {
+        let flat = check::Random::new(5).uniform(&[2050], 0.5, 2.0).to_dtype(crate::tensor::DType::F32).unwrap();
+        for gpu in check::gpus() {
+            let moved = flat.to_gpu(gpu).unwrap();
+            for op in [Binary::Add, Binary::Subtract, Binary::Multiply, Binary::Divide] {
+                let run = |t: &Tensor| {
+                    let [a, b] = [1, 2].map(|at| Var::constant(t.view(at, &[512, 4]).unwrap()));
+                    check::numbers(&binary(&mut Tape::predict(), &a, &b, op).unwrap().value)
+                };
+                assert_eq!(run(&flat), run(&moved), "{}", op.name());
+            }
+        }
+    }
+    /// One side changes and the other does not.
+    fn unchanged_sides(name: &str, inputs: &[Tensor], f: impl Fn(&mut Tape, &Var, &Var) -> Result<Var>) {
+        use crate::tape::{Change, Keep, Mode};
+        use crate::tensor::DType;
+        let run = |gpu: Option<&crate::device::Gpu>| {
+            let moved = |t: &Tensor| {
+                let t = t.to_dtype(DType::F32).unwrap();
+                gpu.map_or_else(|| t.clone(), |gpu| t.to_gpu(gpu).unwrap())
+            };
+            let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+            let [a, b] = [0, 1].map(|i| tape.leaf(moved(&inputs[i].rows(0, 3).unwrap())));
+            let a = crate::ops::crop(&mut tape, &a, 2, 7).unwrap();
+            let y = f(&mut tape, &a, &b).unwrap().node.unwrap();
+            let mut all = vec![];
+            for from in [a.node.unwrap(), b.node.unwrap()] {
+                let at = Window { start: [-1, 3, 0, 2].into(), width: 3, len: 5 };
+                let change = moved(&check::Random::new(3).normal(&[3, 4, inputs[0].shape()[2]]));
+                let seed = Delta { at, change: Change::Rows(change) };
+                let d = tape.delta(vec![(from, seed)], &[2, 0, 1, 1], &[y]).unwrap().remove(0).unwrap();
+                all.extend(check::numbers(d.rows().unwrap()));
+            }
+            all
+        };
+        let want = run(None);
+        check::gpus().iter().for_each(|gpu| check::nmse(name, &run(Some(gpu)), &want, 1e-13));
     }
 }

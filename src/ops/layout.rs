@@ -2,6 +2,8 @@
 //!
 //! PyTorch (channels first there): `flatten(1)`, `torch.cat(dim=1)`, `x[:, a:b]`, `x[..., a:b]`.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::ops::checked_rank;
 use crate::real;
@@ -131,6 +133,9 @@ impl Op for Concat {
         let mut shape = x[0].shape().to_vec();
         let rows = shape[..shape.len() - 1].iter().product();
         *shape.last_mut().expect("a rank above 0") = self.widths.iter().sum();
+        if let Some(gpu) = Tensor::place("concat", x)? {
+            return cuda::joined(gpu, x, &self.widths, &shape);
+        }
         real!("concat", x[0], T => {
             let parts: Vec<Option<&[T]>> = x.iter().map(|x| x.cpu::<T>().map(Some)).collect::<Result<_>>()?;
             Ok(Tensor::of(&shape, self.joined(&parts, rows)))
@@ -153,6 +158,9 @@ impl Op for Concat {
     }
 
     fn delta(&self, _: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
+        if let Some(gpu) = dx.iter().flatten().find_map(|d| d.rows().ok()?.gpu()) {
+            return cuda::joined_changes(gpu, dx, &self.widths, to);
+        }
         let placed: Vec<Option<Delta>> =
             dx.iter().map(|d| d.map(|d| d.placed(to)).transpose()).collect::<Result<_>>()?;
         let rows = to.width * to.mutants();
@@ -169,6 +177,9 @@ impl Op for Concat {
 fn cut(x: &Tensor, width: usize, from: usize, to: usize) -> Result<Tensor> {
     let mut shape = x.shape().to_vec();
     *shape.last_mut().expect("a rank above 0") = to - from;
+    if let Some(gpu) = x.gpu() {
+        return cuda::cut(gpu, x, width, (from, to), &shape);
+    }
     real!("channels", x, T => {
         let y: Vec<T> = x.cpu::<T>()?.chunks_exact(width).flat_map(|row| row[from..to].iter().copied()).collect();
         Ok(Tensor::of(&shape, y))
@@ -193,6 +204,9 @@ impl Op for Channels {
     fn backward(&self, _: &Cx, dy: &Tensor) -> Result<Grads> {
         let mut shape = dy.shape().to_vec();
         *shape.last_mut().expect("a rank above 0") = self.width;
+        if let Some(gpu) = dy.gpu() {
+            return Ok(vec![Some(cuda::widen(gpu, dy, self.width, (self.from, self.to), &shape)?)]);
+        }
         real!("channels", dy, T => {
             let mut dx = tensor::zeros::<T>(shape.iter().product());
             for (dx, dy) in dx.chunks_exact_mut(self.width).zip(dy.cpu::<T>()?.chunks_exact(self.to - self.from)) {
@@ -224,6 +238,10 @@ impl Op for Crop {
 
     fn forward(&self, x: &[&Tensor], _: &mut Save) -> Result<Tensor> {
         let [n, l, c] = x[0].dims("crop", "x")?;
+        if let Some(gpu) = x[0].gpu() {
+            let range = (self.from * c, self.to * c);
+            return cuda::cut(gpu, x[0], l * c, range, &[n, self.to - self.from, c]);
+        }
         real!("crop", x[0], T => {
             let y: Vec<T> = x[0].cpu::<T>()?.chunks_exact(l * c).flat_map(|x| x[self.from * c..self.to * c].iter().copied()).collect();
             Ok(Tensor::of(&[n, self.to - self.from, c], y))
@@ -232,6 +250,10 @@ impl Op for Crop {
 
     fn backward(&self, _: &Cx, dy: &Tensor) -> Result<Grads> {
         let [n, rows, c] = dy.dims("crop", "dy")?;
+        if let Some(gpu) = dy.gpu() {
+            let range = (self.from * c, self.to * c);
+            return Ok(vec![Some(cuda::widen(gpu, dy, self.l * c, range, &[n, self.l, c])?)]);
+        }
         real!("crop", dy, T => {
             let mut dx = tensor::zeros::<T>(n * self.l * c);
             for (dx, dy) in dx.chunks_exact_mut(self.l * c).zip(dy.cpu::<T>()?.chunks_exact(rows * c)) {
@@ -291,5 +313,49 @@ mod tests {
         assert_eq!(channels(t, &x, 1, 3).unwrap().value.cpu::<f32>().unwrap(), [2., 3., 5., 6.]);
         assert_eq!(concat(t, &[&x, &x]).unwrap().shape(), [1, 2, 6]);
         assert!(channels(t, &x, 2, 4).is_err() && crop(t, &x, 1, 1).is_err() && concat(t, &[]).is_err());
+    }
+    /// Widths and places of columns that are multiples of 4 and that are not; changes on unequal windows; a part that does not
+    /// change.
+    #[test]
+    fn moves_alone() {
+        for (c, from, to) in [(3, 1, 3), (8, 4, 8), (8, 1, 5), (4, 0, 3)] {
+            let mut r = check::Random::new(c as u64);
+            let inputs = [r.normal(&[2, 9, c])];
+            let all = |t: &mut Tape, v: &[Var]| {
+                let (left, right) = (crop(t, &v[0], 0, 5)?, crop(t, &v[0], 4, 9)?);
+                let joined = concat(t, &[&left, &right])?;
+                let again = concat(t, &[&right, &joined, &left])?;
+                channels(t, &again, from, 3 * c + to)
+            };
+            check::gradients("moves", &inputs, all);
+            check::precision("moves", &inputs, all);
+            check::delta("moves", &inputs, all);
+            check::delta("flat moves", &inputs, |t, v| {
+                let y = all(t, v)?;
+                flatten(t, &y)
+            });
+        }
+    }
+    #[test]
+    fn a_part_that_does_not_change() {
+        use crate::tape::{Change, Keep, Mode};
+        use crate::tensor::DType;
+        for c in [3, 4] {
+            let mut r = check::Random::new(8);
+            let inputs = [r.normal(&[2, 5, c]), r.normal(&[2, 5, 4]), r.normal(&[3, 2, 4])];
+            let run = |gpu: Option<&crate::device::Gpu>| {
+                let [a, b, d] = inputs.each_ref().map(|t| {
+                    let t = t.to_dtype(DType::F32).unwrap();
+                    gpu.map_or_else(|| t.clone(), |gpu| t.to_gpu(gpu).unwrap())
+                });
+                let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+                let [a, b] = [a, b].map(|t| tape.leaf(t));
+                let y = concat(&mut tape, &[&a, &b, &a]).unwrap().node.unwrap();
+                let seed = Delta { at: Window { start: [-1, 3].into(), width: 3, len: 5 }, change: Change::Rows(d) };
+                let found = tape.delta(vec![(b.node.unwrap(), seed)], &[1, 0], &[y]).unwrap().remove(0).unwrap();
+                check::numbers(found.rows().unwrap())
+            };
+            check::gpus().iter().for_each(|gpu| assert_eq!(run(Some(gpu)), run(None)));
+        }
     }
 }

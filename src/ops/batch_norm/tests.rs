@@ -61,9 +61,79 @@ fn cases_with_running_statistics() {
         };
         let name = format!("batch_norm eval {shape:?} {activation:?}");
         check::gradients(&name, &x, f);
-        check::precision(&name, &x, f);
-        if shape.len() == 3 {
-            check::delta(&name, &x, f);
+        everywhere(&name, x, [mean, variance], activation);
+    }
+}
+
+/// Precision and change, on GPUs too: there the statistics must lie where x lies.
+fn everywhere(name: &str, [x, gamma, beta]: [Tensor; 3], [mean, variance]: [Tensor; 2], activation: Activation) {
+    let all = [x, gamma, beta, mean, variance];
+    let f = |t: &mut Tape, v: &[Var]| {
+        batch_norm_activation_eval(t, &v[0], &v[1], &v[2], &v[3].value, &v[4].value, 1e-5, activation)
+    };
+    check::precision(name, &all, f);
+    if all[0].shape().len() == 3 {
+        check::delta(name, &all, f);
+    }
+    // Nothing but x wants a gradient.
+    check::precision(name, &all, |t, v| {
+        let [gamma, beta] = [1, 2].map(|i| Var::constant(v[i].value.clone()));
+        batch_norm_activation_eval(t, &v[0], &gamma, &beta, &v[3].value, &v[4].value, 1e-5, activation)
+    });
+}
+
+/// Channels in groups of 4 and not, several tiles of them, several blocks of rows, the last ones ragged.
+#[test]
+fn tiles_of_the_kernels() {
+    for (shape, activation) in [
+        ([2, 70, 4], Activation::Gelu),
+        ([1, 9, 140], Activation::Identity),
+        ([2, 3, 132], Activation::Silu),
+        ([3, 5, 37], Activation::Relu),
+        ([3, 700, 12], Activation::Identity),
+        ([1, 1100, 3], Activation::Tanh),
+    ] {
+        let (x, statistics) = inputs(&shape, 70);
+        let name = format!("batch_norm {shape:?} {activation:?}");
+        check::precision(&format!("{name} train"), &x, |t, v| {
+            batch_norm_activation_train(t, 0, &v[0], &v[1], &v[2], 1e-5, activation)
+        });
+        everywhere(&name, x, statistics, activation);
+    }
+}
+
+/// Statistics, the change of repeated rows and their gradients on GPUs, against the CPU; x begins at an odd address.
+#[test]
+fn statistics_and_rows_on_gpus() {
+    for gpu in check::gpus() {
+        for c in [8, 5] {
+            let mut r = check::Random::new(c as u64);
+            let shape = [3, 41, c];
+            let flat = r.normal(&[3 * 41 * c + 1]).to_dtype(DType::F32).unwrap();
+            let [g, b, dy] =
+                [r.normal(&[c]), r.normal(&[c]), r.normal(&shape)].map(|t| t.to_dtype(DType::F32).unwrap());
+            let run = |gpu: Option<&crate::device::Gpu>| {
+                let place = |t: &Tensor| gpu.map_or_else(|| t.clone(), |gpu| t.to_gpu(gpu).unwrap());
+                let mut tape = Tape::new(Keep::BACKWARD, train_mode());
+                let x = place(&flat).view(1, &shape).unwrap();
+                let [x, g, b] = [x, place(&g), place(&b)].map(|t| tape.leaf(t));
+                batch_norm_train(&mut tape, 9, &x, &g, &b, 1e-5).unwrap();
+                let (_, mean, variance) = tape.stats.remove(0);
+                let g = Var::constant(g.value);
+                let b = Var::constant(b.value);
+                let y = batch_norm_activation_eval(&mut tape, &x, &g, &b, &mean, &variance, 1e-5, Activation::Gelu);
+                let y = y.unwrap().node.unwrap();
+                let d = tape.backward(y, place(&dy), &[2, 0, 2], &[x.node.unwrap()]).unwrap();
+                [mean, variance, d[0].clone().unwrap()].map(|t| check::numbers(&t))
+            };
+            for (got, want) in run(Some(gpu)).iter().zip(run(None)) {
+                check::nmse("statistics", got, &want, 1e-11);
+            }
+            let constant = Var::constant(flat.to_gpu(gpu).unwrap());
+            let [g, b] = [&g, &b].map(|t| Var::constant(t.clone()));
+            let x = Var::constant(constant.value.view(0, &shape).unwrap());
+            let e = batch_norm_train(&mut Tape::predict(), 0, &x, &g, &b, 1e-5).unwrap_err().to_string();
+            assert!(e.contains("argument 1 on cpu"), "{e}");
         }
     }
 }

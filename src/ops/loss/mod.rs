@@ -27,6 +27,7 @@
 //! Names and formulas are those of the models that `--cnn` strings describe; values equal `reduction='none'` of PyTorch where
 //! it has the loss. Everything is computed in f64 and in fixed order, and rounded once at the end. NaN passes through.
 
+mod cuda;
 mod formulas;
 
 use crate::error::{Error, Result, hint};
@@ -213,6 +214,13 @@ impl Op for LossOp {
 
     fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
         let [b, t] = x[0].dims("loss", "prediction [B, T]")?;
+        if let Some(gpu) = Tensor::place("loss", x)? {
+            let (y, gradient) = cuda::forward(gpu, self.loss, self.weight, [x[0], x[1]], save.keep.backward)?;
+            if let Some(gradient) = &gradient {
+                save.put(0, true, gradient);
+            }
+            return Ok(y);
+        }
         real!("loss", x[0], T => {
             let (values, gradient) = formulas::evaluate(self.loss, &x[0].to_f64(), &x[1].to_f64(), t)?;
             if save.keep.backward {
@@ -229,6 +237,9 @@ impl Op for LossOp {
         cx.whole_batch("loss")?;
         let [_] = dy.dims("loss", "dy [1]")?;
         let gradient = cx.saved(0)?;
+        if let Some(gpu) = Tensor::place("loss", &[gradient, dy])? {
+            return Ok(vec![Some(cuda::backward(gpu, gradient, dy)?), None]);
+        }
         real!("loss", dy, T => {
             let scale = dy.cpu::<T>()?[0];
             let dx = gradient.cpu::<T>()?.iter().map(|&g| scale * g).collect();
@@ -275,8 +286,57 @@ mod tests {
                 let f = |tape: &mut Tape, v: &[Var]| loss(tape, &v[0], &target, kind, 0.7);
                 let name = format!("{kind} [{b}, {t}]");
                 check::gradients_in(&name, &mode, std::slice::from_ref(&p), f);
-                check::precision(&name, &[p], f);
+                everywhere(&name, &p, &target, kind, 0.7);
             }
+        }
+    }
+
+    /// On GPUs, too, where the target lies beside the prediction.
+    fn everywhere(name: &str, p: &Tensor, target: &Tensor, kind: Loss, weight: f64) {
+        let inputs = [p.clone(), target.clone()];
+        check::precision(name, &inputs, |tape, v| loss(tape, &v[0], &v[1].value, kind, weight));
+    }
+
+    /// More rows than a block takes, more tracks than a warp and than a block of columns, lines longer than their teams.
+    #[test]
+    fn teams_of_the_kernels() {
+        for &kind in Loss::ALL {
+            for (b, t) in [(70, 3), (9, 37), (17, 10)] {
+                let (p, target) = pair(b, t, (b + t) as u64);
+                everywhere(&format!("{kind} [{b}, {t}]"), &p, &target, kind, -1.3);
+            }
+        }
+    }
+
+    #[test]
+    fn special_numbers_on_gpus() {
+        let (p, target) = pair(3, 5, 2);
+        let narrow = |v: Vec<f64>| Tensor::of(&[3, 5], v.into_iter().map(|v| v as f32).collect::<Vec<f32>>());
+        for gpu in check::gpus() {
+            let target = narrow(target.to_f64()).to_gpu(gpu).unwrap();
+            let run = |p: &[f64], kind| {
+                let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+                let x = tape.leaf(narrow(p.to_vec()).to_gpu(gpu).unwrap());
+                let y = loss(&mut tape, &x, &target, kind, 1.0)?;
+                let dy = Tensor::of(&[1], vec![2f32]).to_gpu(gpu)?;
+                let dx = tape.backward(y.node.unwrap(), dy, &[0], &[x.node.unwrap()])?;
+                Ok::<_, Error>((check::numbers(&y.value)[0], check::numbers(dx[0].as_ref().unwrap())))
+            };
+            let mut p = p.to_f64();
+            p[6] = f64::NAN;
+            for &kind in Loss::ALL {
+                assert_eq!(run(&p, kind).unwrap().0.is_nan(), kind != Loss::None, "{kind}");
+            }
+            p[5..10].fill(0.1);
+            let (_, dx) = run(&p, Loss::CorrelationData).unwrap();
+            assert_eq!(dx[5..10], [0.0; 5]);
+            assert!(dx[..5].iter().all(|g| *g != 0.0 && g.abs() < 100.0));
+            p[7] = 1.5;
+            let e = run(&p, Loss::Bce).unwrap_err().to_string();
+            assert!(e.contains("BCELoss: prediction 1.5 at row 1, track 2"), "{e}");
+            let cpu = Var::constant(narrow(p));
+            let e = loss(&mut Tape::predict(), &cpu, &target, Loss::Mse, 1.0).unwrap_err().to_string();
+            assert!(e.contains("argument 1 on"), "{e}");
         }
     }
 
@@ -290,6 +350,7 @@ mod tests {
         }) {
             let f = |tape: &mut Tape, v: &[Var]| loss(tape, &v[0], &target, kind, -1.3);
             check::gradients(kind.name(), std::slice::from_ref(&p), f);
+            everywhere(kind.name(), &p, &target, kind, -1.3);
         }
     }
 
