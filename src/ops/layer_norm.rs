@@ -9,6 +9,8 @@
 //! `dv = mean((2 c + dc) dc)`: nothing cancels, so its rounding is relative to the change. In a rescale sweep (DeepLIFT) the
 //! operation hands back its gradient, as other tools do: multipliers of a model with a layer norm need not add up.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::ops::changed;
 use crate::real;
@@ -62,6 +64,9 @@ impl Op for LayerNorm {
         save.put(0, save.keep.any(), x[0]);
         save.put(1, save.keep.any(), x[1]);
         let c = x[1].len();
+        if let Some(gpu) = Tensor::place("layer_norm", x)? {
+            return cuda::forward(gpu, x[0], x[1], x[2], self.eps);
+        }
         real!("layer_norm", x[0], T => {
             let (from, gamma, beta) = (x[0].cpu::<T>()?, x[1].cpu::<T>()?, x[2].cpu::<T>()?);
             let mut y = tensor::stale::<T>(from.len());
@@ -81,6 +86,9 @@ impl Op for LayerNorm {
             cx.whole_batch("layer_norm")?;
         }
         let (x, gamma) = (cx.saved(0)?, cx.saved(1)?);
+        if let Some(gpu) = Tensor::place("layer_norm", &[x, gamma, dy])? {
+            return cuda::backward(gpu, cx, x, gamma, dy, self.eps);
+        }
         let c = gamma.len();
         let l = x.len() / c / x.shape()[0].max(1);
         real!("layer_norm", dy, T => {
@@ -119,6 +127,9 @@ impl Op for LayerNorm {
 
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (d, x, gamma) = (changed(dx, 0)?.rows()?, cx.saved(0)?, cx.saved(1)?);
+        if let Some(gpu) = Tensor::place("layer_norm", &[x, gamma, d])? {
+            return cuda::delta(gpu, cx, x, gamma, d, to, self.eps);
+        }
         let c = gamma.len();
         real!("layer_norm", d, T => {
             let (x, gamma, from) = (x.cpu::<T>()?, gamma.cpu::<T>()?, d.cpu::<T>()?);
@@ -242,6 +253,16 @@ mod tests {
         }
     }
 
+    /// Rows of which a GPU holds more or less in registers, up to those that it reads again.
+    #[test]
+    fn long_rows() {
+        for (i, shape) in [[1, 40, 200], [2, 3, 500], [1, 2, 641]].iter().enumerate() {
+            let (x, name) = (inputs(shape, 60 + i as u64), format!("layer_norm {shape:?}"));
+            check::precision(&name, &x, f);
+            check::delta(&name, &x, f);
+        }
+    }
+
     #[test]
     fn a_far_mean_costs_no_digits() {
         let [x, g, b] = inputs(&[2, 40, 33], 3);
@@ -303,6 +324,26 @@ mod tests {
         let one = [x[0].rows(4, 5).unwrap(), x[1].clone(), x[2].clone()].map(Var::constant);
         let y = f(&mut Tape::predict(), &one).unwrap().value.to_f64();
         assert_eq!(y, whole[4 * y.len()..5 * y.len()]);
+    }
+
+    /// Gradients of some rows of the tape, one of them twice.
+    #[test]
+    fn selected_rows_on_gpus() {
+        let run = |x: [Tensor; 3], dy: Tensor| {
+            let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+            let [x, g, b] = x;
+            let x = tape.leaf(x);
+            let y = layer_norm(&mut tape, &x, &Var::constant(g), &Var::constant(b), 1e-5).unwrap();
+            let g = tape.backward(y.node.unwrap(), dy, &[2, 0, 2], &[x.node.unwrap()]).unwrap();
+            check::numbers(g[0].as_ref().unwrap())
+        };
+        let x = inputs(&[3, 40, 9], 5);
+        let dy = check::Random::new(6).normal(&[3, 40, 9]);
+        let want = run(x.clone(), dy.clone());
+        for gpu in check::gpus() {
+            let there = |t: &Tensor| t.to_dtype(DType::F32).unwrap().to_gpu(gpu).unwrap();
+            check::nmse("layer_norm", &run(x.each_ref().map(there), there(&dy)), &want, 1e-10);
+        }
     }
 
     #[test]
