@@ -9,6 +9,8 @@
 //! is no im2col buffer. Taps are added in fixed order. Fewer than 16 outputs would starve the product: then all taps are
 //! one product `[rows, C] x [C, k O]`, whose columns are shifted and added.
 
+pub(super) mod cuda;
+
 use crate::error::{Error, Result};
 use crate::ops::checked_rank;
 use crate::real;
@@ -145,6 +147,9 @@ impl Op for Conv1d {
         save.put(0, save.keep.backward, x[0]); // dw needs x; rescale and delta need the weight alone
         save.put(1, save.keep.any(), x[1]);
         let size = Size { n, l, lo, c, o };
+        if let Some(gpu) = Tensor::place("conv1d", x)? {
+            return cuda::forward(gpu, save.precision, &self.args, lo, x[0], x[1], x.get(2).copied());
+        }
         real!("conv1d", x[0], T => {
             let bias = x.get(2).map(|b| b.cpu::<T>()).transpose()?;
             let mut y = tensor::stale::<T>(n * lo * o);
@@ -164,13 +169,16 @@ impl Op for Conv1d {
             Err(_) if self.args.stride == 1 => lo + self.args.reach() - self.args.pad.0 - self.args.pad.1,
             Err(e) => return Err(e),
         };
+        if cx.wants(1) || cx.wants(2) {
+            cx.whole_batch("conv1d")?;
+        }
+        if let Some(gpu) = Tensor::place("conv1d", &[w, dy])? {
+            return cuda::backward(gpu, cx, &self.args, l, dy);
+        }
         let size = Size { n: r, l, lo, c, o };
         real!("conv1d", dy, T => {
             let (g, w) = (dy.cpu::<T>()?, w.cpu::<T>()?);
             let dx = cx.wants(0).then(|| Tensor::of(&[r, l, c], backward_input(&self.args, size, g, w)));
-            if cx.wants(1) || cx.wants(2) {
-                cx.whole_batch("conv1d")?;
-            }
             let dw = match cx.wants(1) {
                 true => Some(Tensor::of(cx.saved(1)?.shape(), backward_weight(&self.args, size, cx.saved(0)?.cpu()?, g))),
                 false => None,
@@ -203,6 +211,9 @@ impl Op for Conv1d {
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (x, w, m) = (super::changed(dx, 0)?, cx.saved(1)?, to.mutants());
         let [k, c, o] = w.dims("conv1d", "weight")?;
+        if let Some(gpu) = Tensor::place("conv1d", &[w, x.rows()?])? {
+            return cuda::delta(gpu, cx, &self.args, x, w, to);
+        }
         real!("conv1d", w, T => {
             let taps = cx.prepared(|| Ok(Taps::<T>::new(w.cpu()?, k, c, o)))?;
             let (d, mut y) = (x.rows()?.cpu::<T>()?, tensor::stale::<T>(to.width * m * o));

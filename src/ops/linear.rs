@@ -4,6 +4,8 @@
 //! PyTorch: `nn.Linear`, or `nn.Conv1d` of width 1. Behind [`super::flatten`] the rows of W are ordered (position, channel),
 //! and a change that is known to lie in a few rows takes the matching slices of W.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
@@ -49,6 +51,9 @@ impl Op for Linear {
         let mut shape = x[0].shape().to_vec();
         *shape.last_mut().expect("a rank above 1") = o;
         let m = x[0].len() / f;
+        if let Some(gpu) = Tensor::place("linear", x)? {
+            return cuda::forward(gpu, save.precision, &shape, x[0], x[1], x.get(2).copied());
+        }
         real!("linear", x[0], T => {
             let mut y = tensor::stale::<T>(m * o);
             match x.get(2) {
@@ -67,6 +72,12 @@ impl Op for Linear {
         let w = cx.saved(1)?;
         let [f, o] = w.dims("linear", "weight")?;
         let m = dy.len() / o;
+        if cx.wants(1) || cx.wants(2) {
+            cx.whole_batch("linear")?;
+        }
+        if let Some(gpu) = Tensor::place("linear", &[w, dy])? {
+            return cuda::backward(gpu, cx, dy);
+        }
         real!("linear", dy, T => {
             let g = Mat::new(dy.cpu::<T>()?, m, o, o);
             let mut grads = vec![None, None, None];
@@ -76,9 +87,6 @@ impl Op for Linear {
                 let mut dx = tensor::zeros::<T>(m * f);
                 gemm::add_parallel(g, Mat::new(w.cpu::<T>()?, f, o, o).t(), &mut dx, f);
                 grads[0] = Some(Tensor::of(&shape, dx));
-            }
-            if cx.wants(1) || cx.wants(2) {
-                cx.whole_batch("linear")?;
             }
             if cx.wants(1) {
                 let mut dw = tensor::zeros::<T>(f * o);
@@ -119,6 +127,9 @@ impl Op for Linear {
         let (x, w, m) = (super::changed(dx, 0)?, cx.saved(1)?, to.mutants());
         let ([f, o], d) = (w.dims("linear", "weight")?, x.rows()?);
         let c = d.shape()[2];
+        if let Some(gpu) = Tensor::place("linear", &[w, d])? {
+            return cuda::delta(gpu, cx, self.rows, &x.at, d, to);
+        }
         real!("linear", w, T => {
             let (w, d) = (w.cpu::<T>()?, d.cpu::<T>()?);
             let mut y = tensor::zeros::<T>(to.width * m * o);

@@ -1,0 +1,61 @@
+// conv1d.cuh: which rows of which taps a tile of a convolution reads; for conv1d.cu and conv1d_grad.cu.
+// A row of the tile reads, under tap t, row base + v scale of x with v = position + t dilation if 0 <= v < extent, and zeros otherwise.
+#pragma once
+#include "gemm.cuh"
+
+namespace conv1d {
+
+// A position that no tap brings into any sequence.
+constexpr int NOWHERE = -(1 << 30);
+
+// Taps first to last - 1.
+struct Taps {
+  int first, last;
+  // k = (tap, channel) in slices
+  __device__ __forceinline__ int first_slice(int c) const { return first * c / gemm::SLICE; }
+  __device__ __forceinline__ int last_slice(int c) const { return first < last ? ceil_div(last * c, gemm::SLICE) : first_slice(c); }
+};
+
+// The taps under which any row of the tile may exist. Every thread calls it, with its row's position if it has one (`mine`); what
+// threads wrote to shared memory before is seen by all afterwards.
+template <class T> DRG_DEVICE Taps taps_of_tile(bool mine, int position, int dilation, int extent, int taps) {
+  const int most = block_max<T::THREADS>(mine ? position : NOWHERE), least = -block_max<T::THREADS>(mine ? -position : NOWHERE);
+  const int first = most < 0 ? ceil_div(-most, dilation) : 0;
+  const int last = extent > least ? (extent - 1 - least) / dilation + 1 : 0;
+  return {first, min(last, taps)};
+}
+
+// Asks for slices of shifted rows, one after the other.
+template <class T> struct Shifted {
+  const float* x;
+  const int *base, *position;   // of the tile's rows, in shared memory
+  int c, taps, extent, dilation, scale;
+  bool wide;
+  gemm::Walk walk;
+
+  __device__ __forceinline__ void start(int slice) {
+    wide = c % 4 == 0 && aligned16(x);
+    walk = gemm::Walk::start(slice * gemm::SLICE + (wide ? threadIdx.x % 8 * 4 : threadIdx.x % 32), c);
+  }
+  __device__ __forceinline__ void load(uint32_t tile) {
+    if (wide) pieces<4>(tile);
+    else pieces<1>(tile);
+    walk.next(c);
+  }
+
+ private:
+  template <int V> __device__ __forceinline__ void pieces(uint32_t tile) {
+    constexpr int PIECES = gemm::SLICE / V, STEP = T::THREADS / PIECES;
+    const int k = (int)threadIdx.x % PIECES * V, moved = walk.tap * dilation;
+    const bool tap = walk.tap < taps;
+#pragma unroll 4
+    for (int row = threadIdx.x / PIECES; row < T::BM; row += STEP) {
+      const unsigned v = (unsigned)(position[row] + moved);
+      const bool exists = tap && v < (unsigned)extent;
+      const float* from = x + (long long)(int)(v * (unsigned)scale + (unsigned)base[row]) * c + walk.channel;
+      cp_async<4 * V>(tile + 4 * gemm::Operand<T::BM, gemm::Major::K>::at(row, k), exists ? from : x, exists);
+    }
+  }
+};
+
+}  // namespace conv1d

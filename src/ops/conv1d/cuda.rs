@@ -1,0 +1,434 @@
+//! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`: convolutions, their changes and gradients, and those of dense
+//! layers, which are convolutions of one tap.
+
+use super::Conv1dArgs;
+use crate::device::kernels::launch;
+use crate::device::{Gpu, Launch, Precision, Ptr, PtrMut};
+use crate::error::{Error, Result};
+use crate::tape::{Cx, Delta, Grads, Window};
+use crate::tensor::{DType, Tensor};
+
+/// What a block computes: rows x columns of the output. The bits of a row are the same with every tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops) enum Tile {
+    /// 128 x 160.
+    By160,
+    /// 128 x 128.
+    By128,
+    /// 64 x 64.
+    By64,
+    /// 128 x 16.
+    By16,
+}
+
+impl Tile {
+    /// Rows, columns, threads of a block, and how much longer an element takes than in the best tile, in percent.
+    fn size(self) -> (usize, usize, u32, usize) {
+        match self {
+            Self::By160 => (128, 160, 256, 100),
+            Self::By128 => (128, 128, 256, 102),
+            Self::By64 => (64, 64, 128, 125),
+            Self::By16 => (128, 16, 128, 125),
+        }
+    }
+
+    /// Shared memory for three stages of 32 k (`kernels/gemm.cuh`).
+    fn shared_bytes(self) -> u32 {
+        let (rows, columns, ..) = self.size();
+        (3 * 32 * 4 * (rows + columns.next_multiple_of(32))) as u32
+    }
+
+    /// Whether a block fits; kernels declare another two KB for themselves.
+    pub(in crate::ops) fn fits(self, gpu: &Gpu) -> bool {
+        self.shared_bytes() + 2048 <= gpu.about().shared_bytes
+    }
+
+    /// The tile that should be done first with `rows` x `columns` elements, `parts` times.
+    fn choose(gpu: &Gpu, rows: usize, columns: usize, parts: usize) -> Self {
+        if columns <= 16 {
+            return Self::By16;
+        }
+        let processors = gpu.about().multiprocessors.max(1) as usize;
+        let time = |tile: &Self| {
+            let (m, n, _, percent) = tile.size();
+            (rows.div_ceil(m) * columns.div_ceil(n) * parts).div_ceil(processors) * m * n * percent
+        };
+        let fitting = [Self::By160, Self::By128].into_iter().filter(|tile| tile.fits(gpu));
+        fitting.chain([Self::By64]).min_by_key(time).unwrap_or(Self::By64)
+    }
+
+    fn launch(self, rows: usize, columns: usize) -> Launch {
+        let (m, n, threads, _) = self.size();
+        let blocks = rows.div_ceil(m) * columns.div_ceil(n);
+        Launch { shared_bytes: self.shared_bytes(), ..Launch::new(blocks, threads) }
+    }
+}
+
+/// A convolution as `kernels/conv1d.cu` has it.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Rows {
+    /// Rows of the output.
+    pub rows: usize,
+    /// Channels of the output.
+    pub n: usize,
+    /// Channels of the input.
+    pub c: usize,
+    /// Rows of the output in a sequence; with tables of starts, mutants.
+    pub per: usize,
+    /// Rows of the input in a sequence; with tables of starts, the width of its window.
+    pub l: usize,
+    /// Taps.
+    pub taps: usize,
+    /// Distance of two outputs, in input rows.
+    pub stride: usize,
+    /// Rows that come before the first of a sequence; rows that are left out if it is negative.
+    pub pad: isize,
+    /// Distance of two taps, in input rows.
+    pub dilation: usize,
+}
+
+/// Where the operands of a convolution are.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Operands {
+    /// The input.
+    pub x: Ptr<f32>,
+    /// `[taps, c, n]`.
+    pub w: Ptr<f32>,
+    /// `[n]`, or null.
+    pub bias: Ptr<f32>,
+    /// Starts of the input's windows, or null.
+    pub from: Ptr<i32>,
+    /// Starts of the output's windows, or null for 0.
+    pub to: Ptr<i32>,
+}
+
+impl Operands {
+    /// A convolution of sequences, without bias.
+    pub(in crate::ops) fn new(x: Ptr<f32>, w: Ptr<f32>) -> Self {
+        Self { x, w, bias: Ptr::NULL, from: Ptr::NULL, to: Ptr::NULL }
+    }
+}
+
+/// The sizes of a launch as kernels take them.
+fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
+    match sizes.iter().find(|&&n| i32::try_from(n).is_err()) {
+        None => Ok(sizes.map(|n| n as i32)),
+        Some(n) => {
+            Err(Error::Unsupported { op: "conv1d", what: format!("{n} rows at once on a GPU; use smaller batches") })
+        }
+    }
+}
+
+/// y `[rows, n]` = the convolution. A form for compute capability 9.0 alone would be chosen here, before the tile.
+///
+/// # Safety
+/// The memory behind the pointers has the sizes that `r` says.
+pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { rows_with(gpu, Tile::choose(gpu, r.rows, r.n, 1), p, r, from, y) }
+}
+
+/// As [`rows`], with a given tile.
+///
+/// # Safety
+/// As [`rows`].
+unsafe fn rows_with(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
+    use Precision::{Bf16, F16, F32, Tf32};
+    use Tile::{By16, By64, By128, By160};
+    let kernel = match (tile, p) {
+        (By160, F32) => launch::conv1d_fwd160_f32,
+        (By160, Tf32) => launch::conv1d_fwd160_tf32,
+        (By160, Bf16) => launch::conv1d_fwd160_bf16,
+        (By160, F16) => launch::conv1d_fwd160_f16,
+        (By128, F32) => launch::conv1d_fwd128_f32,
+        (By128, Tf32) => launch::conv1d_fwd128_tf32,
+        (By128, Bf16) => launch::conv1d_fwd128_bf16,
+        (By128, F16) => launch::conv1d_fwd128_f16,
+        (By64, F32) => launch::conv1d_fwd64_f32,
+        (By64, Tf32) => launch::conv1d_fwd64_tf32,
+        (By64, Bf16) => launch::conv1d_fwd64_bf16,
+        (By64, F16) => launch::conv1d_fwd64_f16,
+        (By16, F32) => launch::conv1d_fwd16_f32,
+        (By16, Tf32) => launch::conv1d_fwd16_tf32,
+        (By16, Bf16) => launch::conv1d_fwd16_bf16,
+        (By16, F16) => launch::conv1d_fwd16_f16,
+    };
+    let s = |n: usize| n as isize;
+    ints([s(r.taps * r.c), s((r.taps - 1) * r.dilation + r.l)])?;
+    let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation)];
+    let [rows, n, c, taps, per, l, stride, pad, dilation] = ints(sizes)?;
+    let (cfg, f) = (tile.launch(r.rows, r.n), from);
+    // SAFETY: the caller's.
+    unsafe { kernel(gpu, cfg, f.x, f.w, f.bias, f.from, f.to, y, rows, n, c, taps, per, l, stride, pad, dilation) }
+}
+
+/// The convolution of `x` `[N, L, C]` with `w` `[k, C, O]`, for `lo` rows of output.
+pub(super) fn forward(
+    gpu: &Gpu,
+    p: Precision,
+    a: &Conv1dArgs,
+    lo: usize,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let ([n, l, c], [k, _, o]) = (x.dims("conv1d", "x")?, w.dims("conv1d", "weight")?);
+    let mut y = Tensor::on(gpu, DType::F32, &[n, lo, o])?;
+    let (stride, dilation, pad) = (a.stride, a.dilation, a.pad.0 as isize);
+    let r = Rows { rows: n * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
+    let bias = bias.map_or(Ok(Ptr::NULL), Tensor::ptr)?;
+    // SAFETY: x is [n, l, c], w [k, c, o], the bias [o] and y [n, lo, o].
+    unsafe { rows(gpu, p, r, Operands { bias, ..Operands::new(x.ptr()?, w.ptr()?) }, y.ptr_mut()?)? };
+    Ok(y)
+}
+
+/// The change on the window `to`.
+pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, to: &Window) -> Result<Tensor> {
+    let ([k, c, o], m, d) = (w.dims("conv1d", "weight")?, to.mutants(), x.rows()?);
+    let mut y = Tensor::on(gpu, DType::F32, &[to.width, m, o])?;
+    let operands = Operands::new(d.ptr()?, w.ptr()?);
+    let all =
+        Rows { rows: to.width * m, n: o, c, per: m, l: x.at.width, taps: k, stride: a.stride, pad: 0, dilation: 1 };
+    if a.stride == 1 && to.width == x.at.width + a.reach() {
+        // A convolution whose taps are m times as far apart, of the rows that lie inside of the sequence for some mutant.
+        let (from, into) = (x.at.inside(), to.inside());
+        let (rows_of_x, rows_of_y) = (from.len() * m, into.len() * m);
+        let left = (a.reach() + from.start) as isize - into.start as isize;
+        let r = Rows {
+            rows: rows_of_y,
+            per: rows_of_y,
+            l: rows_of_x,
+            pad: left * m as isize,
+            dilation: a.dilation * m,
+            ..all
+        };
+        let operands = Operands { x: operands.x.offset(from.start * m * c), ..operands };
+        // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
+        unsafe { rows(gpu, cx.precision, r, operands, y.ptr_mut()?.offset(into.start * m * o))? };
+    } else {
+        let (from, into) = (gpu.table(&x.at.start)?, gpu.table(&to.start)?);
+        let r = Rows { pad: a.pad.0 as isize, dilation: a.dilation, ..all };
+        let operands = Operands { from: from.ptr(), to: into.ptr(), ..operands };
+        // SAFETY: as above; the tables have a start for every mutant.
+        unsafe { rows(gpu, cx.precision, r, operands, y.ptr_mut()?)? };
+    }
+    Ok(y)
+}
+
+/// Gradients of input, weight and bias, those that are wanted. `l` = rows of an input sequence.
+pub(super) fn backward(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, l: usize, dy: &Tensor) -> Result<Grads> {
+    let ([r, lo, o], w) = (dy.dims("conv1d", "dy")?, cx.saved(1)?);
+    let [k, c, _] = w.dims("conv1d", "weight")?;
+    let (stride, dilation, pad) = (a.stride, a.dilation, a.pad.0 as isize);
+    let mut grads = vec![None, None, None];
+    if cx.wants(0) {
+        let mut dx = Tensor::on(gpu, DType::F32, &[r, l, c])?;
+        let (from, to) = (Operands::new(dy.ptr()?, w.ptr()?), dx.ptr_mut()?);
+        for phase in 0..stride {
+            let r = phase_of(a, phase, [r, l, lo, c, o]);
+            // SAFETY: dy is [r, lo, o], w [k, c, o], dx [r, l, c].
+            unsafe { input_gradient(gpu, cx.precision, r, from, to)? };
+        }
+        grads[0] = Some(dx);
+    }
+    if cx.wants(1) {
+        let x = cx.saved(0)?;
+        let mut dw = Tensor::on(gpu, DType::F32, &[k, c, o])?;
+        let rows = Rows { rows: r * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
+        // SAFETY: x is [r, l, c], dy [r, lo, o], dw [k, c, o].
+        unsafe { weight_gradient(gpu, cx.precision, rows, x.ptr()?, dy.ptr()?, dw.ptr_mut()?)? };
+        grads[1] = Some(dw);
+    }
+    if cx.wants(2) {
+        grads[2] = Some(column_sums(gpu, dy, o)?);
+    }
+    Ok(grads)
+}
+
+/// The gradient of an input as a convolution of the output's.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Back {
+    /// The convolution, where the input is the output's gradient; its stride is 1. The weight is `[.., n, c]`.
+    pub rows: Rows,
+    /// Tap of the weight that comes first, and the next after it.
+    pub taps: (usize, isize),
+    /// Rows of a sequence of the gradient, the first that is written, and their distance.
+    pub into: (usize, usize, usize),
+}
+
+/// The rows `phase + j stride` of every input sequence: they are reached by every so-manieth tap.
+fn phase_of(a: &Conv1dArgs, phase: usize, [n, l, lo, c, o]: [usize; 5]) -> Back {
+    let (s, d, pad) = (a.stride as isize, a.dilation as isize, a.pad.0 as isize);
+    // Row phase + j s of the input meets tap t in row j + output(t) of the output.
+    let output = |t: usize| phase as isize + pad - t as isize * d;
+    let taps: Vec<usize> = (0..a.kernel).filter(|&t| output(t) % s == 0).collect();
+    let (last, apart) = (taps.last().copied().unwrap_or(0), taps.get(1).map_or(1, |&t| t - taps[0]));
+    let per = l.saturating_sub(phase).div_ceil(a.stride);
+    let rows = Rows {
+        rows: n * per,
+        n: c,
+        c: o,
+        per,
+        l: lo,
+        taps: taps.len(),
+        stride: 1,
+        pad: -output(last).div_euclid(s),
+        dilation: (apart * a.dilation / a.stride).max(1),
+    };
+    Back { rows, taps: (last, -(apart as isize)), into: (l, phase, a.stride) }
+}
+
+/// dx = the convolution of dy with the transposed weight.
+///
+/// # Safety
+/// The memory behind the pointers has the sizes that `r` says.
+pub(in crate::ops) unsafe fn input_gradient(
+    gpu: &Gpu,
+    p: Precision,
+    r: Back,
+    from: Operands,
+    dx: PtrMut<f32>,
+) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { input_gradient_with(gpu, Tile::choose(gpu, r.rows.rows, r.rows.n, 1), p, r, from, dx) }
+}
+
+/// As [`input_gradient`], with a given tile.
+///
+/// # Safety
+/// As [`input_gradient`].
+unsafe fn input_gradient_with(
+    gpu: &Gpu,
+    tile: Tile,
+    p: Precision,
+    r: Back,
+    from: Operands,
+    dx: PtrMut<f32>,
+) -> Result<()> {
+    use Precision::{Bf16, F16, F32, Tf32};
+    use Tile::{By16, By64, By128, By160};
+    let kernel = match (tile, p) {
+        (By160, F32) => launch::conv1d_grad_input160_f32,
+        (By160, Tf32) => launch::conv1d_grad_input160_tf32,
+        (By160, Bf16) => launch::conv1d_grad_input160_bf16,
+        (By160, F16) => launch::conv1d_grad_input160_f16,
+        (By128, F32) => launch::conv1d_grad_input128_f32,
+        (By128, Tf32) => launch::conv1d_grad_input128_tf32,
+        (By128, Bf16) => launch::conv1d_grad_input128_bf16,
+        (By128, F16) => launch::conv1d_grad_input128_f16,
+        (By64, F32) => launch::conv1d_grad_input64_f32,
+        (By64, Tf32) => launch::conv1d_grad_input64_tf32,
+        (By64, Bf16) => launch::conv1d_grad_input64_bf16,
+        (By64, F16) => launch::conv1d_grad_input64_f16,
+        (By16, F32) => launch::conv1d_grad_input16_f32,
+        (By16, Tf32) => launch::conv1d_grad_input16_tf32,
+        (By16, Bf16) => launch::conv1d_grad_input16_bf16,
+        (By16, F16) => launch::conv1d_grad_input16_f16,
+    };
+    let (s, Back { rows: r, taps: (first_tap, tap_step), into: (y_per, y_first, y_step) }) = (|n: usize| n as isize, r);
+    ints([s(r.taps * r.c), s(r.taps * r.dilation + r.l), s(y_per) * s(r.rows / r.per.max(1))])?;
+    let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), r.pad, s(r.dilation)];
+    let [rows, n, c, taps, per, l, pad, dilation] = ints(sizes)?;
+    let [t, dt, y, y0, dy] = ints([s(first_tap), tap_step, s(y_per), s(y_first), s(y_step)])?;
+    let cfg = tile.launch(r.rows, r.n);
+    // SAFETY: the caller's.
+    unsafe { kernel(gpu, cfg, from.x, from.w, dx, rows, n, c, taps, per, l, pad, dilation, t, dt, y, y0, dy) }
+}
+
+/// dw `[taps, c, n]` = the sum over all rows of x, transposed and moved by the tap, times dy `[rows, n]`.
+///
+/// # Safety
+/// The memory behind the pointers has the sizes that `r` says.
+pub(in crate::ops) unsafe fn weight_gradient(
+    gpu: &Gpu,
+    p: Precision,
+    r: Rows,
+    x: Ptr<f32>,
+    dy: Ptr<f32>,
+    dw: PtrMut<f32>,
+) -> Result<()> {
+    // Parts of the rows, for many blocks; of at least 256 rows, and depending on sizes alone.
+    let (m, blocks) = (r.taps * r.c, (r.taps * r.c).div_ceil(128) * r.n.div_ceil(128));
+    let chunk = r.rows.div_ceil((512 / blocks.max(1)).max(1)).max(256).next_multiple_of(32);
+    let parts = r.rows.div_ceil(chunk).max(1);
+    let tile = Tile::choose(gpu, m, r.n, parts);
+    // SAFETY: the caller's.
+    unsafe { weight_gradient_with(gpu, (tile, chunk), p, r, x, dy, dw) }
+}
+
+/// As [`weight_gradient`], with a given tile and number of rows of a part.
+///
+/// # Safety
+/// As [`weight_gradient`].
+unsafe fn weight_gradient_with(
+    gpu: &Gpu,
+    (tile, chunk): (Tile, usize),
+    p: Precision,
+    r: Rows,
+    x: Ptr<f32>,
+    dy: Ptr<f32>,
+    dw: PtrMut<f32>,
+) -> Result<()> {
+    use Precision::{Bf16, F16, F32, Tf32};
+    use Tile::{By16, By64, By128, By160};
+    let kernel = match (tile, p) {
+        (By160, F32) => launch::conv1d_grad_weight160_f32,
+        (By160, Tf32) => launch::conv1d_grad_weight160_tf32,
+        (By160, Bf16) => launch::conv1d_grad_weight160_bf16,
+        (By160, F16) => launch::conv1d_grad_weight160_f16,
+        (By128, F32) => launch::conv1d_grad_weight128_f32,
+        (By128, Tf32) => launch::conv1d_grad_weight128_tf32,
+        (By128, Bf16) => launch::conv1d_grad_weight128_bf16,
+        (By128, F16) => launch::conv1d_grad_weight128_f16,
+        (By64, F32) => launch::conv1d_grad_weight64_f32,
+        (By64, Tf32) => launch::conv1d_grad_weight64_tf32,
+        (By64, Bf16) => launch::conv1d_grad_weight64_bf16,
+        (By64, F16) => launch::conv1d_grad_weight64_f16,
+        (By16, F32) => launch::conv1d_grad_weight16_f32,
+        (By16, Tf32) => launch::conv1d_grad_weight16_tf32,
+        (By16, Bf16) => launch::conv1d_grad_weight16_bf16,
+        (By16, F16) => launch::conv1d_grad_weight16_f16,
+    };
+    let s = |n: usize| n as isize;
+    ints([s(r.taps * r.c), s(r.rows + chunk)])?;
+    let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation), s(chunk)];
+    let [rows, n, c, taps, per, l, stride, pad, dilation, step] = ints(sizes)?;
+    let (m, parts) = (r.taps * r.c, r.rows.div_ceil(chunk).max(1));
+    let mut cfg = tile.launch(m, r.n);
+    cfg.grid[1] = parts as u32;
+    let mut partial = if parts > 1 { Some(Tensor::on(gpu, DType::F32, &[parts, m, r.n])?) } else { None };
+    let to = partial.as_mut().map_or(Ok(dw), Tensor::ptr_mut)?;
+    // SAFETY: the caller's; one part is dw itself, several have room.
+    unsafe { kernel(gpu, cfg, x, dy, to, rows, n, c, taps, per, l, stride, pad, dilation, step)? };
+    match partial {
+        // SAFETY: there are so many parts of that size.
+        Some(partial) => unsafe { sum(gpu, partial.ptr()?, dw, m * r.n, parts) },
+        None => Ok(()),
+    }
+}
+
+/// y = the sum of `count` parts of `size` elements, in order.
+///
+/// # Safety
+/// There are so many.
+unsafe fn sum(gpu: &Gpu, parts: Ptr<f32>, y: PtrMut<f32>, size: usize, count: usize) -> Result<()> {
+    // SAFETY: the caller's.
+    unsafe { launch::conv1d_grad_sum_f32(gpu, Launch::elements(size), parts, y, size as i64, count as i32) }
+}
+
+/// Sums of the columns of x `[.., n]`: those of up to 64 runs of rows, then of the runs.
+pub(in crate::ops) fn column_sums(gpu: &Gpu, x: &Tensor, n: usize) -> Result<Tensor> {
+    let rows = x.len() / n.max(1);
+    let chunk = rows.div_ceil(64).max(512);
+    let parts = rows.div_ceil(chunk).max(1);
+    let mut y = Tensor::on(gpu, DType::F32, &[n])?;
+    let mut partial = Tensor::on(gpu, DType::F32, &[parts, n])?;
+    let cfg = Launch { grid: [n.div_ceil(32) as u32, parts as u32, 1], block: 256, shared_bytes: 0 };
+    let [r, columns, step] = ints([rows as isize, n as isize, chunk as isize])?;
+    // SAFETY: x is [rows, n]; the partial sums have room for all parts.
+    unsafe {
+        launch::conv1d_grad_columns_f32(gpu, cfg, x.ptr()?, partial.ptr_mut()?, r, columns, step)?;
+        sum(gpu, partial.ptr()?, y.ptr_mut()?, n, parts)?;
+    }
+    Ok(y)
+}
