@@ -432,3 +432,6 @@ pub(in crate::ops) fn column_sums(gpu: &Gpu, x: &Tensor, n: usize) -> Result<Ten
     }
     Ok(y)
 }
+
+#[cfg(test)]
+mod tests;

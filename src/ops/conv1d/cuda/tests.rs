@@ -1,0 +1,255 @@
+//! Every tile in every precision against sums in f64, and the rules of bits.
+
+use super::*;
+use crate::tape::check::{Random, gpus, nmse, numbers};
+
+const TILES: [Tile; 4] = [Tile::By160, Tile::By128, Tile::By64, Tile::By16];
+
+/// The largest normalised mean square error of a precision.
+fn limit(p: Precision) -> f64 {
+    match p {
+        Precision::F32 => 1e-12,
+        Precision::Tf32 | Precision::F16 => 1e-6,
+        Precision::Bf16 => 5e-5,
+    }
+}
+
+/// f32 numbers on the CPU, of which a part is put anywhere on a GPU: `offset` elements behind an aligned address.
+struct Numbers(Vec<f32>);
+
+impl Numbers {
+    fn new(r: &mut Random, n: usize) -> Self {
+        Self(r.normal(&[n]).to_f64().into_iter().map(|x| x as f32).collect())
+    }
+
+    fn on(&self, gpu: &Gpu, offset: usize) -> Tensor {
+        let all: Vec<f32> = [vec![f32::NAN; offset], self.0.clone()].concat();
+        Tensor::new(&[all.len()], all).unwrap().to_gpu(gpu).unwrap()
+    }
+}
+
+fn f32s(t: &Tensor) -> Vec<f32> {
+    t.to_cpu().unwrap().cpu::<f32>().unwrap().to_vec()
+}
+
+/// Row of the input under tap `t` for row `i` of the output: what the head of `kernels/conv1d.cu` says.
+fn row(r: &Rows, starts: Option<(&[i32], Option<&[i32]>)>, i: usize, t: usize) -> Option<usize> {
+    let (whole, part) = (i / r.per, i % r.per);
+    let moved = (t * r.dilation) as isize - r.pad;
+    let (v, base, scale) = match starts {
+        None => ((part * r.stride) as isize + moved, whole * r.l, 1),
+        Some((from, to)) => {
+            let p = to.map_or(0, |to| to[part] as isize + whole as isize);
+            (p * r.stride as isize + moved - from[part] as isize, part, r.per)
+        }
+    };
+    (0..r.l as isize).contains(&v).then(|| base + v as usize * scale)
+}
+
+fn reference(r: &Rows, x: &Numbers, w: &Numbers, bias: &Numbers, starts: Option<(&[i32], Option<&[i32]>)>) -> Vec<f64> {
+    let mut y: Vec<f64> = (0..r.rows * r.n).map(|i| f64::from(bias.0[i % r.n])).collect();
+    for i in 0..r.rows {
+        for t in 0..r.taps {
+            let Some(g) = row(r, starts, i, t) else { continue };
+            for k in 0..r.c {
+                let x = f64::from(x.0[g * r.c + k]);
+                let w = &w.0[(t * r.c + k) * r.n..][..r.n];
+                y[i * r.n..][..r.n].iter_mut().zip(w).for_each(|(y, &w)| *y += x * f64::from(w));
+            }
+        }
+    }
+    y
+}
+
+/// (rows, offset of pointers): several tiles each way, ragged; far taps that tiles skip; strides; 16-byte and single accesses.
+fn cases() -> Vec<(Rows, usize)> {
+    let same = Rows { rows: 150, n: 164, c: 36, per: 150, l: 150, taps: 5, stride: 1, pad: 140, dilation: 70 };
+    let short = Rows { rows: 99, n: 33, c: 5, per: 33, l: 35, taps: 40, stride: 1, pad: 20, dilation: 1 };
+    let strided = Rows { rows: 90, n: 12, c: 8, per: 45, l: 91, taps: 7, stride: 2, pad: 3, dilation: 1 };
+    let one = Rows { rows: 67, n: 20, c: 130, per: 67, l: 67, taps: 1, stride: 1, pad: 0, dilation: 1 };
+    vec![(same, 0), (short, 0), (strided, 0), (strided, 1), (one, 0)]
+}
+
+#[test]
+fn every_tile_in_every_precision() {
+    let mut random = Random::new(51);
+    for (i, (r, offset)) in cases().into_iter().enumerate() {
+        let x = Numbers::new(&mut random, r.rows / r.per * r.l * r.c);
+        let (w, bias) = (Numbers::new(&mut random, r.taps * r.c * r.n), Numbers::new(&mut random, r.n));
+        let want = reference(&r, &x, &w, &bias, None);
+        for gpu in gpus() {
+            let [xs, ws, bs] = [&x, &w, &bias].map(|t| t.on(gpu, offset));
+            for &p in Precision::ALL {
+                let mut first: Option<Vec<f32>> = None;
+                for tile in TILES.into_iter().filter(|t| t.fits(gpu)) {
+                    let mut y = Tensor::on(gpu, DType::F32, &[r.rows, r.n]).unwrap();
+                    let at = |t: &Tensor| t.ptr().unwrap().offset(offset);
+                    let from = Operands { bias: at(&bs), ..Operands::new(at(&xs), at(&ws)) };
+                    // SAFETY: all sizes are those of `r`.
+                    unsafe { rows_with(gpu, tile, p, r, from, y.ptr_mut().unwrap()).unwrap() };
+                    let name = format!("case {i}, {tile:?}, {} on {}", p.name(), gpu.about().name);
+                    nmse(&name, &numbers(&y), &want, limit(p));
+                    let y = f32s(&y);
+                    assert!(
+                        *first.get_or_insert_with(|| y.clone()) == y,
+                        "{name}: other bits than with the first tile"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_tile_of_gradients() {
+    let mut random = Random::new(52);
+    for (i, (r, offset)) in cases().into_iter().enumerate() {
+        let rows_of_x = r.rows / r.per * r.l;
+        let (x, dy) = (Numbers::new(&mut random, rows_of_x * r.c), Numbers::new(&mut random, r.rows * r.n));
+        let w = Numbers::new(&mut random, r.taps * r.c * r.n);
+        let (mut dx, mut dw) = (vec![0.0; x.0.len()], vec![0.0; w.0.len()]);
+        for i in 0..r.rows {
+            for t in 0..r.taps {
+                let Some(g) = row(&r, None, i, t) else { continue };
+                for k in 0..r.c {
+                    for j in 0..r.n {
+                        let (d, at) = (f64::from(dy.0[i * r.n + j]), (t * r.c + k) * r.n + j);
+                        dx[g * r.c + k] += d * f64::from(w.0[at]);
+                        dw[at] += d * f64::from(x.0[g * r.c + k]);
+                    }
+                }
+            }
+        }
+        let a = Conv1dArgs { kernel: r.taps, stride: r.stride, dilation: r.dilation, pad: (r.pad as usize, 0) };
+        for gpu in gpus() {
+            let [xs, ws, ds] = [&x, &w, &dy].map(|t| t.on(gpu, offset));
+            let at = |t: &Tensor| t.ptr().unwrap().offset(offset);
+            for &p in Precision::ALL {
+                let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
+                for tile in TILES.into_iter().filter(|t| t.fits(gpu)) {
+                    let mut gx = Tensor::on(gpu, DType::F32, &[rows_of_x, r.c]).unwrap();
+                    let mut gw = Tensor::on(gpu, DType::F32, &[r.taps, r.c, r.n]).unwrap();
+                    let from = Operands::new(at(&ds), at(&ws));
+                    for phase in 0..r.stride {
+                        let back = phase_of(&a, phase, [r.rows / r.per, r.l, r.per, r.c, r.n]);
+                        // SAFETY: all sizes are those of `r`.
+                        unsafe { input_gradient_with(gpu, tile, p, back, from, gx.ptr_mut().unwrap()).unwrap() };
+                    }
+                    // SAFETY: as above.
+                    unsafe {
+                        weight_gradient_with(gpu, (tile, 64), p, r, at(&xs), at(&ds), gw.ptr_mut().unwrap()).unwrap();
+                    }
+                    let name = format!("case {i}, {tile:?}, {} on {}", p.name(), gpu.about().name);
+                    nmse(&format!("{name}: dx"), &numbers(&gx), &dx, limit(p));
+                    nmse(&format!("{name}: dw"), &numbers(&gw), &dw, limit(p));
+                    let found = (f32s(&gx), f32s(&gw));
+                    assert!(*first.get_or_insert_with(|| found.clone()) == found, "{name}: other bits");
+                }
+            }
+        }
+    }
+}
+
+/// Tables of starts: changes on windows that lie anywhere, against sums in f64, and every mutant alone against itself among
+/// all, bit by bit; the same for taps that are mutants apart.
+#[test]
+fn mutants_do_not_know_of_each_other() {
+    let mut random = Random::new(53);
+    let (m, width, len, c, n) = (70, 6, 40, 4, 24);
+    let from: Vec<i32> = (0..m).map(|_| random.below(len + 4) as i32 - 4).collect();
+    let to: Vec<i32> = from.iter().map(|&s| (s - 3).div_euclid(2)).collect();
+    let d = Numbers::new(&mut random, width * m * c);
+    let windows = Rows { rows: 5 * m, n, c, per: m, l: width, taps: 3, stride: 2, pad: 1, dilation: 2 };
+    let vectors = Rows { rows: m, taps: len, stride: 0, pad: 0, dilation: 1, ..windows };
+    let w = Numbers::new(&mut random, len * c * n);
+    let bias = Numbers(vec![0.0; n]);
+    for gpu in gpus() {
+        let run = |r: Rows, d: &Numbers, from: &[i32], to: Option<&[i32]>, dilation: usize| {
+            let (ds, ws) = (d.on(gpu, 0), w.on(gpu, 0));
+            let tables = [Some(from), to].map(|t| t.map(|t| gpu.table(&t.into()).unwrap()));
+            let [from, to] = tables.each_ref().map(|t| t.as_ref().map_or(Ptr::NULL, |t| t.ptr()));
+            let mut y = Tensor::on(gpu, DType::F32, &[r.rows, n]).unwrap();
+            let operands = Operands { from, to, ..Operands::new(ds.ptr().unwrap(), ws.ptr().unwrap()) };
+            let operands =
+                if dilation == 0 { operands } else { Operands { from: Ptr::NULL, to: Ptr::NULL, ..operands } };
+            // SAFETY: all sizes are those of `r`.
+            unsafe { rows(gpu, Precision::F32, r, operands, y.ptr_mut().unwrap()).unwrap() };
+            y
+        };
+        let apart = Rows {
+            rows: 8 * m,
+            per: 8 * m,
+            l: width * m,
+            taps: 3,
+            stride: 1,
+            pad: 2 * m as isize,
+            dilation: m,
+            ..windows
+        };
+        for (name, r, to) in [("windows", windows, Some(&to[..])), ("vectors", vectors, None), ("apart", apart, None)] {
+            let shared = if name == "apart" { 1 } else { 0 };
+            let all = run(r, &d, &from, to, shared);
+            let starts = if shared == 1 { None } else { Some((&from[..], to)) };
+            nmse(name, &numbers(&all), &reference(&r, &d, &w, &bias, starts), 1e-12);
+            let all = f32s(&all);
+            for i in [0, 1, m / 2, m - 1] {
+                let alone = d.0.chunks_exact(c).skip(i).step_by(m).flatten().copied().collect();
+                let r = match shared {
+                    1 => Rows { rows: 8, per: 8, l: width, pad: 2, dilation: 1, ..r },
+                    _ => Rows { rows: r.rows / m, per: 1, ..r },
+                };
+                let got = f32s(&run(r, &Numbers(alone), &from[i..=i], to.map(|t| &t[i..=i]), shared));
+                let want: Vec<f32> = all.chunks_exact(n).skip(i).step_by(m).flatten().copied().collect();
+                assert!(got == want, "{name}: mutant {i} has other bits alone");
+            }
+        }
+    }
+}
+
+/// As exact as f32 also in the longest sums of real models, and a row's bits are its own whatever the batch.
+#[test]
+fn long_sums_and_batches() {
+    let mut random = Random::new(54);
+    let r = Rows { rows: 20, n: 20, c: 320, per: 10, l: 10, taps: 11, stride: 1, pad: 5, dilation: 1 };
+    let x = Numbers::new(&mut random, r.rows * r.c);
+    let (w, bias) = (Numbers::new(&mut random, r.taps * r.c * r.n), Numbers(vec![0.0; r.n]));
+    for gpu in gpus() {
+        let run = |r: Rows, x: &Numbers| {
+            let (xs, ws) = (x.on(gpu, 0), w.on(gpu, 0));
+            let mut y = Tensor::on(gpu, DType::F32, &[r.rows, r.n]).unwrap();
+            let operands = Operands::new(xs.ptr().unwrap(), ws.ptr().unwrap());
+            // SAFETY: all sizes are those of `r`.
+            unsafe { rows(gpu, Precision::F32, r, operands, y.ptr_mut().unwrap()).unwrap() };
+            y
+        };
+        let both = run(r, &x);
+        nmse("3520 products", &numbers(&both), &reference(&r, &x, &w, &bias, None), 1e-13);
+        let second = run(Rows { rows: 10, ..r }, &Numbers(x.0[10 * r.c..].to_vec()));
+        assert!(f32s(&second) == f32s(&both)[10 * r.n..], "the second sequence has other bits alone");
+    }
+}
+
+#[test]
+fn sums_of_columns() {
+    let mut random = Random::new(55);
+    for (rows, n) in [(1, 1), (700, 33), (1500, 3), (0, 5)] {
+        let x = random.normal(&[rows, n]).to_dtype(DType::F32).unwrap();
+        let mut want = vec![0.0; n];
+        x.to_f64().iter().enumerate().for_each(|(i, v)| want[i % n] += v);
+        for gpu in gpus() {
+            let got = column_sums(gpu, &x.to_gpu(gpu).unwrap(), n).unwrap();
+            nmse(&format!("{rows} rows of {n}"), &numbers(&got), &want, 1e-11);
+        }
+    }
+}
+
+#[test]
+fn tiles_for_sizes() {
+    for gpu in gpus() {
+        assert_eq!(Tile::choose(gpu, 1 << 20, 4, 1), Tile::By16);
+        assert_eq!(Tile::choose(gpu, 1 << 20, 64, 1), Tile::By64);
+        assert_eq!(Tile::choose(gpu, 1 << 20, 128, 1), Tile::By128);
+        assert_eq!(Tile::choose(gpu, 1 << 20, 320, 1), if Tile::By160.fits(gpu) { Tile::By160 } else { Tile::By128 });
+        assert_eq!(Tile::choose(gpu, 40, 320, 1), Tile::By64);
+    }
+}
