@@ -7,6 +7,8 @@
 //! What padding holds ([`Padding`]): the maximum and the mean leave it out (the maximum can also see zeros, as the skip
 //! connections of the reference do); the weighted mean leaves it out or fills it with a minimum, as the reference does.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
@@ -214,6 +216,9 @@ impl Op for Pool {
                 what: format!("a weighted pool of size {} with stride {}; use equal ones", self.a.size, self.a.stride),
             });
         }
+        if let Some(gpu) = x[0].gpu() {
+            return cuda::forward(self, gpu, x[0], lo);
+        }
         real!("pool", x[0], T => {
             let x = x[0].cpu::<T>()?;
             let fill = self.fill(x, n, lo);
@@ -231,6 +236,9 @@ impl Op for Pool {
     fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
         let ([r, lo, c], l) = (dy.dims("pool", "dy")?, self.l);
         let x = cx.saved(0)?;
+        if let Some(gpu) = Tensor::place("pool", &[x, dy])? {
+            return Ok(vec![Some(cuda::backward(self, gpu, x, cx, dy)?)]);
+        }
         real!("pool", dy, T => {
             let (x, g) = (x.cpu::<T>()?, dy.cpu::<T>()?);
             let fill = self.fill(x, x.len() / (l * c), lo);
@@ -276,12 +284,14 @@ impl Op for Pool {
     }
 
     fn may_escape(&self) -> bool {
-        let padded = self.a.output(self.l).is_ok_and(|lo| self.a.is_padded(self.l, lo));
-        padded && matches!(self.a.padding, Padding::SequenceMin | Padding::BatchMin)
+        self.a.output(self.l).is_ok_and(|lo| self.may_move(lo) || self.depends_on_neighbours(lo))
     }
 
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (x, from) = (cx.saved(0)?, super::changed(dx, 0)?);
+        if let Some(gpu) = Tensor::place("pool", &[x, from.rows()?])? {
+            return cuda::delta(self, gpu, x, cx, from.rows()?, &from.at, to);
+        }
         let ([_, l, c], m) = (x.dims("pool", "x")?, to.mutants());
         real!("pool", x, T => {
             let kept = cx.prepared(|| self.prepare::<T>(x.cpu()?, c, to.len))?;
@@ -357,21 +367,33 @@ impl<T: Real> Kept<T> {
 }
 
 impl Pool {
+    /// Whether the value of the padding is a minimum that a mutant can move.
+    fn may_move(&self, lo: usize) -> bool {
+        self.a.padding == Padding::SequenceMin && self.a.is_padded(self.l, lo)
+    }
+
+    fn depends_on_neighbours(&self, lo: usize) -> bool {
+        self.a.padding == Padding::BatchMin && self.a.is_padded(self.l, lo)
+    }
+
+    fn refuse_neighbours(&self, lo: usize) -> Result<()> {
+        if !self.depends_on_neighbours(lo) {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            op: "pool",
+            what: "the delta sweep with padding batch-min, where a prediction depends on its neighbours; use padding \
+                   sequence-min or `--engine naive`"
+                .into(),
+        })
+    }
+
     fn prepare<T: Real>(&self, x: &[T], c: usize, lo: usize) -> Result<Kept<T>> {
         let l = self.l;
         let n = x.len() / (l * c);
-        let is_padded = self.a.is_padded(l, lo);
-        if is_padded && self.a.padding == Padding::BatchMin {
-            return Err(Error::Unsupported {
-                op: "pool",
-                what:
-                    "the delta sweep with padding batch-min, where a prediction depends on its neighbours; use padding \
-                       sequence-min or `--engine naive`"
-                        .into(),
-            });
-        }
+        self.refuse_neighbours(lo)?;
         let fill = self.fill(x, n, lo);
-        let minima = (is_padded && self.a.padding == Padding::SequenceMin).then(|| {
+        let minima = self.may_move(lo).then(|| {
             let mut minima = vec![T::of(f64::INFINITY); n * (l + 1) * 2];
             for (x, minima) in x.chunks_exact(l * c).zip(minima.chunks_exact_mut((l + 1) * 2)) {
                 let row = |p: usize| x[p * c..][..c].iter().copied().fold(T::of(f64::INFINITY), smaller);
@@ -523,6 +545,81 @@ mod tests {
             check::gradients(&name, std::slice::from_ref(&x), run);
             check::precision(&name, std::slice::from_ref(&x), run);
             check::delta(&name, &[x], run);
+        }
+    }
+
+    /// What GPUs do in a way of their own: pieces of four channels, windows in registers and longer ones, minima in parts.
+    #[test]
+    fn cases_of_kernels() {
+        use PoolKind::*;
+        for (i, (n, l, c, a)) in [
+            (2, 12, 8, args(Weighted, 3, 3, (0, 0), Padding::Exclude)),
+            (2, 13, 4, args(Weighted, 6, 6, (0, 5), Padding::Exclude)),
+            (2, 14, 6, args(Weighted, 7, 7, (2, 3), Padding::Exclude)),
+            (1, 15, 5, args(Weighted, 5, 5, (0, 0), Padding::Exclude)),
+            (2, 21, 4, args(Weighted, 10, 10, (3, 0), Padding::Exclude)),
+            (2, 10, 8, args(Max, 4, 2, (1, 1), Padding::Exclude)),
+            (2, 10, 4, args(Max, 4, 4, (1, 1), Padding::Zero)),
+            (2, 14, 4, args(Max, 2, 5, (0, 0), Padding::Exclude)),
+            (2, 11, 4, args(Mean, 3, 3, (1, 1), Padding::Exclude)),
+            (3, 8, 4, args(Mean, 5, 3, (2, 1), Padding::Exclude)),
+            (3, 9, 4, args(Weighted, 4, 4, (1, 2), Padding::SequenceMin)),
+            (2, 12, 2, args(Weighted, 5, 5, (2, 2), Padding::SequenceMin)),
+            (2, 23, 3, args(Weighted, 9, 9, (4, 4), Padding::SequenceMin)),
+            (2, 290, 1, args(Weighted, 4, 4, (1, 3), Padding::SequenceMin)),
+            (3, 9, 4, args(Weighted, 4, 4, (1, 2), Padding::BatchMin)),
+            (1, 70, 256, args(Weighted, 4, 4, (1, 1), Padding::BatchMin)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let x = check::Random::new(80 + i as u64).normal(&[n, l, c]);
+            let run = |t: &mut Tape, v: &[Var]| pool(t, &v[0], a);
+            let name = format!("pool, case of kernels {i}");
+            check::precision(&name, std::slice::from_ref(&x), run);
+            if a.padding != Padding::BatchMin {
+                check::delta(&name, &[x], run);
+            }
+        }
+    }
+
+    /// Changes so large that the delta form would overflow, or that nothing of the old weights is left.
+    #[test]
+    fn large_changes_on_gpus() {
+        for (c, size) in [(4, 3), (2, 6), (3, 6), (2, 9)] {
+            let (l, m) = (2 * size, 6);
+            let mut r = check::Random::new(size as u64);
+            let (x, noise) = (r.normal(&[1, l, c]).to_f64(), r.normal(&[l, m, c]).to_f64());
+            let size_of = [0.0, 1e-3, 1.0, 30.0, 100.0, 1e4];
+            let change: Vec<f64> = (0..l * m * c).map(|k| noise[k] * size_of[k / c % m]).collect();
+            let narrow = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+            let wide = |v: &[f64]| v.iter().map(|&v| f64::from(v as f32)).collect::<Vec<f64>>();
+            let run = |x: Tensor, d: Tensor| {
+                let mut tape = Tape::new(crate::tape::Keep::DELTA, crate::tape::Mode::Eval);
+                let leaf = tape.leaf(x);
+                let y = pool(&mut tape, &leaf, args(PoolKind::Weighted, size, size, (0, 0), Padding::Exclude)).unwrap();
+                let seed = Delta { at: Window::dense(m, l), change: crate::tape::Change::Rows(d) };
+                let d = tape.delta(vec![(leaf.node.unwrap(), seed)], &[0; 6], &[y.node.unwrap()]).unwrap()[0].take();
+                check::numbers(d.unwrap().rows().unwrap())
+            };
+            let want = run(Tensor::of(&[1, l, c], wide(&x)), Tensor::of(&[l, m, c], wide(&change)));
+            let (x, change) = (Tensor::of(&[1, l, c], narrow(&x)), Tensor::of(&[l, m, c], narrow(&change)));
+            for gpu in check::gpus() {
+                let got = run(x.to_gpu(gpu).unwrap(), change.to_gpu(gpu).unwrap());
+                // Every size of change by itself.
+                for i in 1..m {
+                    let mutant = |v: &[f64]| -> Vec<f64> {
+                        v.chunks(m * c).flat_map(|row| row[i * c..][..c].to_vec()).collect()
+                    };
+                    check::nmse(
+                        &format!("pool {size}, changes of {}", size_of[i]),
+                        &mutant(&got),
+                        &mutant(&want),
+                        1e-11,
+                    );
+                }
+                assert!(got.chunks(m * c).all(|row| row[..c].iter().all(|&v| v == 0.0)));
+            }
         }
     }
 
