@@ -51,8 +51,8 @@ template <typename F> __device__ __forceinline__ void by_channels(int c, F f) {
 // Row of the tape behind position `at` of the sweep.
 __device__ __forceinline__ long long tape_row(const int* rows, int l, long long at) {
     if (!rows) return at;
-    const long long r = at / l;
-    return (long long)rows[r] * l + (at - r * l);
+    const int r = (int)((unsigned)at / (unsigned)l);
+    return (long long)rows[r] * l + ((int)at - r * l);
 }
 
 // Adds the two sums of all threads of a channel, which halve their number again and again; writes partial[blockIdx.x].

@@ -253,7 +253,7 @@ impl<'a> Trainer<'a> {
                             start.restore(self.network.parameters_mut())?;
                         }
                         // Momentum that became infinite would end every restart, too.
-                        if !optimizer.is_finite() {
+                        if !optimizer.is_finite()? {
                             optimizer.reset();
                         }
                         let found = self.pass(PassKind::StartValidation, true, None, report)?;
@@ -313,7 +313,7 @@ impl<'a> Trainer<'a> {
                 current: Snapshot::of(self.network.parameters())?,
                 best: best.clone(),
                 start: start.cloned(),
-                optimizer: optimizer.state(),
+                optimizer: optimizer.state()?,
             };
             state::write(&path, identity, &state)?;
         }

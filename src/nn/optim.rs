@@ -13,8 +13,14 @@
 //! | NAdam | as Adam with Nesterov momentum `b1 (1 - 0.96^(t decay) / 2)` (Dozat 2016) |
 //!
 //! A tensor that gets no gradient in a step is left alone, its decay and its count of steps too. Arithmetic is in the type of
-//! the values and in the order of PyTorch's per-tensor CPU code; every element is computed alone, so threads change no bit.
+//! the values and in the order of PyTorch's per-tensor CPU code; every element is computed alone, so threads change no bit,
+//! and a GPU, which does the same arithmetic for all tensors in one launch, has the bits of a CPU with fused multiply-adds.
 
+mod cuda;
+
+use std::sync::Arc;
+
+use crate::device::Device;
 use crate::error::{Error, Result, hint};
 use crate::nn::param::{Kind, Parameters};
 use crate::real;
@@ -107,6 +113,8 @@ pub struct Optimizer {
     weight_decay: f64,
     pieces: Vec<Piece>,
     slots: Vec<Tensor>,
+    /// What the blocks of a GPU do.
+    chunks: Arc<[i32]>,
 }
 
 impl Optimizer {
@@ -114,8 +122,10 @@ impl Optimizer {
     /// learning rates given to [`Optimizer::step`] is its own.
     pub fn new(rule: Rule, weight_decay: f64, parameters: &Parameters, group: impl Fn(&str) -> usize) -> Self {
         let trained = parameters.entries().iter().filter(|e| e.kind == Kind::Parameter);
-        let pieces = trained.map(|e| Piece { len: e.len(), group: group(&e.name), steps: 0, product: 1.0 }).collect();
-        Self { rule, weight_decay, pieces, slots: vec![] }
+        let pieces: Vec<Piece> =
+            trained.map(|e| Piece { len: e.len(), group: group(&e.name), steps: 0, product: 1.0 }).collect();
+        let chunks = cuda::chunks(pieces.iter().map(|p| p.len));
+        Self { rule, weight_decay, pieces, slots: vec![], chunks }
     }
 
     /// Sets the momentum of SGD, or the first beta of Adam and its kin.
@@ -141,27 +151,31 @@ impl Optimizer {
             let expected = format!("{} gradients", self.pieces.len());
             return Err(Error::Shape { op: "optimizer", arg: "grads", expected, found: vec![grads.len()] });
         }
-        let (dtype, n) = (parameters.dtype(), parameters.values().len());
+        let (dtype, n, device) = (parameters.dtype(), parameters.values().len(), parameters.device());
         let idle = matches!(self.rule, Rule::Sgd { momentum: 0.0, .. });
+        for slot in &mut self.slots {
+            *slot = slot.to_device(&device)?;
+        }
         while !idle && self.slots.len() < self.rule.slots().len() {
-            self.slots.push(Tensor::zeros(dtype, &[n])?);
+            self.slots.push(match &device {
+                Device::Cpu => Tensor::zeros(dtype, &[n])?,
+                Device::Cuda(gpu) => Tensor::zeros_on(gpu, dtype, &[n])?,
+            });
+        }
+        if let Device::Cuda(gpu) = &device {
+            let steps = self.steps::<f32>(grads, rates)?;
+            let lengths = self.pieces.iter().map(|p| p.len);
+            return cuda::step(gpu, &self.chunks, lengths, &steps, grads, parameters.values_mut(), &mut self.slots);
         }
         real!("optimizer", parameters.values(), T => self.step_as::<T>(parameters, grads, rates))
     }
 
-    fn step_as<T: Real>(&mut self, parameters: &mut Parameters, grads: &[Option<Tensor>], rates: &[f64]) -> Result<()> {
-        let mut values = parameters.values_mut().cpu_mut::<T>()?;
-        let mut slots: [&mut [T]; 3] = [&mut [], &mut [], &mut []];
-        for (slice, slot) in slots.iter_mut().zip(&mut self.slots) {
-            *slice = slot.cpu_mut::<T>()?;
-        }
-        let mut work = vec![];
-        for (piece, grad) in self.pieces.iter_mut().zip(grads) {
-            let w = take(&mut values, piece.len);
-            let s = slots.each_mut().map(|s| take(s, piece.len));
-            let Some(grad) = grad else { continue };
-            let g = grad.cpu::<T>()?;
-            if g.len() != piece.len {
+    /// What each tensor with a gradient does, and counts that it does it.
+    fn steps<T: Real>(&mut self, grads: &[Option<Tensor>], rates: &[f64]) -> Result<Vec<Option<Step<T>>>> {
+        let (rule, weight_decay) = (self.rule, self.weight_decay);
+        let each = self.pieces.iter_mut().zip(grads).map(|(piece, grad)| {
+            let Some(grad) = grad else { return Ok(None) };
+            if grad.len() != piece.len {
                 let (expected, found) = (format!("{} numbers", piece.len), grad.shape().to_vec());
                 return Err(Error::Shape { op: "optimizer", arg: "gradient", expected, found });
             }
@@ -170,9 +184,25 @@ impl Optimizer {
                 what: format!("{} learning rates, but a tensor belongs to group {}", rates.len(), piece.group),
             })?;
             piece.steps += 1;
-            let step = Step::new(self.rule, self.weight_decay, rate, piece);
+            Ok(Some(Step::new(rule, weight_decay, rate, piece)))
+        });
+        each.collect()
+    }
+
+    fn step_as<T: Real>(&mut self, parameters: &mut Parameters, grads: &[Option<Tensor>], rates: &[f64]) -> Result<()> {
+        let steps = self.steps::<T>(grads, rates)?;
+        let mut values = parameters.values_mut().cpu_mut::<T>()?;
+        let mut slots: [&mut [T]; 3] = [&mut [], &mut [], &mut []];
+        for (slice, slot) in slots.iter_mut().zip(&mut self.slots) {
+            *slice = slot.cpu_mut::<T>()?;
+        }
+        let mut work = vec![];
+        for ((piece, grad), step) in self.pieces.iter().zip(grads).zip(steps) {
+            let w = take(&mut values, piece.len);
+            let s = slots.each_mut().map(|s| take(s, piece.len));
+            let (Some(grad), Some(step)) = (grad, step) else { continue };
             let [mut a, mut b, mut c] = s;
-            for (w, g) in w.chunks_mut(CHUNK).zip(g.chunks(CHUNK)) {
+            for (w, g) in w.chunks_mut(CHUNK).zip(grad.cpu::<T>()?.chunks(CHUNK)) {
                 let n = w.len();
                 work.push((step, w, g, [take(&mut a, n), take(&mut b, n), take(&mut c, n)]));
             }
@@ -190,17 +220,33 @@ impl Optimizer {
     }
 
     /// Whether all that it remembers is finite.
-    pub fn is_finite(&self) -> bool {
-        self.slots.iter().all(|s| s.to_f64().iter().all(|v| v.is_finite()))
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn is_finite(&self) -> Result<bool> {
+        for slot in &self.slots {
+            let finite = match slot.gpu() {
+                Some(gpu) => cuda::is_finite(gpu, slot)?,
+                None => slot.to_f64().iter().all(|v| v.is_finite()),
+            };
+            if !finite {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    /// What it remembers.
-    pub fn state(&self) -> OptimizerState {
-        OptimizerState {
-            slots: self.rule.slots().iter().zip(&self.slots).map(|(n, s)| (n.to_string(), s.clone())).collect(),
+    /// What it remembers, in the memory of the host.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn state(&self) -> Result<OptimizerState> {
+        let slots = self.rule.slots().iter().zip(&self.slots).map(|(n, s)| Ok((n.to_string(), s.to_cpu()?)));
+        Ok(OptimizerState {
+            slots: slots.collect::<Result<_>>()?,
             steps: self.pieces.iter().map(|p| p.steps as i64).collect(),
             products: self.pieces.iter().map(|p| p.product).collect(),
-        }
+        })
     }
 
     /// Remembers what [`Optimizer::state`] handed out.
@@ -496,17 +542,17 @@ mod tests {
             let (whole, _) = run(rule, decay, rate, DType::F32, 0..5);
             let (mut p, first) = run(rule, decay, rate, DType::F32, 0..3);
             let mut o = Optimizer::new(rule, decay, &p, |name| usize::from(name == "w"));
-            o.restore(first.state()).unwrap();
+            o.restore(first.state().unwrap()).unwrap();
             for t in 3..5 {
                 o.step(&mut p, &gradient(DType::F32, t), &[0.0, rate]).unwrap();
             }
             assert_eq!(p.values().cpu::<f32>().unwrap(), whole.values().cpu::<f32>().unwrap(), "{rule:?}");
             o.reset();
-            assert!(o.is_finite() && o.state().slots.is_empty());
+            assert!(o.is_finite().unwrap() && o.state().unwrap().slots.is_empty());
         }
         let (p, o) = run(adam((0.9, 0.999), false, false), 0.0, 0.1, DType::F32, 0..1);
         let mut other = Optimizer::new(Rule::Sgd { momentum: 0.9, nesterov: false }, 0.0, &p, |_| 0);
-        assert!(other.restore(o.state()).unwrap_err().to_string().contains("no place for 'mean'"));
+        assert!(other.restore(o.state().unwrap()).unwrap_err().to_string().contains("no place for 'mean'"));
     }
 
     #[test]
@@ -518,5 +564,63 @@ mod tests {
         assert!(o.step(&mut p, &g, &[0.1]).unwrap_err().to_string().contains("1 learning rates"));
         assert!(o.step(&mut p, &gradient(DType::F64, 0), &[0.1, 0.1]).is_err());
         assert!(o.set_momentum(0.5).is_err());
+    }
+    /// Tensors of several chunks and of few numbers, one without a gradient: the bits of a CPU with fused multiply-adds; and a
+    /// state goes from a GPU to the CPU and back.
+    #[test]
+    fn gpus_step_as_the_cpu_does() {
+        let sizes = [5, 4097, 3, 10_000, 1];
+        let start = || {
+            let mut b = Builder::default();
+            for (i, n) in sizes.into_iter().enumerate() {
+                b.push(&format!("w{i}"), &[n], Layout::Plain, Kind::Parameter, Initial::Uniform(1.0));
+            }
+            b.finish(DType::F32, 3).unwrap()
+        };
+        let wave =
+            |n: usize, t: usize| (0..n).map(|i| ((i * 29 + t * 13) % 23) as f32 / 9.0 - 1.2).collect::<Vec<f32>>();
+        let grads = |t: usize| -> Vec<Option<Tensor>> {
+            let some = |i: usize, n: usize| (i != 2 || t == 1).then(|| Tensor::of(&[n], wave(n, t + i)));
+            sizes.into_iter().enumerate().map(|(i, n)| some(i, n)).collect()
+        };
+        for gpu in crate::tape::check::gpus() {
+            let device = Device::Cuda(gpu.clone());
+            for &(rule, decay, rate, ..) in CASES {
+                let (mut cpu, mut there) = (start(), start().to_device(&device).unwrap());
+                let new = |p: &Parameters| Optimizer::new(rule, decay, p, |name| usize::from(name != "w1"));
+                let (mut a, mut b) = (new(&cpu), new(&there));
+                for t in 0..4 {
+                    let moved: Vec<Option<Tensor>> =
+                        grads(t).iter().map(|g| g.as_ref().map(|g| g.to_gpu(gpu).unwrap())).collect();
+                    a.step(&mut cpu, &grads(t), &[rate, rate / 2.0]).unwrap();
+                    b.step(&mut there, &moved, &[rate, rate / 2.0]).unwrap();
+                    if t == 1 {
+                        let mut restored = new(&there);
+                        restored.restore(b.state().unwrap()).unwrap();
+                        b = restored;
+                    }
+                }
+                let fused = crate::util::simd::level() > Level::Portable || Portable::FUSED;
+                let runs = |p: &Parameters, o: &Optimizer| {
+                    let state = o.state().unwrap();
+                    let slots = state.slots.into_iter().map(|(_, s)| s);
+                    slots.chain([p.values().to_cpu().unwrap()]).flat_map(|t| t.to_f64()).collect::<Vec<f64>>()
+                };
+                let (want, got) = (runs(&cpu, &a), runs(&there, &b));
+                if fused {
+                    assert_eq!(want, got, "{rule:?}");
+                } else {
+                    crate::tape::check::nmse("steps", &got, &want, 1e-12);
+                }
+                assert!(b.is_finite().unwrap());
+                let broken: Vec<Option<Tensor>> = sizes
+                    .iter()
+                    .map(|&n| Some(Tensor::of(&[n], vec![f32::INFINITY; n]).to_gpu(gpu).unwrap()))
+                    .collect();
+                b.step(&mut there, &broken, &[rate, rate]).unwrap();
+                assert_eq!(b.is_finite().unwrap(), b.state().unwrap().slots.is_empty());
+                assert!(b.step(&mut there, &grads(1), &[rate, rate]).unwrap_err().to_string().contains("on cpu"));
+            }
+        }
     }
 }

@@ -259,7 +259,7 @@ impl Parameters {
         for (e, g) in self.entries.iter().filter(|e| e.kind == Kind::Parameter).zip(grads) {
             came.push(g.is_some());
             if let Some(g) = g {
-                flat[e.offset..e.offset + e.len()].copy_from_slice(g.cpu::<T>()?);
+                flat[e.offset..e.offset + e.len()].copy_from_slice(g.to_cpu()?.cpu::<T>()?);
             }
         }
         Ok((flat, came))
@@ -276,6 +276,9 @@ impl Parameters {
     }
 
     /// A tensor's numbers in PyTorch order.
+    ///
+    /// # Panics
+    /// If a GPU that holds them does not hand them over.
     pub fn to_torch(&self, id: ParamId) -> Vec<f64> {
         let e = &self.entries[id];
         match e.kind {
@@ -283,7 +286,7 @@ impl Parameters {
             Kind::Parameter | Kind::Buffer => {
                 let run = if e.kind == Kind::Parameter { &self.values } else { &self.buffers };
                 let part = run.view(e.offset, &e.shape).expect("the builder laid the tensor out");
-                permuted(e, &part.to_f64(), false)
+                permuted(e, &part.to_cpu().expect("a copy from the GPU").to_f64(), false)
             }
         }
     }
@@ -293,10 +296,10 @@ impl Parameters {
         permuted(&self.entries[id], ours, false)
     }
 
-    /// Sets a tensor from numbers in PyTorch order.
+    /// Sets a tensor from numbers in PyTorch order. On a GPU the whole run goes to the host and back.
     ///
     /// # Errors
-    /// [`Error::Shape`] if their number differs.
+    /// [`Error::Shape`] if their number differs, [`Error::Device`].
     pub fn set_torch(&mut self, id: ParamId, torch: &[f64]) -> Result<()> {
         let e = self.entries[id].clone();
         if torch.len() != e.len() {
@@ -318,13 +321,20 @@ impl Parameters {
             Kind::Parameter => &mut self.values,
             Kind::Buffer => &mut self.buffers,
         };
-        let dtype = Place(place.dtype());
+        let (dtype, device) = (Place(place.dtype()), place.device());
+        if device.is_gpu() {
+            *place = place.to_cpu()?;
+        }
         real!("parameters", dtype, T => {
             for (p, v) in place.cpu_mut::<T>()?[e.offset..].iter_mut().zip(ours) {
                 *p = <T as crate::util::math::Float>::of(v);
             }
             Ok(())
-        })
+        })?;
+        if device.is_gpu() {
+            *place = place.to_device(&device)?;
+        }
+        Ok(())
     }
 
     /// The same numbers on another device.
@@ -423,5 +433,28 @@ mod tests {
         assert_eq!((p.to_torch(mean), p.to_torch(count)), (vec![1.0; 3], vec![7.0]));
         assert!(p.set_torch(mean, &[1.0]).is_err());
         assert!(p.id("n.running_maen").unwrap_err().to_string().contains("'n.running_mean'"));
+    }
+    #[test]
+    fn the_door_of_a_gpu() {
+        for gpu in crate::tape::check::gpus() {
+            let mut b = Builder::default();
+            for name in ["a", "b"] {
+                b.push(name, &[2, 3, 4], Layout::Conv, Kind::Parameter, Initial::Uniform(0.5));
+            }
+            let mean = b.push("mean", &[3], Layout::Plain, Kind::Buffer, Initial::Constant(1.0));
+            let p = b.finish(DType::F32, 1).unwrap();
+            let mut there = p.to_device(&Device::Cuda(gpu.clone())).unwrap();
+            let numbers: Vec<f64> = (0..24).map(f64::from).collect();
+            there.set_torch(1, &numbers).unwrap();
+            there.set_torch(mean, &[1.0, 2.0, 3.0]).unwrap();
+            assert!(there.values().gpu().is_some() && there.buffers().gpu().is_some());
+            assert_eq!((there.to_torch(0), there.to_torch(1)), (p.to_torch(0), numbers));
+            assert_eq!(there.to_torch(mean), [1.0, 2.0, 3.0]);
+            let grads = [None, Some(there.tensor(1).unwrap())];
+            let (flat, came) = there.flat_gradient::<f32>(&grads).unwrap();
+            assert_eq!(came, [false, true]);
+            assert_eq!(flat[..24], [0.0; 24]);
+            assert_eq!(flat[24..], *there.tensor(1).unwrap().to_cpu().unwrap().cpu::<f32>().unwrap());
+        }
     }
 }

@@ -338,4 +338,29 @@ mod tests {
         let want = run(None);
         check::gpus().iter().for_each(|gpu| check::nmse(name, &run(Some(gpu)), &want, 1e-13));
     }
+    /// Sweep rows that are not those of the tape; a side that wants no gradient.
+    #[test]
+    fn selected_rows_on_gpus() {
+        use crate::tape::{Keep, Mode};
+        let mut r = check::Random::new(6);
+        let inputs = [r.normal(&[3, 5, 4]), r.uniform(&[3, 5, 4], 0.5, 2.0), r.normal(&[3, 5, 4])]
+            .map(|t| t.to_dtype(crate::tensor::DType::F32).unwrap());
+        let run = |op: Binary, gpu: Option<&crate::device::Gpu>| {
+            let [a, b, dy] = inputs.each_ref().map(|t| gpu.map_or_else(|| t.clone(), |gpu| t.to_gpu(gpu).unwrap()));
+            let mut all = vec![];
+            for leaves in [[true, true], [true, false], [false, true]] {
+                let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+                let mut var = |t: &Tensor, leaf| if leaf { tape.leaf(t.clone()) } else { Var::constant(t.clone()) };
+                let (a, b) = (var(&a, leaves[0]), var(&b, leaves[1]));
+                let y = binary(&mut tape, &a, &b, op).unwrap().node.unwrap();
+                let want: Vec<usize> = [a.node, b.node].into_iter().flatten().collect();
+                let d = tape.backward(y, dy.clone(), &[2, 0, 2], &want).unwrap();
+                all.extend(d.into_iter().flat_map(|d| check::numbers(&d.unwrap())));
+            }
+            all
+        };
+        for op in [Binary::Add, Binary::Subtract, Binary::Multiply, Binary::Divide] {
+            check::gpus().iter().for_each(|gpu| check::nmse(op.name(), &run(op, Some(gpu)), &run(op, None), 1e-13));
+        }
+    }
 }

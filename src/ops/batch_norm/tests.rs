@@ -280,3 +280,29 @@ fn refuses_what_does_not_fit() {
     let none = Var::constant(Tensor::of::<f64>(&[0, 4, 3], vec![]));
     assert_eq!(batch_norm_eval(tape, &none, &g, &b, &mean, &variance, 1e-5).unwrap().shape(), [0, 4, 3]);
 }
+
+/// A row of an evaluation is the same in every batch, and a training step repeats itself.
+#[test]
+fn bits_on_gpus() {
+    let (x, [mean, variance]) = inputs(&[5, 70, 12], 9);
+    for gpu in check::gpus() {
+        let place = |t: &Tensor| t.to_dtype(DType::F32).unwrap().to_gpu(gpu).unwrap();
+        let ([x, g, b], [mean, variance]) = (x.each_ref().map(place), [place(&mean), place(&variance)]);
+        let eval = |x: Tensor| {
+            let [x, g, b] = [x, g.clone(), b.clone()].map(Var::constant);
+            let a = Activation::Gelu;
+            let y = batch_norm_activation_eval(&mut Tape::predict(), &x, &g, &b, &mean, &variance, 1e-5, a);
+            y.unwrap().value
+        };
+        let whole = eval(x.clone()).rows(3, 4).unwrap();
+        assert_eq!(check::numbers(&eval(x.rows(3, 4).unwrap())), check::numbers(&whole));
+        let train = || {
+            let mut tape = Tape::new(Keep::BACKWARD, train_mode());
+            let [v, g, b] = [&x, &g, &b].map(|t| tape.leaf(t.clone()));
+            let y = batch_norm_activation_train(&mut tape, 0, &v, &g, &b, 1e-5, Activation::Gelu).unwrap();
+            let grads = tape.backward(y.node.unwrap(), x.clone(), &[0, 1, 2, 3, 4], &[0, 1, 2]).unwrap();
+            grads.iter().flat_map(|g| check::numbers(g.as_ref().unwrap())).collect::<Vec<f64>>()
+        };
+        assert_eq!(train(), train());
+    }
+}

@@ -57,10 +57,11 @@ pub(super) fn delta(
     to: &Window,
     c: usize,
 ) -> Result<Tensor> {
-    if let ([Some(d), None], true) = (dx, op.is_linear()) {
-        if d.at == *to {
-            return d.rows().cloned();
-        }
+    // Of a sum, or of the first side of a difference, the change is handed on.
+    match dx {
+        [Some(d), None] if op.is_linear() && d.at == *to => return d.rows().cloned(),
+        [None, Some(d)] if op == Binary::Add && d.at == *to => return d.rows().cloned(),
+        _ => {}
     }
     let m = to.mutants();
     let mut y = Tensor::on(gpu, DType::F32, &[to.width, m, c])?;
