@@ -154,7 +154,8 @@ unsafe fn rows_with(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands
         (By16, F16) => launch::conv1d_fwd16_f16,
     };
     let s = |n: usize| n as isize;
-    ints([s(r.taps * r.c), s((r.taps - 1) * r.dilation + r.l)])?;
+    // Twice, because rows that do not exist lie at -2^30.
+    ints([s(r.taps * r.c), 2 * s((r.taps - 1) * r.dilation + r.l)])?;
     let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation)];
     let [rows, n, c, taps, per, l, stride, pad, dilation] = ints(sizes)?;
     let (cfg, f) = (tile.launch(r.rows, r.n), from);
@@ -326,7 +327,7 @@ unsafe fn input_gradient_with(
         (By16, F16) => launch::conv1d_grad_input16_f16,
     };
     let (s, Back { rows: r, taps: (first_tap, tap_step), into: (y_per, y_first, y_step) }) = (|n: usize| n as isize, r);
-    ints([s(r.taps * r.c), s(r.taps * r.dilation + r.l), s(y_per) * s(r.rows / r.per.max(1))])?;
+    ints([s(r.taps * r.c), 2 * s(r.taps * r.dilation + r.l), s(y_per) * s(r.rows / r.per.max(1))])?;
     let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), r.pad, s(r.dilation)];
     let [rows, n, c, taps, per, l, pad, dilation] = ints(sizes)?;
     let [t, dt, y, y0, dy] = ints([s(first_tap), tap_step, s(y_per), s(y_first), s(y_step)])?;
