@@ -13,6 +13,8 @@ const CHANNELS: usize = 32;
 /// Positions and taps of a tile of the weights' gradient.
 const WEIGHT_POSITIONS: usize = 64;
 const WEIGHT_TAPS: usize = 16;
+/// So many of them a block has at least, so that the parts of the sum are not as large as what is summed.
+const WEIGHT_TILES: usize = 4;
 /// Pairs of codes.
 const PAIRS: usize = 36;
 /// Shared memory that a block asks for at most, so that two of them fit on a multiprocessor.
@@ -88,8 +90,10 @@ impl<'a> On<'a> {
             (chunk, dense_bytes(chunk))
         };
         let channels = self.o.div_ceil(CHANNELS);
-        let tiles = (n * self.l.div_ceil(POSITIONS)).min(BLOCKS.div_ceil(channels.max(1)));
-        let cfg = Launch { grid: [tiles as u32, channels as u32, 1], block: 256, shared_bytes: shared as u32 };
+        // Two tiles a block at least: its table costs as much as a tile.
+        let tiles = (n * self.l.div_ceil(POSITIONS)).div_ceil(2);
+        let blocks = tiles.min(BLOCKS.div_ceil(channels.max(1)));
+        let cfg = Launch { grid: [blocks as u32, channels as u32, 1], block: 256, shared_bytes: shared as u32 };
         let (Shape { l, o, k, left, mode }, n, chunk) = (self.shape, n as i32, chunk as i32);
         let (w, bias) = (self.w.ptr()?, self.bias()?);
         // SAFETY: the tensors have the shapes that the sizes say; the rows of `Split` are rows of x. Shared memory is what the
@@ -146,7 +150,8 @@ impl<'a> On<'a> {
         let (gpu, Shape { l, o, k, left, .. }) = (self.gpu, self.shape);
         let (channels, taps) = (self.o.div_ceil(CHANNELS), (k as usize).div_ceil(WEIGHT_TAPS));
         // A number that depends on sizes alone: it is part of the order of the sum.
-        let parts = (n * self.l.div_ceil(WEIGHT_POSITIONS)).min(BLOCKS.div_ceil(channels.max(1) * taps));
+        let tiles = n * self.l.div_ceil(WEIGHT_POSITIONS);
+        let parts = tiles.div_ceil(WEIGHT_TILES).min(BLOCKS.div_ceil(channels.max(1) * taps));
         let size = (4 * k as usize + 1) * self.o;
         let mut part = Tensor::on(gpu, DType::F32, &[parts, size])?;
         let mut dw = Tensor::on(gpu, DType::F32, &[k as usize, 4, self.o])?;
