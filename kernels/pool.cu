@@ -43,7 +43,7 @@ template <int V> DRG_DEVICE void fill_with(float (&v)[V], float value) {
   for (int l = 0; l < V; l++) v[l] = value;
 }
 
-// Calls f.template operator()<V>() with the widest pieces of a row that fit.
+// Calls f(V) with the widest pieces of a row that fit.
 template <typename F, typename... P> DRG_DEVICE void in_pieces(int c, F f, const P*... pointers) {
   if (c % 4 == 0 && aligned16(pointers...)) {
     f(std::integral_constant<int, 4>{});
@@ -214,7 +214,9 @@ DRG_DEVICE void weighted_delta(const float* x, const float* fill, const float* m
       const bool some = a < b;
       change.set(some ? d + (a - start) * pitch + (long long)i * s.c + channel : d, pitch, some ? a - span.first : 0, some ? b - span.first : 0);
       if (n != known_n || o != known_o) {
-        reference.set(x + ((long long)n * s.l + span.first) * s.c + channel, s.c, span.last - span.first, pad);
+        Rows<CAP, V> window;
+        window.set(x + ((long long)n * s.l + span.first) * s.c + channel, s.c, 0, span.last - span.first);
+        reference.set(window, span.last - span.first, pad);
         known_n = n;
         known_o = o;
       }

@@ -134,10 +134,10 @@ template <int CAP, int V> struct Reference {
     }
   }
 
-  __device__ __forceinline__ void set(const float* p, long long pitch, int rows, Pad padding) {
+  __device__ __forceinline__ void set(const Rows<CAP, V>& window, int rows, Pad padding) {
     count = rows;
     pad = padding;
-    x.set(p, pitch, 0, rows);
+    x = window;
     Cell<CAP, V> cell;
     cell.set(x, rows, padding);
 #pragma unroll

@@ -3,6 +3,8 @@
 //! Packed bases `[N, L]` or rows of four numbers `[N, L, 4]`; the result has the shape and kind of x. PyTorch (channels first
 //! there): `x.flip(-1, -2)`. The gradient of packed bases has the shape `[R, L, 4]`.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Change, Cx, Delta, Edit, Grads, Op, Save, Tape, Var, Window};
@@ -49,6 +51,13 @@ impl Op for ReverseComplement {
 
     fn forward(&self, x: &[&Tensor], _: &mut Save) -> Result<Tensor> {
         let x = x[0];
+        if let Some(gpu) = x.gpu() {
+            return if x.dtype() == DType::U8 {
+                cuda::bases(gpu, x)
+            } else {
+                cuda::rows(gpu, x, [x.shape()[0], self.l, 1])
+            };
+        }
         if x.dtype() == DType::U8 {
             let codes = x.codes()?.chunks_exact(self.l.max(1));
             return Tensor::bases(
@@ -61,6 +70,9 @@ impl Op for ReverseComplement {
     }
 
     fn backward(&self, _: &Cx, dy: &Tensor) -> Result<Grads> {
+        if let Some(gpu) = dy.gpu() {
+            return Ok(vec![Some(cuda::rows(gpu, dy, [dy.shape()[0], self.l, 1])?)]);
+        }
         real!("reverse_complement", dy, T => {
             Ok(vec![Some(Tensor::of(dy.shape(), backwards(dy.cpu::<T>()?, self.l * 4)))])
         })
@@ -84,6 +96,9 @@ impl Op for ReverseComplement {
     fn delta(&self, _: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let rows = super::changed(dx, 0)?.rows()?;
         let (m, c) = (to.mutants(), rows.shape()[2]);
+        if let Some(gpu) = rows.gpu() {
+            return cuda::rows(gpu, rows, [1, to.width, m]);
+        }
         real!("reverse_complement", rows, T => {
             let d = rows.cpu::<T>()?;
             let y: Vec<T> = (0..to.width)
@@ -124,6 +139,7 @@ mod tests {
             stem(t, &x, &v[1], None, a)
         };
         check::gradients("reverse_complement", &x, f);
+        check::precision("reverse_complement", &x, f);
         check::delta("reverse_complement", &x, f);
         assert!(reverse_complement(&mut Tape::predict(), &Var::constant(r.normal(&[2, 3]))).is_err());
     }
@@ -151,5 +167,29 @@ mod tests {
         let (seed, rows) = (Delta::edits(edits[..4].to_vec(), l).unwrap(), vec![0; 4]);
         let got = tape.delta(vec![(x.node.unwrap(), seed)], &rows, &[y.node.unwrap()]).unwrap()[0].take();
         check::compare("reverse_complement edits", got, &y.value, &naive.rows(0, 4).unwrap(), &rows);
+    }
+
+    #[test]
+    fn bases_and_edits_on_gpus() {
+        let (mut r, l) = (check::Random::new(3), 70);
+        let (codes, w) = (r.bases(3, l), r.normal(&[4, 4, 3]).to_dtype(DType::F32).unwrap());
+        let edits: Vec<Vec<Edit>> = (0..l).map(|at| vec![Edit { at, to: (at % 6) as u8 }]).collect();
+        let rows: Vec<u32> = (0..l).map(|at| at as u32 % 3).collect();
+        let run = |x: Tensor, w: Tensor| {
+            let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+            let x = tape.leaf(x);
+            let turned = reverse_complement(&mut tape, &x).unwrap();
+            let a = StemArgs { kernel: 4, left: 1, strands: Strands::Max };
+            let y = stem(&mut tape, &turned, &Var::constant(w), None, a).unwrap();
+            let seed = vec![(x.node.unwrap(), Delta::edits(edits.clone(), l).unwrap())];
+            let d = tape.delta(seed, &rows, &[y.node.unwrap()]).unwrap()[0].take().unwrap();
+            (turned.value.to_cpu().unwrap().codes().unwrap().to_vec(), check::numbers(d.rows().unwrap()))
+        };
+        let (bases, change) = run(codes.clone(), w.to_dtype(DType::F64).unwrap());
+        for gpu in check::gpus() {
+            let (turned, got) = run(codes.to_gpu(gpu).unwrap(), w.to_gpu(gpu).unwrap());
+            assert_eq!(turned, bases);
+            check::nmse("reverse_complement, edits", &got, &change, 1e-11);
+        }
     }
 }

@@ -11,6 +11,8 @@
 //! Packed bases need no multiplication: a position picks a row of a table, four times less arithmetic than the one-hot
 //! product. Backward computes the strands again instead of storing them.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Change, Cx, Delta, Edit, Grads, Op, Save, Tape, Var, Window};
@@ -282,6 +284,9 @@ impl Op for Stem {
         if let Some(b) = x.get(2) {
             save.put(2, save.keep.any(), b);
         }
+        if let Some(gpu) = Tensor::place("stem", x)? {
+            return cuda::forward(self, gpu, x[0], x[1], x.get(2).copied());
+        }
         real!("stem", x[1], T => {
             let bias = x.get(2).map(|b| b.cpu::<T>()).transpose()?;
             let (strands, input) = (self.strands::<T>(x[1].cpu()?, o), Input::<T>::of(x[0])?);
@@ -308,6 +313,9 @@ impl Op for Stem {
     fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
         let [r, l, o] = dy.dims("stem", "dy")?;
         let k = self.a.kernel;
+        if let Some(gpu) = Tensor::place("stem", &[cx.saved(0)?, dy])? {
+            return cuda::backward(self, gpu, cx, dy);
+        }
         real!("stem", dy, T => {
             let bias = cx.saved(2).ok().map(|b| b.cpu::<T>()).transpose()?;
             let strands = self.strands::<T>(cx.saved(1)?.cpu()?, o);
@@ -378,6 +386,12 @@ impl Op for Stem {
 
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
         let (x, change, m) = (cx.saved(0)?, super::changed(dx, 0)?, to.mutants());
+        if let Some(gpu) = x.gpu() {
+            if let Change::Rows(rows) = &change.change {
+                Tensor::place("stem", &[x, rows])?;
+            }
+            return cuda::delta(self, gpu, cx, change, to);
+        }
         let (l, o, k) = (x.shape()[1], cx.saved(1)?.shape()[2], self.a.kernel);
         real!("stem", cx.saved(1)?, T => {
             let Kept { strands, values } = cx.prepared(|| self.prepare::<T>(cx, x, o))?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::device::Gpu;
 use crate::ops::{Conv1dArgs, conv1d};
 use crate::tape::{Keep, Mode, check};
 
@@ -106,6 +107,84 @@ fn edits_equal_running_the_mutants() {
             let seed = Delta::edits(edits, l).unwrap();
             let got = tape.delta(vec![(x.node.unwrap(), seed)], &rows, &[y.node.unwrap()]).unwrap()[0].take();
             check::compare(&format!("stem edits {i} {strands:?}"), got, &y.value, &naive, &rows);
+        }
+    }
+}
+
+/// Sizes that reach every branch of the kernels: several tiles of positions and channels, rows of whole and of broken fours, more
+/// taps than a table holds. Kernels have a centre, so that no window is its own reverse complement.
+#[test]
+fn packed_bases_on_gpus() {
+    for (i, &(n, l, o, k, left)) in
+        [(2, 9, 5, 7, 3), (2, 131, 40, 15, 7), (1, 260, 3, 5, 1), (1, 70, 6, 51, 21), (3, 3, 33, 9, 0)]
+            .iter()
+            .enumerate()
+    {
+        for strands in STRANDS {
+            let (a, mut r) = (StemArgs { kernel: k, left, strands }, check::Random::new(400 + i as u64));
+            let name = format!("stem on packed bases {i} {strands:?}");
+            let inputs = [r.bases(n, l), r.uniform(&[k, 4, o], -0.4, 0.4), r.normal(&[o])];
+            check::precision(&name, &inputs, |t, v| stem(t, &v[0], &v[1], Some(&v[2]), a));
+            check::precision(&name, &inputs[..2], |t, v| stem(t, &v[0], &v[1], None, a));
+            if i != 1 {
+                let dense = [r.normal(&[n, l, 4]), inputs[1].clone()];
+                check::precision(&format!("{name}, dense"), &dense, |t, v| stem(t, &v[0], &v[1], None, a));
+                check::delta(&format!("{name}, dense"), &dense, |t, v| stem(t, &v[0], &v[1], None, a));
+            }
+        }
+    }
+}
+
+/// Rows of a sweep in any order and several times, with other weights than those of the whole batch.
+#[test]
+fn selected_rows_on_gpus() {
+    let mut r = check::Random::new(9);
+    let (codes, w, dy) = (r.bases(3, 20), r.normal(&[5, 4, 6]), r.normal(&[4, 20, 6]));
+    for strands in STRANDS {
+        let gradient = |gpu: Option<&Gpu>| {
+            let place = |t: &Tensor| match gpu {
+                Some(gpu) if t.dtype() == DType::U8 => t.to_gpu(gpu).unwrap(),
+                Some(gpu) => t.to_dtype(DType::F32).unwrap().to_gpu(gpu).unwrap(),
+                None => t.clone(),
+            };
+            let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+            let (x, w) = (tape.leaf(place(&codes)), Var::constant(place(&w)));
+            let y = stem(&mut tape, &x, &w, None, StemArgs::same(5, strands)).unwrap();
+            let g = tape.backward(y.node.unwrap(), place(&dy), &[2, 0, 2, 1], &[x.node.unwrap()]).unwrap();
+            check::numbers(g[0].as_ref().unwrap())
+        };
+        let want = gradient(None);
+        for gpu in check::gpus() {
+            check::nmse(&format!("stem, selected rows, {strands:?}"), &gradient(Some(gpu)), &want, 1e-10);
+        }
+    }
+}
+
+#[test]
+fn edits_on_gpus() {
+    for (i, &(n, l, o, k, left)) in CASES.iter().chain(&[(2, 40, 36, 9, 2)]).enumerate() {
+        for strands in STRANDS {
+            let (a, mut r) = (StemArgs { kernel: k, left, strands }, check::Random::new(90 + i as u64));
+            let (codes, w) = (r.bases(n, l), r.normal(&[k, 4, o]).to_dtype(DType::F32).unwrap());
+            // One base, two, and every third one, from the last to the first.
+            let single = |p: usize, to: usize| vec![Edit { at: p, to: to as u8 }];
+            let mut edits: Vec<Vec<Edit>> = (0..l).map(|p| single(p, r.below(LETTERS))).collect();
+            edits.extend((1..l).map(|p| [single(p, r.below(LETTERS)), single(r.below(p), r.below(LETTERS))].concat()));
+            edits.push((0..l).rev().step_by(3).map(|at| Edit { at, to: r.below(LETTERS) as u8 }).collect());
+            let rows: Vec<u32> = edits.iter().map(|_| r.below(n) as u32).collect();
+            let run = |x: &Tensor, w: Tensor| {
+                let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+                let x = tape.leaf(x.clone());
+                let y = stem(&mut tape, &x, &Var::constant(w), None, a).unwrap();
+                let seed = Delta::edits(edits.clone(), l).unwrap();
+                let d = tape.delta(vec![(x.node.unwrap(), seed)], &rows, &[y.node.unwrap()]).unwrap()[0].take();
+                check::numbers(d.unwrap().rows().unwrap())
+            };
+            let want = run(&codes, w.to_dtype(DType::F64).unwrap());
+            for gpu in check::gpus() {
+                let got = run(&codes.to_gpu(gpu).unwrap(), w.to_gpu(gpu).unwrap());
+                check::nmse(&format!("stem edits {i} {strands:?}"), &got, &want, 1e-11);
+            }
         }
     }
 }

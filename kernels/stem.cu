@@ -1,0 +1,623 @@
+// stem.cu: first layer, convolution of packed bases or of rows of four numbers on one strand or both, and their combination.
+// Host side: src/ops/stem/cuda.rs
+// Maths:     forward strand z[p] = b + sum_t W[t, x[p + t - left]], other strand z'[p] = b + sum_t W[t, 3 - x[p + left - t]]: the same
+//            weights at complemented bases, read backwards. Code 4 and positions outside of the sequence add nothing, code 5 a quarter
+//            of all four rows. mode 0: y = z, 1: maximum of both, 2: mean, 3: softmax-weighted mean
+// Layout:    x [N, L] bytes or [N, L, 4], W [k, 4, O], y [N, L, O], values [N, L, 2, O]; dy, df, dr [R, L, O] with tape row rows[r];
+//            changes [width, M, O] at to[i]; table [k, 6, O]; edits: M + 1 offsets into what follows them, then position * 8 + new base
+// Entries:   stem_fwd_f32, stem_values_f32, stem_split_f32 and the same with _dense: a tile of 128 positions and 32 channels; grid (any,
+//            O / 32), block 256, dynamic shared memory for `chunk` pairs of taps (dense: taps) as tile_bytes and dense_bytes of the host
+//              values: both strands; split: gradients df and dr of the strands from dy
+//            stem_wgrad_f32   part[s] [4 k + 1, O]: weights, then bias, over every gridDim.x-th tile of 64 positions; grid (parts, O / 32,
+//                             k / 16), block 128; one of codes and numbers is null, dr is null for one strand
+//            stem_wsum_f32    sums the parts, times scale; dw or db may be null
+//            stem_dgrad_f32   dx [R, L, 4], times scale; a block of 256 for 128 positions
+//            stem_table_f32   rows of W for all six codes
+//            stem_delta_f32, stem_delta_rows_f32   change by edits, or by rows d [from_width, M, 4]; any grid, block 256
+// Limits:    N * L, width * M, k * O below 2^31; O up to 2^20; any alignment: O % 4 = 0 and addresses of multiples of 16 bytes are fast
+// Order:     fixed. Values: bias, then pairs of taps in their order, on both strands alike, so that the strands of a palindrome are
+//            equal to the bit. Weights: parts, whose number depends on sizes alone, in their order
+// Measured:  not on a GPU yet
+#include "pool_cell.cuh"
+
+namespace {
+
+constexpr int CHANNELS = 32;              // of a tile
+constexpr int POSITIONS = 128, EACH = 4;  // of a tile, of a thread
+constexpr int LETTERS = 6, PAIRS = LETTERS * LETTERS;
+enum Mode { FORWARD, MAXIMUM, MEAN, WEIGHTED };
+
+struct Stem {
+  int n, l, o, k, left, mode;
+};
+
+DRG_DEVICE int base_at(const unsigned char* x, int p, int l) { return (unsigned)p < (unsigned)l ? x[p] : 4; }
+DRG_DEVICE int complement(int code) { return code < 4 ? 3 - code : code; }
+
+// What tap t adds for a code.
+DRG_DEVICE float letter(const float* w, const Stem& s, int t, int code, int channel) {
+  if (t >= s.k || code == 4 || channel >= s.o) return 0.0f;
+  const float* row = w + (long long)t * 4 * s.o + channel;
+  if (code < 4) return row[code * s.o];
+  float sum = 0.0f;
+#pragma unroll
+  for (int c = 0; c < 4; c++) sum = fmaf(0.25f, row[c * s.o], sum);
+  return sum;
+}
+
+// Four channels of a row of o, or as many as there are.
+DRG_DEVICE void store_channels(float* row, int channel, int o, bool whole, const float (&v)[4]) {
+  if (whole) {
+    store(row + channel, v);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      if (channel + i < o) row[channel + i] = v[i];
+    }
+  }
+}
+DRG_DEVICE void load_channels(const float* row, int channel, int o, bool whole, float (&v)[4]) {
+  if (whole) {
+    load(row + channel, v);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; i++) v[i] = channel + i < o ? row[channel + i] : 0.0f;
+  }
+}
+
+// Both strands as the rows of a window of two.
+template <int V> DRG_DEVICE Rows<2, V> both(const float (&f)[V], const float (&r)[V]) {
+  Rows<2, V> rows;
+#pragma unroll
+  for (int i = 0; i < V; i++) {
+    rows.v[0][i] = f[i];
+    rows.v[1][i] = r[i];
+  }
+  return rows;
+}
+
+DRG_DEVICE void combine(int mode, const float (&f)[4], const float (&r)[4], float (&y)[4]) {
+  Cell<2, 4> cell;
+  if (mode == WEIGHTED) cell.set(both(f, r), 2, {0, 0.0f});
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    y[i] = mode == FORWARD ? f[i] : mode == MAXIMUM ? (r[i] > f[i] || r[i] != r[i] ? r[i] : f[i]) : mode == MEAN ? (f[i] + r[i]) * 0.5f : cell.y[i];
+  }
+}
+
+// Gradients of the strands from that of y.
+DRG_DEVICE void split(int mode, const float (&f)[4], const float (&r)[4], const float (&dy)[4], float (&df)[4], float (&dr)[4]) {
+  if (mode == WEIGHTED) {
+    Cell<2, 4> cell;
+    cell.set(both(f, r), 2, {0, 0.0f});
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const float share = dy[i] / cell.sums[i];
+      df[i] = expf(f[i] - cell.top[i]) * share * (f[i] - cell.y[i] + 1.0f);
+      dr[i] = expf(r[i] - cell.top[i]) * share * (r[i] - cell.y[i] + 1.0f);
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    // Equal strands (palindromes) share the gradient.
+    const float share = mode == FORWARD ? 1.0f : mode == MEAN || f[i] == r[i] ? 0.5f : f[i] > r[i] ? 1.0f : 0.0f;
+    df[i] = dy[i] * share;
+    dr[i] = dy[i] * (1.0f - share);
+  }
+}
+
+// Change of the combined value when the strands, which were zf and zr, change by f and r.
+DRG_DEVICE void combined_change(int mode, const float (&zf)[4], const float (&zr)[4], const float (&f)[4], const float (&r)[4], float (&y)[4]) {
+  if (mode == WEIGHTED) {
+    Reference<2, 4> reference;
+    reference.set(both(zf, zr), 2, {0, 0.0f});
+    reference.change(both(f, r), 0.0f, y);
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    // Relative to the old value, so that nothing large is subtracted.
+    const float top = zr[i] > zf[i] ? zr[i] : zf[i], a = zf[i] - top + f[i], b = zr[i] - top + r[i];
+    y[i] = mode == FORWARD ? f[i] : mode == MEAN ? (f[i] + r[i]) * 0.5f : b > a ? b : a;
+  }
+}
+
+// The strands of a thread's positions, slot + 32 j of the tile, for four channels.
+struct Strands {
+  float f[EACH][4], r[EACH][4];
+};
+
+// Calls finish(sweep row, position, channel, whole, forward strand, other strand) for all of a tile's positions; `whole`: the four
+// channels exist and may be moved at once. This is where more can be done with the values before they are stored.
+template <typename F>
+DRG_DEVICE void finish_tile(const Stem& s, const Strands& z, int row, int p0, int slot, int channel, bool whole, F finish) {
+  if (channel >= s.o) return;
+#pragma unroll
+  for (int j = 0; j < EACH; j++) {
+    const int p = p0 + slot + 32 * j;
+    if (p < s.l) finish(row, p, channel, whole, z.f[j], z.r[j]);
+  }
+}
+
+DRG_DEVICE void begin_tile(const Stem& s, const float* bias, int channel, Strands& z) {
+  float b[4];
+#pragma unroll
+  for (int i = 0; i < 4; i++) b[i] = bias != nullptr && channel + i < s.o ? bias[channel + i] : 0.0f;
+#pragma unroll
+  for (int j = 0; j < EACH; j++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) z.f[j][i] = z.r[j][i] = b[i];
+  }
+}
+
+DRG_DEVICE void add_to(float (&sum)[4], const float* row) {
+  float v[4];
+  load(row, v);
+#pragma unroll
+  for (int i = 0; i < 4; i++) sum[i] += v[i];
+}
+
+// Packed bases: taps are added in pairs, from a table of all 36 pairs of codes in shared memory: half the reads of single taps.
+template <bool BOTH, typename F>
+DRG_DEVICE void packed(const unsigned char* x, const int* rows, const float* w, const float* bias, const Stem& s, int chunk, bool whole, F finish) {
+  DYNAMIC_SHARED(float, table);
+  uint16_t* const forward = reinterpret_cast<uint16_t*>(table + chunk * PAIRS * CHANNELS);
+  uint16_t* const other = forward + POSITIONS + 2 * chunk;
+  const int t = (int)threadIdx.x, slot = t / 8, inner = t % 8 * 4, channel0 = (int)blockIdx.y * CHANNELS, channel = channel0 + inner;
+  const int pairs = (s.k + 1) / 2, tiles = ceil_div(s.l, POSITIONS);
+  const bool here = whole && channel + 4 <= s.o;
+  bool built = false;
+  for (long long tile = blockIdx.x; tile < (long long)s.n * tiles; tile += gridDim.x) {
+    const int row = (int)(tile / tiles), p0 = (int)(tile % tiles) * POSITIONS;
+    const unsigned char* codes = x + (long long)(rows == nullptr ? row : rows[row]) * s.l;
+    Strands z;
+    begin_tile(s, bias, channel, z);
+    for (int first = 0; first < pairs; first += chunk) {
+      const int n = min(chunk, pairs - first);
+      __syncthreads();   // the last chunk has been read
+      if (!built) {
+        for (int i = t; i < n * PAIRS * CHANNELS; i += (int)blockDim.x) {
+          const int pair = i / (PAIRS * CHANNELS), codes_of = i / CHANNELS % PAIRS, c = channel0 + i % CHANNELS, tap = 2 * (first + pair);
+          table[i] = letter(w, s, tap, codes_of / LETTERS, c) + letter(w, s, tap + 1, codes_of % LETTERS, c);
+        }
+        built = chunk >= pairs;
+      }
+      for (int e = t; e < POSITIONS + 2 * (n - 1); e += (int)blockDim.x) {
+        const int q = p0 - s.left + 2 * first + e, back = p0 + s.left - 2 * (first + n - 1) + e;
+        forward[e] = (uint16_t)((base_at(codes, q, s.l) * LETTERS + base_at(codes, q + 1, s.l)) * CHANNELS);
+        if (BOTH) {
+          other[e] = (uint16_t)((complement(base_at(codes, back, s.l)) * LETTERS + complement(base_at(codes, back - 1, s.l))) * CHANNELS);
+        }
+      }
+      __syncthreads();
+#pragma unroll 1
+      for (int pair = 0; pair < n; pair++) {
+        const float* of = table + pair * PAIRS * CHANNELS + inner;
+#pragma unroll
+        for (int j = 0; j < EACH; j++) {
+          add_to(z.f[j], of + forward[slot + 32 * j + 2 * pair]);
+          if (BOTH) add_to(z.r[j], of + other[slot + 32 * j + 2 * (n - 1 - pair)]);
+        }
+      }
+    }
+    finish_tile(s, z, row, p0, slot, channel, here, finish);
+  }
+}
+
+// Rows of four numbers: weights and rows in shared memory.
+template <bool BOTH, typename F>
+DRG_DEVICE void dense(const float* x, const int* rows, const float* w, const float* bias, const Stem& s, int chunk, bool whole, F finish) {
+  DYNAMIC_SHARED(float, weights);
+  float* const forward = weights + chunk * 4 * CHANNELS;
+  float* const other = forward + 4 * (POSITIONS + chunk);
+  const int t = (int)threadIdx.x, slot = t / 8, inner = t % 8 * 4, channel0 = (int)blockIdx.y * CHANNELS, channel = channel0 + inner;
+  const int tiles = ceil_div(s.l, POSITIONS);
+  const bool here = whole && channel + 4 <= s.o;
+  bool built = false;
+  for (long long tile = blockIdx.x; tile < (long long)s.n * tiles; tile += gridDim.x) {
+    const int row = (int)(tile / tiles), p0 = (int)(tile % tiles) * POSITIONS;
+    const float* from = x + (long long)(rows == nullptr ? row : rows[row]) * s.l * 4;
+    Strands z;
+    begin_tile(s, bias, channel, z);
+    for (int first = 0; first < s.k; first += chunk) {
+      const int n = min(chunk, s.k - first);
+      __syncthreads();   // the last chunk has been read
+      if (!built) {
+        for (int i = t; i < n * 4 * CHANNELS; i += (int)blockDim.x) {
+          weights[i] = letter(w, s, first + i / (4 * CHANNELS), i / CHANNELS % 4, channel0 + i % CHANNELS);
+        }
+        built = chunk >= s.k;
+      }
+      for (int e = t; e < 4 * (POSITIONS + n - 1); e += (int)blockDim.x) {
+        const int q = p0 - s.left + first + e / 4, back = p0 + s.left - (first + n - 1) + e / 4;
+        forward[e] = (unsigned)q < (unsigned)s.l ? from[(long long)q * 4 + e % 4] : 0.0f;
+        if (BOTH) other[e] = (unsigned)back < (unsigned)s.l ? from[(long long)back * 4 + 3 - e % 4] : 0.0f;
+      }
+      __syncthreads();
+      for (int tap = 0; tap < n; tap++) {
+        float v[4][4];
+#pragma unroll
+        for (int c = 0; c < 4; c++) load(weights + (tap * 4 + c) * CHANNELS + inner, v[c]);
+#pragma unroll
+        for (int j = 0; j < EACH; j++) {
+          float f[4], r[4];
+          load(forward + 4 * (slot + 32 * j + tap), f);
+          if (BOTH) load(other + 4 * (slot + 32 * j + n - 1 - tap), r);
+#pragma unroll
+          for (int c = 0; c < 4; c++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+              z.f[j][i] = fmaf(f[c], v[c][i], z.f[j][i]);
+              if (BOTH) z.r[j][i] = fmaf(r[c], v[c][i], z.r[j][i]);
+            }
+          }
+        }
+      }
+    }
+    finish_tile(s, z, row, p0, slot, channel, here, finish);
+  }
+}
+
+// What is done with the values of the strands.
+struct Combine {
+  float* y;
+  Stem s;
+  __device__ __forceinline__ void operator()(int row, int p, int channel, bool whole, const float (&f)[4], const float (&r)[4]) const {
+    float v[4];
+    combine(s.mode, f, r, v);
+    store_channels(y + ((long long)row * s.l + p) * s.o, channel, s.o, whole, v);
+  }
+};
+struct Keep {
+  float* z;
+  Stem s;
+  __device__ __forceinline__ void operator()(int row, int p, int channel, bool whole, const float (&f)[4], const float (&r)[4]) const {
+    float* to = z + ((long long)row * s.l + p) * 2 * s.o;
+    store_channels(to, channel, s.o, whole, f);
+    store_channels(to + s.o, channel, s.o, whole, r);
+  }
+};
+struct Split {
+  const float* dy;
+  float *df, *dr;
+  Stem s;
+  __device__ __forceinline__ void operator()(int row, int p, int channel, bool whole, const float (&f)[4], const float (&r)[4]) const {
+    const long long at = ((long long)row * s.l + p) * s.o;
+    float g[4], a[4], b[4];
+    load_channels(dy + at, channel, s.o, whole, g);
+    split(s.mode, f, r, g, a, b);
+    store_channels(df + at, channel, s.o, whole, a);
+    store_channels(dr + at, channel, s.o, whole, b);
+  }
+};
+
+DRG_DEVICE bool in_fours(int o) { return o % 4 == 0; }
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(256, 3) stem_fwd_f32(
+    const unsigned char* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, float* __restrict__ y, int n, int l,
+    int o, int k, int left, int mode, int chunk) {
+  const Stem s{n, l, o, k, left, mode};
+  const bool whole = in_fours(o) && aligned16(y);
+  if (mode == FORWARD) {
+    packed<false>(x, nullptr, w, bias, s, chunk, whole, Combine{y, s});
+  } else {
+    packed<true>(x, nullptr, w, bias, s, chunk, whole, Combine{y, s});
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) stem_fwd_dense_f32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, float* __restrict__ y, int n, int l, int o,
+    int k, int left, int mode, int chunk) {
+  const Stem s{n, l, o, k, left, mode};
+  const bool whole = in_fours(o) && aligned16(y);
+  if (mode == FORWARD) {
+    dense<false>(x, nullptr, w, bias, s, chunk, whole, Combine{y, s});
+  } else {
+    dense<true>(x, nullptr, w, bias, s, chunk, whole, Combine{y, s});
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3) stem_values_f32(
+    const unsigned char* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, float* __restrict__ z, int n, int l,
+    int o, int k, int left, int chunk) {
+  const Stem s{n, l, o, k, left, MAXIMUM};
+  packed<true>(x, nullptr, w, bias, s, chunk, in_fours(o) && aligned16(z), Keep{z, s});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) stem_values_dense_f32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, float* __restrict__ z, int n, int l, int o,
+    int k, int left, int chunk) {
+  const Stem s{n, l, o, k, left, MAXIMUM};
+  dense<true>(x, nullptr, w, bias, s, chunk, in_fours(o) && aligned16(z), Keep{z, s});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3) stem_split_f32(
+    const unsigned char* __restrict__ x, const int* __restrict__ rows, const float* __restrict__ w, const float* __restrict__ bias,
+    const float* __restrict__ dy, float* __restrict__ df, float* __restrict__ dr, int r, int l, int o, int k, int left, int mode, int chunk) {
+  const Stem s{r, l, o, k, left, mode};
+  packed<true>(x, rows, w, bias, s, chunk, in_fours(o) && aligned16(dy, df, dr), Split{dy, df, dr, s});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) stem_split_dense_f32(
+    const float* __restrict__ x, const int* __restrict__ rows, const float* __restrict__ w, const float* __restrict__ bias,
+    const float* __restrict__ dy, float* __restrict__ df, float* __restrict__ dr, int r, int l, int o, int k, int left, int mode, int chunk) {
+  const Stem s{r, l, o, k, left, mode};
+  dense<true>(x, rows, w, bias, s, chunk, in_fours(o) && aligned16(dy, df, dr), Split{dy, df, dr, s});
+}
+
+// A thread has one channel and four taps; the rows of dz that they meet at a position slide through registers.
+extern "C" __global__ void __launch_bounds__(128, 8) stem_wgrad_f32(
+    const unsigned char* __restrict__ codes, const float* __restrict__ numbers, const float* __restrict__ df, const float* __restrict__ dr,
+    float* __restrict__ part, int n, int l, int o, int k, int left) {
+  constexpr int AT_ONCE = 64, TAPS = 16, ROWS = AT_ONCE + TAPS - 1;
+  SHARED(float, forward, ROWS * CHANNELS);
+  SHARED(float, other, ROWS * CHANNELS);
+  SHARED(float4, x, AT_ONCE);
+  const int t = (int)threadIdx.x, lane = lane_index(), channel = (int)blockIdx.y * CHANNELS + lane;
+  const int t0 = (int)blockIdx.z * TAPS, mine = 4 * warp_index(), centre = left - t0 - mine;
+  const int tiles = ceil_div(l, AT_ONCE);
+  float sum[4][4], bias = 0.0f;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+#pragma unroll
+    for (int c = 0; c < 4; c++) sum[i][c] = 0.0f;
+  }
+  for (long long tile = blockIdx.x; tile < (long long)n * tiles; tile += gridDim.x) {
+    const long long row = tile / tiles;
+    const int q0 = (int)(tile % tiles) * AT_ONCE, f0 = q0 + left - t0 - (TAPS - 1), r0 = q0 - left + t0;
+    __syncthreads();   // the last tile has been read
+    for (int i = warp_index(); i < ROWS; i += 4) {
+      const bool there = channel < o;
+      forward[i * CHANNELS + lane] = there && (unsigned)(f0 + i) < (unsigned)l ? df[(row * l + f0 + i) * o + channel] : 0.0f;
+      if (dr != nullptr) other[i * CHANNELS + lane] = there && (unsigned)(r0 + i) < (unsigned)l ? dr[(row * l + r0 + i) * o + channel] : 0.0f;
+    }
+    if (t < AT_ONCE) {
+      const int q = q0 + t;
+      float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      if (q < l && codes != nullptr) {
+        const int code = codes[row * l + q];
+        const float all = code == 5 ? 0.25f : 0.0f;
+        v = make_float4(code == 0 ? 1.0f : all, code == 1 ? 1.0f : all, code == 2 ? 1.0f : all, code == 3 ? 1.0f : all);
+      } else if (q < l) {
+        const float* from = numbers + (row * l + q) * 4;
+        v = make_float4(from[0], from[1], from[2], from[3]);
+      }
+      x[t] = v;
+    }
+    __syncthreads();
+    const float* f = forward + (TAPS - 1 - mine) * CHANNELS + lane;   // tap i: row q - i
+    float d[4];
+#pragma unroll
+    for (int i = 1; i < 4; i++) d[i - 1] = f[-i * CHANNELS];
+#pragma unroll 4
+    for (int q = 0; q < AT_ONCE; q++) {
+      d[3] = d[2];
+      d[2] = d[1];
+      d[1] = d[0];
+      d[0] = f[q * CHANNELS];
+      const float4 v = x[q];
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        sum[i][0] = fmaf(v.x, d[i], sum[i][0]);
+        sum[i][1] = fmaf(v.y, d[i], sum[i][1]);
+        sum[i][2] = fmaf(v.z, d[i], sum[i][2]);
+        sum[i][3] = fmaf(v.w, d[i], sum[i][3]);
+      }
+      if ((unsigned)centre < 4u) bias += centre < 2 ? (centre == 0 ? d[0] : d[1]) : (centre == 2 ? d[2] : d[3]);
+    }
+    if (dr == nullptr) continue;
+    const float* r = other + mine * CHANNELS + lane;   // tap i: row q + i
+#pragma unroll
+    for (int i = 0; i < 3; i++) d[i + 1] = r[i * CHANNELS];
+#pragma unroll 4
+    for (int q = 0; q < AT_ONCE; q++) {
+      d[0] = d[1];
+      d[1] = d[2];
+      d[2] = d[3];
+      d[3] = r[(q + 3) * CHANNELS];
+      const float4 v = x[q];
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        sum[i][0] = fmaf(v.w, d[i], sum[i][0]);
+        sum[i][1] = fmaf(v.z, d[i], sum[i][1]);
+        sum[i][2] = fmaf(v.y, d[i], sum[i][2]);
+        sum[i][3] = fmaf(v.x, d[i], sum[i][3]);
+      }
+      if ((unsigned)centre < 4u) bias += centre < 2 ? (centre == 0 ? d[0] : d[1]) : (centre == 2 ? d[2] : d[3]);
+    }
+  }
+  if (channel >= o) return;
+  float* to = part + (long long)blockIdx.x * (4 * k + 1) * o + channel;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const int tap = t0 + mine + i;
+    if (tap < k) {
+#pragma unroll
+      for (int c = 0; c < 4; c++) to[(long long)(tap * 4 + c) * o] = sum[i][c];
+    }
+  }
+  if ((unsigned)centre < 4u) to[(long long)4 * k * o] = bias;
+}
+
+extern "C" __global__ void __launch_bounds__(256) stem_wsum_f32(
+    const float* __restrict__ part, float* __restrict__ dw, float* __restrict__ db, int parts, int k, int o, float scale) {
+  const long long size = (long long)(4 * k + 1) * o, weights = (long long)4 * k * o;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += (long long)gridDim.x * blockDim.x) {
+    float sum = 0.0f;
+#pragma unroll 8
+    for (int s = 0; s < parts; s++) sum += part[s * size + i];
+    float* to = i < weights ? dw : db;
+    if (to != nullptr) to[i < weights ? i : i - weights] = sum * scale;
+  }
+}
+
+// A lane has four positions next to each other and all letters, a warp four of the 32 channels at hand; the warps' sums are added
+// in their order. Rows of dz lie in four planes by position modulo 4, so that lanes read different banks.
+extern "C" __global__ void __launch_bounds__(256, 3) stem_dgrad_f32(
+    const float* __restrict__ df, const float* __restrict__ dr, const float* __restrict__ w, float* __restrict__ dx, int l, int o, int k,
+    int left, float scale) {
+  constexpr int TAPS = 16, ROWS = POSITIONS + TAPS - 1, PITCH = CHANNELS + 1, PLANE = (ROWS + 3) / 4 * PITCH;
+  SHARED(float, rows, 4 * PLANE);
+  SHARED(float4, weights, TAPS * CHANNELS);
+  const int t = (int)threadIdx.x, lane = lane_index(), warp = warp_index();
+  const int tiles = ceil_div(l, POSITIONS), row = (int)blockIdx.x / tiles, q0 = (int)blockIdx.x % tiles * POSITIONS;
+  float sum[EACH][4];
+#pragma unroll
+  for (int j = 0; j < EACH; j++) {
+#pragma unroll
+    for (int c = 0; c < 4; c++) sum[j][c] = 0.0f;
+  }
+  for (int channel0 = 0; channel0 < o; channel0 += CHANNELS) {
+    for (int step = 0; step < ceil_div(k, TAPS) * (dr == nullptr ? 1 : 2); step++) {
+      const bool back = dr != nullptr && step % 2 == 1;
+      const int t0 = (dr == nullptr ? step : step / 2) * TAPS;
+      const int first = back ? q0 - left + t0 : q0 + left - t0 - (TAPS - 1);
+      const float* from = (back ? dr : df) + (long long)row * l * o;
+      __syncthreads();   // the last step has been read
+      for (int i = warp; i < ROWS; i += 8) {
+        const int p = first + i, channel = channel0 + lane;
+        rows[i % 4 * PLANE + i / 4 * PITCH + lane] = channel < o && (unsigned)p < (unsigned)l ? from[(long long)p * o + channel] : 0.0f;
+      }
+      for (int i = t; i < TAPS * CHANNELS; i += 256) {
+        const int tap = back ? t0 + i / CHANNELS : t0 + TAPS - 1 - i / CHANNELS, channel = channel0 + i % CHANNELS;
+        float v[4];
+#pragma unroll
+        for (int c = 0; c < 4; c++) v[c] = tap < k && channel < o ? w[((long long)tap * 4 + (back ? 3 - c : c)) * o + channel] : 0.0f;
+        weights[i] = make_float4(v[0], v[1], v[2], v[3]);
+      }
+      __syncthreads();
+#pragma unroll 1
+      for (int channel = warp; channel < CHANNELS; channel += 8) {
+        const float* at = rows + lane * PITCH + channel;
+        float d[EACH];
+#pragma unroll
+        for (int j = 1; j < EACH; j++) d[j] = at[(j - 1) * PLANE];
+#pragma unroll
+        for (int i = 0; i < TAPS; i++) {
+#pragma unroll
+          for (int j = 1; j < EACH; j++) d[j - 1] = d[j];
+          d[EACH - 1] = at[(i + 3) % 4 * PLANE + (i + 3) / 4 * PITCH];
+          const float4 v = weights[i * CHANNELS + channel];
+#pragma unroll
+          for (int j = 0; j < EACH; j++) {
+            sum[j][0] = fmaf(v.x, d[j], sum[j][0]);
+            sum[j][1] = fmaf(v.y, d[j], sum[j][1]);
+            sum[j][2] = fmaf(v.z, d[j], sum[j][2]);
+            sum[j][3] = fmaf(v.w, d[j], sum[j][3]);
+          }
+        }
+      }
+    }
+  }
+  __syncthreads();
+#pragma unroll
+  for (int j = 0; j < EACH; j++) {
+#pragma unroll
+    for (int c = 0; c < 4; c++) rows[((j * 4 + c) * 8 + warp) * 32 + lane] = sum[j][c];
+  }
+  __syncthreads();
+  for (int i = t; i < 4 * POSITIONS; i += 256) {
+    const int q = q0 + i / 4, j = i / 4 % EACH, c = i % 4, of = i / 16;
+    float all = 0.0f;
+#pragma unroll
+    for (int v = 0; v < 8; v++) all += rows[((j * 4 + c) * 8 + v) * 32 + of];
+    if (q < l) dx[((long long)row * l + q) * 4 + c] = all * scale;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(256) stem_table_f32(const float* __restrict__ w, float* __restrict__ table, int k, int o) {
+  const Stem s{0, 0, o, k, 0, 0};
+  each_cell((long long)k * LETTERS, o, [=](long long row, int channel) {
+    table[row * o + channel] = letter(w, s, (int)((unsigned)row / LETTERS), (int)((unsigned)row % LETTERS), channel);
+  });
+}
+
+namespace {
+
+// Sums the changes of both strands at every row of the window and combines them: change(mutant, tape row, position, channel, whole, f, r).
+template <typename F>
+DRG_DEVICE void delta(const float* values, const int* rows, const int* to, float* y, int m, int width, bool whole, const Stem& s, F change) {
+  each_cell((long long)width * m, ceil_div(s.o, 4), [=](long long cell, int column) {
+    const int i = (int)((unsigned)cell % (unsigned)m), p = to[i] + (int)((unsigned)cell / (unsigned)m), channel = 4 * column;
+    float out[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    if ((unsigned)p < (unsigned)s.l) {
+      const int n = rows[i];
+      float f[4] = {0.0f, 0.0f, 0.0f, 0.0f}, r[4] = {0.0f, 0.0f, 0.0f, 0.0f}, zf[4] = {0.0f, 0.0f, 0.0f, 0.0f}, zr[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+      if (values != nullptr) {
+        const float* z = values + ((long long)n * s.l + p) * 2 * s.o;
+        load_channels(z, channel, s.o, whole, zf);
+        load_channels(z + s.o, channel, s.o, whole, zr);
+      }
+      change(i, n, p, channel, f, r);
+      combined_change(s.mode, zf, zr, f, r, out);
+    }
+    store_channels(y + cell * s.o, channel, s.o, whole, out);
+  });
+}
+
+}  // namespace
+
+extern "C" __global__ void __launch_bounds__(256, 3) stem_delta_f32(
+    const unsigned char* __restrict__ x, const float* __restrict__ table, const float* __restrict__ values, const int* __restrict__ edits,
+    const int* __restrict__ rows, const int* __restrict__ to, float* __restrict__ y, int m, int width, int l, int o, int k, int left, int mode) {
+  const Stem s{0, l, o, k, left, mode};
+  const bool whole = in_fours(o) && aligned16(table, y) && (values == nullptr || aligned16(values));
+  const int* list = edits + m + 1;
+  const int reach = max(left, k - 1 - left);
+  delta(values, rows, to, y, m, width, whole, s, [=](int i, int n, int p, int channel, float (&f)[4], float (&r)[4]) {
+    int a = edits[i], b = edits[i + 1];
+    // Edits are sorted: the first one that reaches this position.
+    for (int end = b; a < end;) {
+      const int middle = a + (end - a) / 2;
+      if (list[middle] >> 3 < p - reach) a = middle + 1; else end = middle;
+    }
+    for (; a < b; a++) {
+      const int at = list[a] >> 3, code = list[a] & 7;
+      if (at > p + reach) break;
+      const int old = x[(long long)n * s.l + at], tap = at + s.left - p, back = p + s.left - at;
+      if (code == old) continue;
+      float more[4], less[4];
+      if ((unsigned)tap < (unsigned)s.k) {
+        load_channels(table + ((long long)tap * LETTERS + code) * s.o, channel, s.o, whole, more);
+        load_channels(table + ((long long)tap * LETTERS + old) * s.o, channel, s.o, whole, less);
+#pragma unroll
+        for (int j = 0; j < 4; j++) f[j] += more[j] - less[j];
+      }
+      if (s.mode != FORWARD && (unsigned)back < (unsigned)s.k) {
+        load_channels(table + ((long long)back * LETTERS + complement(code)) * s.o, channel, s.o, whole, more);
+        load_channels(table + ((long long)back * LETTERS + complement(old)) * s.o, channel, s.o, whole, less);
+#pragma unroll
+        for (int j = 0; j < 4; j++) r[j] += more[j] - less[j];
+      }
+    }
+  });
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3) stem_delta_rows_f32(
+    const float* __restrict__ d, const float* __restrict__ w, const float* __restrict__ values, const int* __restrict__ rows,
+    const int* __restrict__ from, const int* __restrict__ to, float* __restrict__ y, int m, int width, int from_width, int l, int o, int k,
+    int left, int mode) {
+  const Stem s{0, l, o, k, left, mode};
+  const bool whole = in_fours(o) && aligned16(w, y) && (values == nullptr || aligned16(values));
+  delta(values, rows, to, y, m, width, whole, s, [=](int i, int, int p, int channel, float (&f)[4], float (&r)[4]) {
+    const int first = max(from[i], 0), last = min(from[i] + from_width, s.l);
+    const auto add = [&](int q, int tap, bool back, float (&sum)[4]) {
+      if (q < first || q >= last) return;
+      const float* change = d + ((long long)(q - from[i]) * m + i) * 4;
+#pragma unroll
+      for (int c = 0; c < 4; c++) {
+        float v[4];
+        load_channels(w + ((long long)tap * 4 + c) * s.o, channel, s.o, whole, v);
+#pragma unroll
+        for (int j = 0; j < 4; j++) sum[j] = fmaf(change[back ? 3 - c : c], v[j], sum[j]);
+      }
+    };
+    for (int tap = 0; tap < s.k; tap++) {
+      add(p + tap - s.left, tap, false, f);
+      if (s.mode != FORWARD) add(p + s.left - tap, tap, true, r);
+    }
+  });
+}
