@@ -84,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
                       int dilation) {
   forward<gemm::SplitTf32, gemm::Tile128>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
 }
-extern "C" __global__ void __launch_bounds__(256, 1)
+extern "C" __global__ void __launch_bounds__(256, 2)
     conv1d_fwd128_tf32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
                        const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
                        int dilation) {

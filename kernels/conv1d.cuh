@@ -48,8 +48,10 @@ template <class T> struct Shifted {
     constexpr int PIECES = gemm::SLICE / V, STEP = T::THREADS / PIECES;
     const int k = (int)threadIdx.x % PIECES * V, moved = walk.tap * dilation;
     const bool tap = walk.tap < taps;
-#pragma unroll 4
-    for (int row = threadIdx.x / PIECES; row < T::BM; row += STEP) {
+    static_assert(T::BM % STEP == 0, "threads share the tile evenly");
+#pragma unroll(V)
+    for (int i = 0; i < T::BM / STEP; i++) {
+      const int row = (int)threadIdx.x / PIECES + i * STEP;
       const unsigned v = (unsigned)(position[row] + moved);
       const bool exists = tap && v < (unsigned)extent;
       const float* from = x + (long long)(int)(v * (unsigned)scale + (unsigned)base[row]) * c + walk.channel;

@@ -41,8 +41,10 @@ template <class T> struct Transposed {
     constexpr int PIECES = gemm::SLICE / V, STEP = T::THREADS / PIECES;
     const int k = (int)threadIdx.x % PIECES * V;
     const float* from = w + ((long long)(tap_first + walk.tap * tap_step) * n + first) * c + walk.channel;
+    static_assert(T::BN % STEP == 0, "threads share the tile evenly");
 #pragma unroll 4
-    for (int i = threadIdx.x / PIECES; i < T::BN; i += STEP) {
+    for (int j = 0; j < T::BN / STEP; j++) {
+      const int i = (int)threadIdx.x / PIECES + j * STEP;
       const bool exists = walk.tap < taps && first + i < n;
       cp_async<4 * V>(tile + 4 * gemm::Operand<T::BN, gemm::Major::K>::at(i, k), exists ? from + (long long)i * c : w, exists);
     }
@@ -106,8 +108,10 @@ template <class T> struct Columns {
   template <int V> __device__ __forceinline__ void pieces(uint32_t tile) {
     constexpr int PIECES = T::BM / V, STEP = T::THREADS / PIECES;
     const int i = (int)threadIdx.x % PIECES * V;
+    static_assert(gemm::SLICE % STEP == 0, "threads share the slice evenly");
 #pragma unroll 4
-    for (int k = threadIdx.x / PIECES; k < gemm::SLICE; k += STEP) {
+    for (int j = 0; j < gemm::SLICE / STEP; j++) {
+      const int k = (int)threadIdx.x / PIECES + j * STEP;
       const int v = place * stride + shift;
       const bool there = exists && row < end && (unsigned)v < (unsigned)l;
       cp_async<4 * V>(tile + 4 * gemm::Operand<T::BM, gemm::Major::MN>::at(i, k), there ? x + ((long long)sequence * l + v) * c + channel : x, there);
@@ -258,7 +262,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
                               int per, int l, int stride, int pad, int dilation, int chunk) {
   weight_gradient<gemm::SplitTf32, gemm::Tile160>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
 }
-extern "C" __global__ void __launch_bounds__(256, 1)
+extern "C" __global__ void __launch_bounds__(256, 2)
     conv1d_grad_weight160_tf32(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c,
                                int taps, int per, int l, int stride, int pad, int dilation, int chunk) {
   weight_gradient<gemm::Tf32, gemm::Tile160>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
@@ -278,7 +282,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
                               int per, int l, int stride, int pad, int dilation, int chunk) {
   weight_gradient<gemm::SplitTf32, gemm::Tile128>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
 }
-extern "C" __global__ void __launch_bounds__(256, 1)
+extern "C" __global__ void __launch_bounds__(256, 2)
     conv1d_grad_weight128_tf32(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c,
                                int taps, int per, int l, int stride, int pad, int dilation, int chunk) {
   weight_gradient<gemm::Tf32, gemm::Tile128>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);

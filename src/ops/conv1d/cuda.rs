@@ -28,7 +28,7 @@ impl Tile {
             Self::By160 => (128, 160, 256, 100),
             Self::By128 => (128, 128, 256, 102),
             Self::By64 => (64, 64, 128, 125),
-            Self::By16 => (128, 16, 128, 125),
+            Self::By16 => (128, 16, 128, 200),
         }
     }
 
@@ -53,8 +53,8 @@ impl Tile {
             let (m, n, _, percent) = tile.size();
             (rows.div_ceil(m) * columns.div_ceil(n) * parts).div_ceil(processors) * m * n * percent
         };
-        let fitting = [Self::By160, Self::By128].into_iter().filter(|tile| tile.fits(gpu));
-        fitting.chain([Self::By64]).min_by_key(time).unwrap_or(Self::By64)
+        let all = [Self::By160, Self::By128, Self::By64, Self::By16].into_iter();
+        all.filter(|tile| tile.fits(gpu)).min_by_key(time).unwrap_or(Self::By16)
     }
 
     fn launch(self, rows: usize, columns: usize) -> Launch {
