@@ -41,6 +41,39 @@ fn cases() {
     }
 }
 
+/// Several tiles of queries and keys, several parts of the gradient; narrow and wide heads, the last in two pieces; rows that
+/// can be copied in fours, and others.
+#[test]
+fn larger_cases_on_gpus() {
+    for (i, case) in
+        [(1, 140, 2, 20, 70, 36, false), (2, 67, 1, 33, 8, 0, false), (1, 20, 1, 4, 193, 2, true), (1, 17, 2, 3, 580, 0, true)]
+            .iter()
+            .enumerate()
+    {
+        check::precision(&format!("attention {case:?}"), &inputs(case, 20 + i as u64), graph(case));
+    }
+}
+
+/// Gradients of some rows of the tape, one of them twice.
+#[test]
+fn selected_rows_on_gpus() {
+    let case = (3, 12, 2, 3, 4, 5, false);
+    let run = |x: Vec<Tensor>, dy: Tensor| {
+        let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+        let mut v: Vec<Var> = x[..3].iter().map(|t| tape.leaf(t.clone())).collect();
+        v.push(Var::constant(x[3].clone()));
+        let y = graph(&case)(&mut tape, &v).unwrap();
+        let g = tape.backward(y.node.unwrap(), dy, &[2, 0, 2], &[0, 1, 2]).unwrap();
+        g.into_iter().flat_map(|g| check::numbers(&g.unwrap())).collect::<Vec<f64>>()
+    };
+    let (x, dy) = (inputs(&case, 3), check::Random::new(4).normal(&[3, 12, 5]));
+    let want = run(x.clone(), dy.clone());
+    for gpu in check::gpus() {
+        let there = |t: &Tensor| t.to_dtype(DType::F32).unwrap().to_gpu(gpu).unwrap();
+        check::nmse("attention", &run(x.iter().map(there).collect(), there(&dy)), &want, 1e-10);
+    }
+}
+
 #[test]
 fn equals_the_definition() {
     // the last two: several blocks of queries, the last one short
