@@ -203,6 +203,9 @@ impl Op for Attention {
         }
         let (q, k, v, w) = (cx.saved(0)?, cx.saved(1)?, cx.saved(2)?, cx.saved(3).ok());
         let size = Size::new(self.args, q, v)?;
+        if let Some(gpu) = Tensor::place("attention", &[q, k, v])? {
+            return cuda::delta(gpu, cx, size, [q, k, v], w, dx);
+        }
         real!("attention", q, T => {
             let change = |i: usize| match dx[i] {
                 Some(d) => Ok::<_, Error>(Some((&d.at, d.rows()?.cpu::<T>()?))),

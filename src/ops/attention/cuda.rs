@@ -1,10 +1,10 @@
-//! Launches of `kernels/attention.cu`.
+//! Launches of `kernels/attention.cu` and `kernels/attention_delta.cu`.
 
 use super::Size;
 use crate::device::kernels::launch;
-use crate::device::{Gpu, Launch, Precision, Ptr, PtrMut};
+use crate::device::{Gpu, Launch, Memory, Precision, Ptr, PtrMut};
 use crate::error::{Error, Result};
-use crate::tape::{Cx, Grads, Save};
+use crate::tape::{Cx, Delta, Grads, Save, Window};
 use crate::tensor::{DType, Tensor};
 
 /// Queries, and keys, of a tile of the forward pass.
@@ -27,66 +27,65 @@ macro_rules! at_precision {
         }
     };
 }
-pub(super) use at_precision;
 
 /// A matrix for each (row, head), elements of its rows side by side.
 #[derive(Clone, Copy)]
-pub(super) struct Matrices {
+struct Matrices {
     /// The first element.
-    pub at: Ptr<f32>,
+    at: Ptr<f32>,
     /// Row of each row of the sweep; null if they are the same.
-    pub rows: Ptr<i32>,
+    rows: Ptr<i32>,
     /// Elements from one row to the next.
-    pub row: usize,
+    row: usize,
     /// Elements from one head to the next.
-    pub head: usize,
+    head: usize,
     /// Elements from one row of a matrix to the next.
-    pub pitch: usize,
+    pitch: usize,
 }
 
 impl Matrices {
     /// One matrix.
-    pub fn one(at: Ptr<f32>, pitch: usize) -> Self {
+    fn one(at: Ptr<f32>, pitch: usize) -> Self {
         Self { at, rows: Ptr::NULL, row: 0, head: 0, pitch }
     }
 
     /// The heads, `width` channels each, of position `from` and on of sequences of `l`.
-    pub fn heads(at: Ptr<f32>, l: usize, heads: usize, width: usize, from: usize) -> Self {
+    fn heads(at: Ptr<f32>, l: usize, heads: usize, width: usize, from: usize) -> Self {
         let pitch = heads * width;
         Self { at: at.offset(from * pitch), rows: Ptr::NULL, row: l * pitch, head: width, pitch }
     }
 
     /// The same matrices of other rows.
-    pub fn of_rows(self, rows: Ptr<i32>) -> Self {
+    fn of_rows(self, rows: Ptr<i32>) -> Self {
         Self { rows, ..self }
     }
 
     /// The matrices of row `row` and on.
-    pub fn from_row(self, row: usize) -> Self {
+    fn from_row(self, row: usize) -> Self {
         Self { at: self.at.offset(row * self.row), ..self }
     }
 }
 
 /// Which operands of a product are transposed in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transposed {
+enum Transposed {
     None,
     Left,
     Right,
 }
 
 /// m, n, k of a product; heads and rows that have one.
-pub(super) struct Shape {
-    pub size: [usize; 3],
-    pub heads: usize,
-    pub rows: usize,
+struct Shape {
+    size: [usize; 3],
+    heads: usize,
+    rows: usize,
 }
 
 /// c = a b, or c += a b, for every (row, head).
 ///
 /// # Safety
 /// The pointers lead to as many elements as the sizes say.
-pub(super) unsafe fn product(
+unsafe fn product(
     gpu: &Gpu,
     precision: Precision,
     transposed: Transposed,
@@ -126,14 +125,7 @@ pub(super) unsafe fn product(
 }
 
 /// The heads' outputs side by side, `[N, L, H dv]`, and per query and head the largest score and the sum of exponentials.
-pub(super) fn heads(
-    gpu: &Gpu,
-    precision: Precision,
-    size: Size,
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-) -> Result<(Tensor, Tensor)> {
+fn heads(gpu: &Gpu, precision: Precision, size: Size, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
     let Size { n, l, heads, d, dv, .. } = size;
     let mut o = Tensor::on(gpu, DType::F32, &[n, l, heads * dv])?;
     let mut stats = Tensor::on(gpu, DType::F32, &[n, l, heads, 2])?;
@@ -202,7 +194,14 @@ pub(super) fn forward(gpu: &Gpu, size: Size, x: &[&Tensor], keep_heads: bool, sa
     Ok(y)
 }
 
-pub(super) fn backward(gpu: &Gpu, cx: &Cx, size: Size, x: [&Tensor; 3], w: Option<&Tensor>, dy: &Tensor) -> Result<Grads> {
+pub(super) fn backward(
+    gpu: &Gpu,
+    cx: &Cx,
+    size: Size,
+    x: [&Tensor; 3],
+    w: Option<&Tensor>,
+    dy: &Tensor,
+) -> Result<Grads> {
     let (n, l, o) = (size.n, size.l, size.o);
     let (mut dw, mut through) = (None, None);
     if let Some(w) = w {
@@ -263,7 +262,8 @@ fn gradients(gpu: &Gpu, cx: &Cx, size: Size, [q, k, v]: [&Tensor; 3], g: &Tensor
             let tape = |t: &Tensor, width: usize, from: usize| {
                 Ok::<_, Error>(Matrices::heads(t.ptr()?, l, heads, width, from).of_rows(table.offset(first)))
             };
-            let sweep = |p: Ptr<f32>, width: usize, from: usize| Matrices::heads(p, l, heads, width, from).from_row(first);
+            let sweep =
+                |p: Ptr<f32>, width: usize, from: usize| Matrices::heads(p, l, heads, width, from).from_row(first);
             let (a, s) = (weights.ptr_mut()?, slopes.ptr_mut()?);
             let scores =
                 |p: PtrMut<f32>| Matrices { at: p.into(), rows: Ptr::NULL, row: heads * m * l, head: m * l, pitch: l };
@@ -292,4 +292,177 @@ fn gradients(gpu: &Gpu, cx: &Cx, size: Size, [q, k, v]: [&Tensor; 3], g: &Tensor
         }
     }
     grads.into_iter().enumerate().map(|(i, t)| t.map(|t| cx.wants(i).then_some(t))).collect()
+}
+
+/// What serves all sweeps of a tape: values less their mean and the outputs for them, each times W head by head,
+/// `[N, L, heads, part]`.
+pub(super) struct Prepared {
+    values: Tensor,
+    outputs: Tensor,
+}
+
+pub(super) fn prepare(
+    gpu: &Gpu,
+    precision: Precision,
+    size: Size,
+    [q, k, v]: [&Tensor; 3],
+    w: Option<&Tensor>,
+) -> Result<Prepared> {
+    let (n, l, c) = (size.n, size.l, size.heads * size.dv);
+    let mut mean = Tensor::on(gpu, DType::F32, &[n, c])?;
+    let mut centred = Tensor::on(gpu, DType::F32, v.shape())?;
+    for first in (0..n).step_by(SEQUENCES) {
+        let grid = [c.div_ceil(32) as u32, SEQUENCES.min(n - first) as u32, 1];
+        // SAFETY: v is `[n, l, c]`, the mean `[n, c]`; the grid has the sequences that are left.
+        unsafe {
+            let (v, mean) = (v.ptr()?.offset(first * l * c), mean.ptr_mut()?.offset(first * c));
+            launch::reduce_mean_fwd_f32(
+                gpu,
+                Launch { grid, block: 512, shared_bytes: 0 },
+                v,
+                mean,
+                l as i32,
+                c as i32,
+            )?;
+        }
+    }
+    let cfg = Launch::elements(centred.len());
+    // SAFETY: as above; what is centred has the shape of v.
+    unsafe {
+        let (v, mean, to) = (v.ptr()?, mean.ptr()?, centred.ptr_mut()?);
+        launch::attention_delta_centre_f32(gpu, cfg, v, mean, to, (n * l) as i64, l as i32, c as i32)?;
+    }
+    let (outputs, _) = heads(gpu, precision, size, q, k, &centred)?;
+    let projected = |x: Tensor| match w {
+        Some(w) => project(gpu, precision, size, &x, w),
+        None => Ok(x),
+    };
+    Ok(Prepared { values: projected(centred)?, outputs: projected(outputs)? })
+}
+
+/// x W head by head: from `[.., heads dv]` to `[rows, heads, E]`.
+fn project(gpu: &Gpu, precision: Precision, size: Size, x: &Tensor, w: &Tensor) -> Result<Tensor> {
+    let (heads, dv, e) = (size.heads, size.dv, w.shape()[1]);
+    let rows = x.len() / (heads * dv);
+    let mut y = Tensor::on(gpu, DType::F32, &[rows, heads, e])?;
+    let shape = Shape { size: [rows, e, dv], heads, rows: 1 };
+    // SAFETY: x is `[rows, heads, dv]`, w `[heads, dv, e]` or, heads summed, `[dv, e]`.
+    unsafe {
+        let weights = Matrices { head: if size.o == dv { 0 } else { dv * e }, ..Matrices::one(w.ptr()?, e) };
+        let to = Matrices::heads(y.ptr_mut()?.into(), rows, heads, e, 0);
+        let from = Matrices::heads(x.ptr()?, rows, heads, dv, 0);
+        product(gpu, precision, Transposed::None, (from, weights, to), &shape, false)?;
+    }
+    Ok(y)
+}
+
+/// The change of the output, `[L, M, channels]`. Some mutants at a time: none of them depends on another.
+pub(super) fn delta(
+    gpu: &Gpu,
+    cx: &Cx,
+    size: Size,
+    [q, k, v]: [&Tensor; 3],
+    w: Option<&Tensor>,
+    dx: &[Option<&Delta>],
+) -> Result<Tensor> {
+    let Size { l, heads, d, dv, o, .. } = size;
+    let prepared = cx.prepared(|| prepare(gpu, cx.precision, size, [q, k, v], w))?;
+    let hull = Window::hull(&[0, 1, 2].map(|i| dx[i].map(|d| &d.at)));
+    let (all, width) = (hull.mutants(), hull.width);
+    let mut changes = [None, None, None];
+    for (change, d) in changes.iter_mut().zip(dx) {
+        if let Some(d) = d {
+            *change = Some(d.placed(&hull)?.rows()?.clone());
+        }
+    }
+    let projected = match (&changes[2], w) {
+        (Some(dv), Some(w)) => Some(project(gpu, cx.precision, size, dv, w)?),
+        (dv, _) => dv.clone(),
+    };
+    let part = w.map_or(dv, |w| w.shape()[1]);
+    let channels = w.map_or(o, |w| w.shape()[1]);
+    let mut y = Tensor::on(gpu, DType::F32, &[l, all, channels])?;
+    let together = (SCORES / (2 * heads * width * l).max(1)).clamp(1, all.clamp(1, SEQUENCES));
+    let blocks = (together * l.div_ceil(16)).min(2 * gpu.about().multiprocessors.max(1) as usize);
+    let blocks = blocks.min(4 * SCORES / (16 * (heads + 1) * l)).max(1);
+    let mut left = Tensor::on(gpu, DType::F32, &[together, heads, 2, width, l])?;
+    let mut rest = Tensor::on(gpu, DType::F32, &[together, heads, l])?;
+    let mut scratch = Tensor::on(gpu, DType::F32, &[blocks, 16, heads + 1, l])?;
+    let integers = |n: usize| gpu.allocate(n * together * size_of::<i32>());
+    let [marks, slots, count] = [integers(width)?, integers(width)?, integers(1)?];
+    let [again, queries, number] = [integers(l)?, integers(l)?, integers(1)?];
+    let (written, read) = (|m: &Memory| PtrMut::<i32>::new(m.address()), |m: &Memory| Ptr::<i32>::new(m.address()));
+    let (rows, start) = (cx.rows_on(gpu)?.ptr(), gpu.table(&hull.start)?);
+    let start = start.ptr();
+    let change = |i: usize| changes[i].as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr::<f32>);
+    let [dq, dk, dv_] = [change(0)?, change(1)?, change(2)?];
+    let wdv = projected.as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr::<f32>)?;
+    let (q, k, stats) = (q.ptr()?, k.ptr()?, cx.saved(4)?.ptr()?);
+    let (wv, wo, to) = (prepared.values.ptr()?, prepared.outputs.ptr()?, y.ptr_mut()?);
+    let (left, rest, scratch) = (left.ptr_mut()?, rest.ptr_mut()?, scratch.ptr_mut()?);
+    let factor = size.factor::<f32>();
+    let [m, w_, len, h, dim, p, c] = [all, width, l, heads, d, part, channels].map(|n| n as i32);
+    let (qc, vc) = ((heads * d) as i32, (heads * dv) as i32);
+    let grid = |x: usize, y: usize, z: usize| [x as u32, y as u32, z as u32];
+    for first in (0..all).step_by(together) {
+        let n = together.min(all - first);
+        let (f, own) = (first as i32, n as i32);
+        // SAFETY: changes are `[width, all, ..]` on windows that start at `start`, q and k `[N, l, heads d]`, the prepared tensors
+        // `[N, l, heads, part]` with the rows that `rows` names. Everything else has room for `together` mutants, `n` of
+        // which are `first` and on; the scratch for `blocks` blocks.
+        unsafe {
+            let (s, n_s) = (read(&slots), read(&count));
+            let cfg = Launch::new(n, 256);
+            let (a, b, e) = (written(&marks), written(&slots), written(&count));
+            launch::attention_delta_marks_f32(gpu, cfg, dq, dk, dv_, start, a, b, e, f, m, w_, len, qc, vc)?;
+            let tiles = (2 * width).div_ceil(32) * l.div_ceil(128);
+            let scores = Launch { grid: grid(tiles, heads, n), block: 128, shared_bytes: 3 * 32 * (32 + 128) * 4 };
+            at_precision!(
+                cx.precision,
+                [
+                    attention_delta_scores_f32,
+                    attention_delta_scores_tf32,
+                    attention_delta_scores_bf16,
+                    attention_delta_scores_f16
+                ],
+                (gpu, scores, q, k, dk, rows, start, s, n_s, left, f, m, w_, len, dim)
+            )?;
+            let (flags, list, n_l) = (written(&again), written(&queries), written(&number));
+            let marks = read(&marks);
+            launch::attention_delta_settle_f32(
+                gpu, cfg, stats, rows, start, marks, n_s, left, rest, flags, list, n_l, f, w_, len, h, factor,
+            )?;
+            let (list, n_l) = (read(&queries), read(&number));
+            let cfg = Launch::new(blocks, 256);
+            at_precision!(
+                cx.precision,
+                [
+                    attention_delta_again_f32,
+                    attention_delta_again_tf32,
+                    attention_delta_again_bf16,
+                    attention_delta_again_f16
+                ],
+                (
+                    gpu, cfg, q, k, dq, dk, stats, wv, rows, start, s, n_s, list, n_l, left, scratch, to, f, own, m,
+                    w_, len, h, dim, p, c, factor
+                )
+            )?;
+            let tiles = l.div_ceil(TILE) * part.div_ceil(TILE);
+            let shared_bytes = (3 * 32 * 2 * TILE * 4) as u32;
+            let cfg =
+                Launch { grid: grid(tiles, if part == channels { 1 } else { heads }, n), block: 256, shared_bytes };
+            let (left, rest, flags) = (left.into(), rest.into(), read(&again));
+            at_precision!(
+                cx.precision,
+                [
+                    attention_delta_output_f32,
+                    attention_delta_output_tf32,
+                    attention_delta_output_bf16,
+                    attention_delta_output_f16
+                ],
+                (gpu, cfg, left, rest, wv, wo, wdv, rows, start, s, n_s, flags, to, f, m, w_, len, h, p, c)
+            )?;
+        }
+    }
+    Ok(y)
 }
