@@ -22,6 +22,7 @@ use crate::util::math::{Float, axpy, dot, maximum, scale};
 use crate::util::par;
 use crate::util::simd::dispatch;
 
+mod cuda;
 mod delta;
 mod weights;
 
@@ -126,6 +127,9 @@ impl Op for Attention {
             save.put(slot, any, t);
         }
         let keep_heads = x.len() == 3 || back && self.trained;
+        if let Some(gpu) = Tensor::place("attention", x)? {
+            return cuda::forward(gpu, size, x, keep_heads, save);
+        }
         real!("attention", x[0], T => {
             let w = x.get(3).map(|w| w.cpu::<T>().map(|v| (v, w.shape()[1]))).transpose()?;
             let (y, heads, rows) = forward(size, x[0].cpu()?, x[1].cpu()?, x[2].cpu()?, w, keep_heads);
@@ -148,6 +152,9 @@ impl Op for Attention {
         let size = Size { n: cx.rows.len(), ..Size::new(self.args, q, v)? };
         if cx.wants(3) {
             cx.whole_batch("attention")?;
+        }
+        if let Some(gpu) = Tensor::place("attention", &[q, k, v, dy])? {
+            return cuda::backward(gpu, cx, size, [q, k, v], w, dy);
         }
         real!("attention", dy, T => {
             let g = dy.cpu::<T>()?;
@@ -196,6 +203,9 @@ impl Op for Attention {
         }
         let (q, k, v, w) = (cx.saved(0)?, cx.saved(1)?, cx.saved(2)?, cx.saved(3).ok());
         let size = Size::new(self.args, q, v)?;
+        if let Some(gpu) = Tensor::place("attention", &[q, k, v])? {
+            return cuda::delta(gpu, cx, size, [q, k, v], w, dx);
+        }
         real!("attention", q, T => {
             let change = |i: usize| match dx[i] {
                 Some(d) => Ok::<_, Error>(Some((&d.at, d.rows()?.cpu::<T>()?))),

@@ -1,6 +1,7 @@
 //! Tests of attention and of the table of positions.
 
 use super::*;
+use crate::device::{Gpu, Precision};
 use crate::ops::{Conv1dArgs, conv1d};
 use crate::tape::{Change, Keep, Mode, check};
 use crate::tensor::DType;
@@ -38,6 +39,88 @@ fn cases() {
         let name = format!("attention {case:?}");
         check::gradients(&name, &x, graph(case));
         check::precision(&name, &x, graph(case));
+    }
+}
+
+/// Several tiles of queries and keys, several parts of the gradient; narrow and wide heads, the last in two pieces; rows that
+/// can be copied in fours, and others.
+#[test]
+fn larger_cases_on_gpus() {
+    for (i, case) in [
+        (1, 140, 2, 20, 70, 36, false),
+        (2, 67, 1, 33, 8, 0, false),
+        (1, 20, 1, 4, 193, 2, true),
+        (1, 17, 2, 3, 580, 0, true),
+    ]
+    .iter()
+    .enumerate()
+    {
+        check::precision(&format!("attention {case:?}"), &inputs(case, 20 + i as u64), graph(case));
+    }
+}
+
+/// Every kernel in every precision; what is left out of the numbers shows, and only that.
+#[test]
+fn precisions_on_gpus() {
+    let run = |case: &Case, x: &[Tensor], dy: &Tensor, d: &Tensor, precision: Precision| {
+        let keep = Keep { backward: true, delta: true, rescale: false };
+        let mut tape = Tape::new(keep, Mode::Eval);
+        tape.precision = precision;
+        let v: Vec<Var> = x.iter().map(|t| tape.leaf(t.clone())).collect();
+        let y = graph(case)(&mut tape, &v).unwrap();
+        let window = Window { start: [1].into(), width: 3, len: case.1 };
+        let seed = |i: usize| (i, Delta { at: window.clone(), change: Change::Rows(d.clone()) });
+        let change = tape.delta(vec![seed(0), seed(1)], &[0], &[y.node.unwrap()]).unwrap();
+        let mut all = vec![check::numbers(&y.value), check::numbers(change[0].as_ref().unwrap().rows().unwrap())];
+        let g = tape.backward(y.node.unwrap(), dy.clone(), &[0], &[0, 1, 2, 3]).unwrap();
+        all.extend(g.into_iter().map(|g| check::numbers(&g.unwrap())));
+        all
+    };
+    for case in [(1, 18, 2, 20, 24, 12, false), (1, 18, 1, 20, 70, 12, false), (1, 18, 1, 20, 193, 12, true)] {
+        let mut r = check::Random::new(8);
+        let (_, l, h, d, _, e, _) = case;
+        let narrow = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+        let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let x: Vec<Tensor> = inputs(&case, 5).iter().map(narrow).collect();
+        let (dy, change) = (narrow(&r.normal(&[1, l, e])), narrow(&r.normal(&[3, 1, h * d])));
+        let x64: Vec<Tensor> = x.iter().map(wide).collect();
+        let want = run(&case, &x64, &wide(&dy), &wide(&change), Precision::F32);
+        for gpu in check::gpus() {
+            let there = |t: &Tensor| t.to_gpu(gpu).unwrap();
+            let x: Vec<Tensor> = x.iter().map(there).collect();
+            for (precision, least, most) in [
+                (Precision::F32, 0.0, 1e-11),
+                (Precision::Tf32, 1e-9, 1e-5),
+                (Precision::Bf16, 1e-6, 1e-3),
+                (Precision::F16, 1e-9, 1e-5),
+            ] {
+                let got = run(&case, &x, &there(&dy), &there(&change), precision);
+                for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                    let error = relative_error(got, want).powi(2);
+                    assert!((least..=most).contains(&error), "{case:?}, {precision:?}, result {i}: {error:e}");
+                }
+            }
+        }
+    }
+}
+
+/// Gradients of some rows of the tape, one of them twice.
+#[test]
+fn selected_rows_on_gpus() {
+    let case = (3, 12, 2, 3, 4, 5, false);
+    let run = |x: Vec<Tensor>, dy: Tensor| {
+        let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+        let mut v: Vec<Var> = x[..3].iter().map(|t| tape.leaf(t.clone())).collect();
+        v.push(Var::constant(x[3].clone()));
+        let y = graph(&case)(&mut tape, &v).unwrap();
+        let g = tape.backward(y.node.unwrap(), dy, &[2, 0, 2], &[0, 1, 2]).unwrap();
+        g.into_iter().flat_map(|g| check::numbers(&g.unwrap())).collect::<Vec<f64>>()
+    };
+    let (x, dy) = (inputs(&case, 3), check::Random::new(4).normal(&[3, 12, 5]));
+    let want = run(x.clone(), dy.clone());
+    for gpu in check::gpus() {
+        let there = |t: &Tensor| t.to_dtype(DType::F32).unwrap().to_gpu(gpu).unwrap();
+        check::nmse("attention", &run(x.iter().map(there).collect(), there(&dy)), &want, 1e-10);
     }
 }
 
@@ -328,19 +411,27 @@ fn behind(case: &Case, seed: u64, kernels: [usize; 3]) -> (Vec<Tensor>, impl Fn(
 fn changes() {
     let more = [(1, 300, 2, 3, 2, 5, false), (1, 130, 3, 2, 4, 0, true), (2, 129, 1, 2, 3, 0, false)];
     for (i, case) in CASES.iter().chain(&more).enumerate() {
-        for kernels in [[1, 1, 1], [1, 3, 2], [4, 1, 1]] {
+        // The long ones once in each way.
+        let long = i >= CASES.len();
+        for kernels in
+            [[1, 1, 1], [1, 3, 2], [4, 1, 1]].into_iter().skip(usize::from(long)).take(if long { 1 } else { 3 })
+        {
             let (x, f) = behind(case, 90 + i as u64, kernels);
             check::delta(&format!("attention {case:?} behind {kernels:?}"), &x, f);
         }
         // one of q, k, v alone
-        for which in 0..3 {
+        for which in (0..3).filter(|which| !long || *which == i % 3) {
             let x = inputs(&(1, case.1, case.2, case.3, case.4, case.5, case.6), 60 + i as u64);
             check::delta(&format!("attention {case:?}, input {which}"), &x[which..=which], |t, changing| {
                 let n = changing[0].shape()[0];
                 let constant = |(i, x): (usize, &Tensor)| {
                     let times = if i < 3 { n } else { 1 };
                     let shape = [&[times * x.shape()[0]], &x.shape()[1..]].concat();
-                    Var::constant(Tensor::of(&shape, x.to_f64().repeat(times)))
+                    let x = Tensor::of(&shape, x.to_f64().repeat(times));
+                    Var::constant(match changing[0].value.gpu() {
+                        Some(gpu) => x.to_dtype(DType::F32).unwrap().to_gpu(gpu).unwrap(),
+                        None => x,
+                    })
                 };
                 let mut v: Vec<Var> = x.iter().enumerate().map(constant).collect();
                 v[which] = changing[0].clone();
@@ -378,16 +469,16 @@ impl Steep {
         Self { x: [q, k, v].map(narrow), change: [dk, dv].map(narrow), at }
     }
 
-    fn delta(&self) -> Vec<f64> {
+    fn delta(&self, gpu: Option<&Gpu>) -> Vec<f64> {
         let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
-        let x = self.x.clone().map(|t| tape.leaf(t));
+        let x = self.x.each_ref().map(|t| tape.leaf(at(gpu, t)));
         let args = AttentionArgs { heads: 1, sum_heads: false };
         let y = attention(&mut tape, &x[0], &x[1], &x[2], None, args).unwrap();
         let l = y.shape()[1];
-        let at = Window { start: [self.at as i32].into(), width: self.change[0].shape()[0], len: l };
-        let seed = |i: usize| (i + 1, Delta { at: at.clone(), change: Change::Rows(self.change[i].clone()) });
+        let window = Window { start: [self.at as i32].into(), width: self.change[0].shape()[0], len: l };
+        let seed = |i: usize| (i + 1, Delta { at: window.clone(), change: Change::Rows(at(gpu, &self.change[i])) });
         let d = tape.delta(vec![seed(0), seed(1)], &[0], &[y.node.unwrap()]).unwrap();
-        d[0].as_ref().unwrap().rows().unwrap().to_f64()
+        check::numbers(d[0].as_ref().unwrap().rows().unwrap())
     }
 
     /// Sum of `dp v + p' dv` by definition, in f64 from the same numbers: the difference of two passes would not be exact.
@@ -421,6 +512,11 @@ impl Steep {
     }
 }
 
+/// A tensor where it is, or on a GPU.
+fn at(gpu: Option<&Gpu>, t: &Tensor) -> Tensor {
+    gpu.map_or_else(|| t.clone(), |gpu| t.to_gpu(gpu).unwrap())
+}
+
 /// Root mean square of the error over that of the change.
 fn relative_error(got: &[f64], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len());
@@ -440,8 +536,13 @@ fn errors_are_relative_to_the_change() {
                 // A score's own rounding is a relative error of its weight.
                 for (dtype, limit) in [(DType::F64, 1e-12), (DType::F32, 4e-6 + 1e-7 * f64::abs(by))] {
                     let case = Steep::new(l, d, width, before, by, dtype);
-                    let error = relative_error(&case.delta(), &case.exact());
-                    assert!(error < limit, "{name}, {dtype:?}: relative error {error:e}");
+                    let exact = case.exact();
+                    let gpus =
+                        check::gpus().iter().filter(|_| dtype == DType::F32 && [0.1, 0.999999].contains(&mass)).take(1);
+                    for gpu in std::iter::once(None).chain(gpus.map(Some)) {
+                        let error = relative_error(&case.delta(gpu), &exact);
+                        assert!(error < limit, "{name}, {dtype:?}, {gpu:?}: relative error {error:e}");
+                    }
                 }
             }
         }
@@ -453,61 +554,79 @@ fn errors_are_relative_to_the_change() {
 fn a_score_grows_by_more_than_the_range_of_f32() {
     for (before, by) in [(-150.0, 200.0), (-300.0, 310.0), (300.0, -600.0)] {
         let case = Steep::new(40, 4, 1, before, by, DType::F32);
-        let error = relative_error(&case.delta(), &case.exact());
-        assert!(error < 3e-5, "{before} {by}: {error:e}");
+        for gpu in std::iter::once(None).chain(check::gpus().iter().map(Some)) {
+            let error = relative_error(&case.delta(gpu), &case.exact());
+            assert!(error < 3e-5, "{before} {by}, {gpu:?}: {error:e}");
+        }
     }
 }
 
 #[test]
 fn bits_of_a_change_depend_on_its_mutant_alone() {
     for case in [(2, 301, 2, 17, 9, 5, false), (2, 140, 3, 4, 20, 7, true), (2, 40, 2, 5, 4, 0, false)] {
-        let (n, l, h, d, dv, ..) = case;
-        let x: Vec<Tensor> = inputs(&case, 9).iter().map(|t| t.to_dtype(DType::F32).unwrap()).collect();
-        let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
-        let mut v: Vec<Var> = x[..3].iter().map(|t| tape.leaf(t.clone())).collect();
-        v.extend(x[3..].iter().cloned().map(Var::constant));
-        let y = graph(&case)(&mut tape, &v).unwrap();
-        let mut r = check::Random::new(12);
-        let m = 23;
-        let rows: Vec<u32> = (0..m).map(|_| r.below(n) as u32).collect();
-        // The last one is dense in all but one row; changes of several nats among them.
-        let part = |r: &mut check::Random, i: usize, c: usize| {
-            let width = if i + 1 == m { l - 1 } else { 3 };
-            let size = if i.is_multiple_of(3) { 9.0 } else { 0.1 };
-            r.normal(&[width, c]).to_f64().iter().map(|v| (v * size) as f32).collect::<Vec<f32>>()
-        };
-        let starts: Vec<i32> = (0..m).map(|i| if i + 1 == m { 1 } else { r.below(l + 3) as i32 - 2 }).collect();
-        let parts: Vec<[Vec<f32>; 3]> = (0..m).map(|i| [h * d, h * d, h * dv].map(|c| part(&mut r, i, c))).collect();
-        // Some mutants, on windows wider than they need by `before` and `after` rows of zeros.
-        let sweep = |which: &[usize], before: usize, after: usize| {
-            let width = which.iter().map(|&i| parts[i][0].len() / (h * d)).max().unwrap() + before + after;
-            let start: Vec<i32> = which.iter().map(|&i| starts[i] - before as i32).collect();
-            let at = Window { start: start.into(), width, len: l };
-            let seed = |k: usize, c: usize| {
-                let mut x = vec![0f32; width * which.len() * c];
-                for (b, &i) in which.iter().enumerate() {
-                    for (j, row) in parts[i][k].chunks(c).enumerate() {
-                        x[((before + j) * which.len() + b) * c..][..c].copy_from_slice(row);
-                    }
-                }
-                (k, Delta { at: at.clone(), change: Change::Rows(Tensor::of(&[width, which.len(), c], x)) })
-            };
-            let of: Vec<u32> = which.iter().map(|&i| rows[i]).collect();
-            let seeds = vec![seed(0, h * d), seed(1, h * d), seed(2, h * dv)];
-            let y = tape.delta(seeds, &of, &[y.node.unwrap()]).unwrap()[0].take().unwrap();
-            (y.rows().unwrap().to_f64(), y.rows().unwrap().shape()[2])
-        };
-        let all: Vec<usize> = (0..m).collect();
-        let (whole, c) = sweep(&all, 0, 0);
-        for i in 0..m {
-            let one: Vec<f64> = (0..l).flat_map(|p| whole[(p * m + i) * c..][..c].iter().copied()).collect();
-            assert!(one.iter().any(|v| *v != 0.0) || starts[i] < -2 || starts[i] >= l as i32, "{case:?} {i}");
-            assert_eq!(sweep(&[i], 0, 0).0, one, "{case:?}: mutant {i} alone");
-            assert_eq!(sweep(&[i], 5, 2).0, one, "{case:?}: mutant {i} on a wider window");
-        }
+        let whole = bits_of_a_change(&case, 23, None);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        assert_eq!(pool.install(|| sweep(&all, 1, 1)).0, whole);
+        assert_eq!(pool.install(|| bits_of_a_change(&case, 23, None)), whole);
     }
+}
+
+/// Several blocks, mutants by the group; also against the CPU.
+#[test]
+fn bits_of_a_change_on_gpus() {
+    for case in [(2, 133, 2, 17, 9, 5, false), (2, 40, 3, 4, 20, 7, true), (2, 21, 2, 8, 4, 0, false)] {
+        let want = bits_of_a_change(&case, 5, None);
+        for gpu in check::gpus() {
+            check::nmse(&format!("{case:?}"), &bits_of_a_change(&case, 5, Some(gpu)), &want, 1e-10);
+        }
+    }
+}
+
+/// Asks for the changes of some mutants together, alone and on wider windows, and gives them if their bits are the same.
+fn bits_of_a_change(case: &Case, m: usize, gpu: Option<&Gpu>) -> Vec<f64> {
+    let &(n, l, h, d, dv, ..) = case;
+    let x: Vec<Tensor> = inputs(case, 9).iter().map(|t| at(gpu, &t.to_dtype(DType::F32).unwrap())).collect();
+    let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+    let mut v: Vec<Var> = x[..3].iter().map(|t| tape.leaf(t.clone())).collect();
+    v.extend(x[3..].iter().cloned().map(Var::constant));
+    let y = graph(case)(&mut tape, &v).unwrap();
+    let mut r = check::Random::new(12);
+    let rows: Vec<u32> = (0..m).map(|_| r.below(n) as u32).collect();
+    // The last one is dense in all but one row; changes of several nats among them.
+    let part = |r: &mut check::Random, i: usize, c: usize| {
+        let width = if i + 1 == m { l - 1 } else { 3 };
+        let size = if i.is_multiple_of(3) { 9.0 } else { 0.1 };
+        r.normal(&[width, c]).to_f64().iter().map(|v| (v * size) as f32).collect::<Vec<f32>>()
+    };
+    let starts: Vec<i32> = (0..m).map(|i| if i + 1 == m { 1 } else { r.below(l + 3) as i32 - 2 }).collect();
+    let parts: Vec<[Vec<f32>; 3]> = (0..m).map(|i| [h * d, h * d, h * dv].map(|c| part(&mut r, i, c))).collect();
+    // Some mutants, on windows wider than they need by `before` and `after` rows of zeros.
+    let sweep = |which: &[usize], before: usize, after: usize| {
+        let width = which.iter().map(|&i| parts[i][0].len() / (h * d)).max().unwrap() + before + after;
+        let start: Vec<i32> = which.iter().map(|&i| starts[i] - before as i32).collect();
+        let window = Window { start: start.into(), width, len: l };
+        let seed = |k: usize, c: usize| {
+            let mut x = vec![0f32; width * which.len() * c];
+            for (b, &i) in which.iter().enumerate() {
+                for (j, row) in parts[i][k].chunks(c).enumerate() {
+                    x[((before + j) * which.len() + b) * c..][..c].copy_from_slice(row);
+                }
+            }
+            (k, Delta { at: window.clone(), change: Change::Rows(at(gpu, &Tensor::of(&[width, which.len(), c], x))) })
+        };
+        let of: Vec<u32> = which.iter().map(|&i| rows[i]).collect();
+        let seeds = vec![seed(0, h * d), seed(1, h * d), seed(2, h * dv)];
+        let y = tape.delta(seeds, &of, &[y.node.unwrap()]).unwrap()[0].take().unwrap();
+        (check::numbers(y.rows().unwrap()), y.rows().unwrap().shape()[2])
+    };
+    let all: Vec<usize> = (0..m).collect();
+    let (whole, c) = sweep(&all, 0, 0);
+    for i in 0..m {
+        let one: Vec<f64> = (0..l).flat_map(|p| whole[(p * m + i) * c..][..c].iter().copied()).collect();
+        assert!(one.iter().any(|v| *v != 0.0) || starts[i] < -2 || starts[i] >= l as i32, "{case:?} {i}");
+        assert_eq!(sweep(&[i], 0, 0).0, one, "{case:?}: mutant {i} alone");
+        assert_eq!(sweep(&[i], 5, 2).0, one, "{case:?}: mutant {i} on a wider window");
+    }
+    whole
 }
 
 #[test]
