@@ -1,7 +1,7 @@
 //! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`: convolutions, their changes and gradients, and those of dense
 //! layers, which are convolutions of one tap.
 
-use super::Conv1dArgs;
+use super::{Conv1dArgs, sm90};
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch, Precision, Ptr, PtrMut};
 use crate::error::{Error, Result};
@@ -119,11 +119,15 @@ fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
     }
 }
 
-/// y `[rows, n]` = the convolution. A form for compute capability 9.0 alone would be chosen here, before the tile.
+/// y `[rows, n]` = the convolution.
 ///
 /// # Safety
 /// The memory behind the pointers has the sizes that `r` says.
 pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
+    if sm90::takes(gpu, &r, &from) {
+        // SAFETY: the caller's.
+        return unsafe { sm90::rows(gpu, p, r, from, None, y) };
+    }
     // SAFETY: the caller's.
     unsafe { rows_with(gpu, Tile::choose(gpu, r.rows, r.n, 1), p, r, from, y) }
 }
@@ -203,8 +207,15 @@ pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, t
             ..all
         };
         let operands = Operands { x: operands.x.offset(from.start * m * c), ..operands };
-        // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
-        unsafe { rows(gpu, cx.precision, r, operands, y.ptr_mut()?.offset(into.start * m * o))? };
+        let into = y.ptr_mut()?.offset(into.start * m * o);
+        if sm90::takes(gpu, &r, &operands) {
+            let weights = cx.prepared(|| Ok(sm90::Prepared::default()))?.weights(gpu, cx.precision, w)?;
+            // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
+            unsafe { sm90::rows(gpu, cx.precision, r, operands, Some(weights), into)? };
+        } else {
+            // SAFETY: as above.
+            unsafe { rows(gpu, cx.precision, r, operands, into)? };
+        }
     } else {
         let (from, into) = (gpu.table(&x.at.start)?, gpu.table(&to.start)?);
         let r = Rows { pad: a.pad.0 as isize, dilation: a.dilation, ..all };
@@ -289,6 +300,10 @@ pub(in crate::ops) unsafe fn input_gradient(
     from: Operands,
     dx: PtrMut<f32>,
 ) -> Result<()> {
+    if sm90::takes_back(gpu, &r, &from) {
+        // SAFETY: the caller's.
+        return unsafe { sm90::input_gradient(gpu, p, r, from, dx) };
+    }
     // SAFETY: the caller's.
     unsafe { input_gradient_with(gpu, Tile::choose(gpu, r.rows.rows, r.rows.n, 1), p, r, from, dx) }
 }
