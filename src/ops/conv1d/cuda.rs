@@ -362,6 +362,10 @@ pub(in crate::ops) unsafe fn weight_gradient(
     dy: Ptr<f32>,
     dw: PtrMut<f32>,
 ) -> Result<()> {
+    if sm90::takes_weight(gpu, &r) {
+        // SAFETY: the caller's.
+        return unsafe { sm90::weight_gradient(gpu, p, r, x, dy, dw) };
+    }
     // Parts of the rows, for many blocks; of at least 256 rows, and depending on sizes alone.
     let (m, blocks) = (r.taps * r.c, (r.taps * r.c).div_ceil(128) * r.n.div_ceil(128));
     let chunk = r.rows.div_ceil((512 / blocks.max(1)).max(1)).max(256).next_multiple_of(32);
@@ -426,7 +430,7 @@ unsafe fn weight_gradient_with(
 ///
 /// # Safety
 /// There are so many.
-unsafe fn sum(gpu: &Gpu, parts: Ptr<f32>, y: PtrMut<f32>, size: usize, count: usize) -> Result<()> {
+pub(super) unsafe fn sum(gpu: &Gpu, parts: Ptr<f32>, y: PtrMut<f32>, size: usize, count: usize) -> Result<()> {
     // SAFETY: the caller's.
     unsafe { launch::conv1d_grad_sum_f32(gpu, Launch::elements(size), parts, y, size as i64, count as i32) }
 }

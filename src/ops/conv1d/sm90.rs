@@ -1,10 +1,11 @@
-//! Launches of `kernels/conv1d_sm90.cu`: convolutions of stride 1 on GPUs of compute capability 9.0, with operands of 16 bits.
+//! Launches of `kernels/conv1d_sm90.cu` and `kernels/conv1d_grad_sm90.cu`: convolutions of stride 1 and their gradients on GPUs of
+//! compute capability 9.0, with operands of 16 bits.
 //!
 //! Whether a convolution goes this way depends on its channels alone, so that a row's bits do not depend on the batch.
 
 use std::sync::OnceLock;
 
-use super::cuda::{Back, Operands, Rows};
+use super::cuda::{Back, Operands, Rows, sum};
 use crate::device::driver::Boxes;
 use crate::device::kernels::launch;
 use crate::device::{Bf16, F16, Gpu, Launch, Precision, Ptr, PtrMut};
@@ -76,16 +77,22 @@ impl Plan {
     /// The plan that should be done first. The bits are the same with every one.
     fn choose(gpu: &Gpu, kind: Kind, r: &Rows) -> Self {
         let tiles: &[Tile] = if kind == Kind::Split { &SPLIT } else { &WHOLE };
-        let time = |p: &Self| p.count.div_ceil(processors(gpu)) * p.tile.0 * p.tile.1 * p.tile.2;
         let plans = tiles.iter().map(|&tile| Self::new(tile, r));
-        plans.min_by_key(time).expect("there are tiles for every kind")
+        plans.min_by_key(|p| p.tile.time(gpu, p.count)).expect("there are tiles for every kind")
+    }
+}
+
+impl Tile {
+    /// How long `count` tiles take.
+    fn time(self, gpu: &Gpu, count: usize) -> usize {
+        count.div_ceil(processors(gpu)) * self.0 * self.1 * self.2
     }
 
-    /// The stages that fit besides a KB of barriers, and the launch.
-    fn launch(&self, gpu: &Gpu, kind: Kind) -> (i32, Launch) {
-        let stage = (kind.parts() * 2 * SLICE * (self.tile.0 + self.tile.1)) as u32;
+    /// The stages that fit besides a KB of barriers, and the launch of `count` tiles.
+    fn launch(self, gpu: &Gpu, kind: Kind, count: usize) -> (i32, Launch) {
+        let stage = (kind.parts() * 2 * SLICE * (self.0 + self.1)) as u32;
         let stages = (gpu.about().shared_bytes.saturating_sub(1024) / stage).clamp(1, STAGES);
-        let blocks = self.count.min(processors(gpu));
+        let blocks = count.min(processors(gpu));
         (stages as i32, Launch { shared_bytes: stages * stage, ..Launch::new(blocks, 384) })
     }
 }
@@ -282,7 +289,7 @@ unsafe fn convolve(
     let x_map = gpu.tensor_map(address(&x)?, &boxes(cp, r.l, kind.parts() * sequences, [plan.rows, plan.sequences]))?;
     let w_map =
         gpu.tensor_map(address(&weights.packed)?, &boxes(cp, r.n, kind.parts() * weight_taps, [plan.tile.1, 1]))?;
-    let (stages, cfg) = plan.launch(gpu, kind);
+    let (stages, cfg) = plan.tile.launch(gpu, kind, plan.count);
     let (pad, step) = (r.pad as i32, step as i32);
     let [per, sequences, n, taps, l] = [r.per, sequences, r.n, r.taps, r.l].map(|n| n as i32);
     let [dilation, slices, first, weight_taps] = [r.dilation, cp.div_ceil(SLICE), first, weight_taps].map(|n| n as i32);
@@ -311,6 +318,122 @@ unsafe fn convolve(
             box_sequences,
             stages,
         )
+    }
+}
+
+/// Tiles of weight gradients.
+const WHOLE_GRADIENT: [Tile; 4] = [Tile(256, 160, 100), Tile(128, 256, 100), Tile(256, 128, 103), Tile(256, 64, 130)];
+const SPLIT_GRADIENT: [Tile; 3] = [Tile(128, 160, 100), Tile(128, 128, 106), Tile(128, 64, 135)];
+/// Tiles that keep a large GPU busy twice over: sums have so many parts as that takes. The bits of a gradient depend on it.
+const BLOCKS: usize = 264;
+/// The most sequences that a launch takes.
+const SEQUENCES: usize = 65_535;
+
+/// Whether there is a form of this weight gradient here: sequences are not much shorter than the rows of a stage.
+pub(in crate::ops) fn takes_weight(gpu: &Gpu, r: &Rows) -> bool {
+    let long = r.per >= SLICE / 2 && r.l >= SLICE / 2;
+    let channels = r.stride == 1 && r.c >= CHANNELS && r.n >= CHANNELS && r.taps > 0;
+    gpu.is_sm90() && channels && long && r.rows > 0 && r.rows / r.per <= SEQUENCES
+}
+
+/// A weight gradient's tile, the stages of a part of the sums, and the parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct GradientPlan {
+    tile: Tile,
+    chunk: usize,
+    parts: usize,
+}
+
+impl GradientPlan {
+    /// Stages of 64 rows in all sequences.
+    fn stages(r: &Rows) -> usize {
+        r.rows / r.per * r.per.div_ceil(SLICE)
+    }
+
+    fn tiles(tile: Tile, r: &Rows) -> usize {
+        (r.taps * r.c.div_ceil(SLICE)).div_ceil(tile.0 / SLICE) * r.n.div_ceil(tile.1)
+    }
+
+    fn choose(gpu: &Gpu, kind: Kind, r: &Rows) -> Self {
+        let stages = Self::stages(r);
+        let most = (BLOCKS / Self::tiles(Tile(256, 160, 100), r).max(1)).max(1);
+        let chunk = stages.div_ceil(most).max(8);
+        let parts = stages.div_ceil(chunk);
+        let tiles: &[Tile] = if kind == Kind::Split { &SPLIT_GRADIENT } else { &WHOLE_GRADIENT };
+        let time = |tile: &&Tile| tile.time(gpu, Self::tiles(**tile, r) * parts);
+        let tile = *tiles.iter().min_by_key(time).expect("there are tiles for every kind");
+        Self { tile, chunk, parts }
+    }
+}
+
+/// dw `[taps, c, n]` = the sum over all rows of x, transposed and moved by the tap, times dy `[rows, n]`.
+///
+/// # Safety
+/// The memory behind the pointers has the sizes that `r` says; [`takes_weight`] has said yes.
+pub(in crate::ops) unsafe fn weight_gradient(
+    gpu: &Gpu,
+    p: Precision,
+    r: Rows,
+    x: Ptr<f32>,
+    dy: Ptr<f32>,
+    dw: PtrMut<f32>,
+) -> Result<()> {
+    let kind = Kind::of(p);
+    // SAFETY: the caller's.
+    unsafe { weight_gradient_with(gpu, GradientPlan::choose(gpu, kind, &r), kind, r, x, dy, dw) }
+}
+
+/// As [`weight_gradient`], with a given plan.
+///
+/// # Safety
+/// As [`weight_gradient`].
+unsafe fn weight_gradient_with(
+    gpu: &Gpu,
+    plan: GradientPlan,
+    kind: Kind,
+    r: Rows,
+    x: Ptr<f32>,
+    dy: Ptr<f32>,
+    dw: PtrMut<f32>,
+) -> Result<()> {
+    use Kind::{Bf16, F16, Split};
+    let kernel = match (plan.tile.1, kind) {
+        (64, Bf16) => launch::conv1d_grad_weight64_bf16_sm90,
+        (128, Bf16) => launch::conv1d_grad_weight128_bf16_sm90,
+        (160, Bf16) => launch::conv1d_grad_weight160_bf16_sm90,
+        (_, Bf16) => launch::conv1d_grad_weight256_bf16_sm90,
+        (64, F16) => launch::conv1d_grad_weight64_f16_sm90,
+        (128, F16) => launch::conv1d_grad_weight128_f16_sm90,
+        (160, F16) => launch::conv1d_grad_weight160_f16_sm90,
+        (_, F16) => launch::conv1d_grad_weight256_f16_sm90,
+        (64, Split) => launch::conv1d_grad_weight64_split_sm90,
+        (128, Split) => launch::conv1d_grad_weight128_split_sm90,
+        (_, Split) => launch::conv1d_grad_weight160_split_sm90,
+    };
+    let sequences = r.rows / r.per;
+    // SAFETY: the caller's; a sequence is a tap whose rows and channels change places.
+    let (xs, dys) = unsafe {
+        (Weights::new(gpu, kind, x, [sequences, r.l, r.c])?, Weights::new(gpu, kind, dy, [sequences, r.per, r.n])?)
+    };
+    let map = |t: &Tensor, rows: usize, channels: usize, size: usize| {
+        gpu.tensor_map(address(t)?, &boxes(rows.next_multiple_of(8), channels, kind.parts() * sequences, [size, 1]))
+    };
+    let (x_map, dy_map) = (map(&xs.packed, r.l, r.c, SLICE)?, map(&dys.packed, r.per, r.n, plan.tile.1)?);
+    let size = r.taps * r.c * r.n;
+    let mut partial = if plan.parts > 1 { Some(Tensor::on(gpu, DType::F32, &[plan.parts, size])?) } else { None };
+    let to = partial.as_mut().map_or(Ok(dw), Tensor::ptr_mut)?;
+    let (stages, cfg) = plan.tile.launch(gpu, kind, GradientPlan::tiles(plan.tile, &r) * plan.parts);
+    let (pad, slices) = (r.pad as i32, r.per.div_ceil(SLICE) as i32);
+    let [n, c, taps, sequences] = [r.n, r.c, r.taps, sequences].map(|n| n as i32);
+    let [chunk, parts, dilation] = [plan.chunk, plan.parts, r.dilation].map(|n| n as i32);
+    // SAFETY: the caller's; the maps describe the packed operands, and `to` has room for all parts.
+    unsafe {
+        kernel(gpu, cfg, &x_map, &dy_map, to, n, c, taps, sequences, slices, chunk, parts, pad, dilation, stages)?;
+    }
+    match partial {
+        // SAFETY: there are so many parts of that size.
+        Some(partial) => unsafe { sum(gpu, partial.ptr()?, dw, size, plan.parts) },
+        None => Ok(()),
     }
 }
 

@@ -77,7 +77,7 @@ fn cases() -> Vec<(Rows, usize, bool)> {
     vec![(far, 0, true), (short, 1, true), (valid, 0, false), (beyond, 0, true)]
 }
 
-/// The convolution with a tile of which launches have `blocks` multiprocessors.
+/// The convolution with a tile.
 fn run(tile: Tile, kind: Kind, r: Rows, from: Operands) -> Tensor {
     let mut y = Tensor::on(gpu(), DType::F32, &[r.rows, r.n]).unwrap();
     // SAFETY: all sizes are those of `r`.
@@ -106,6 +106,49 @@ fn every_tile_of_every_kind() {
                 nmse(&name, &numbers(&y), &want, limit(kind));
                 let y = f32s(&y);
                 assert!(*first.get_or_insert_with(|| y.clone()) == y, "{name}: other bits than with the first tile");
+            }
+        }
+    }
+}
+
+/// Several blocks of channels and taps in a tile, ragged; several sequences and parts; taps that reach beyond the ends.
+#[test]
+fn every_tile_of_weight_gradients() {
+    let mut random = Random::new(65);
+    let valid = Rows { rows: 2 * 150, per: 150, l: 154, pad: 0, ..same(1, 1, 40, 34, 3, 2) };
+    for (i, (r, chunk, offset)) in
+        [(same(3, 70, 72, 100, 5, 20), 4, 0), (valid, 3, 1), (same(1, 33, 130, 170, 2, 1), 8, 0)]
+            .into_iter()
+            .enumerate()
+    {
+        let (sequences, taps) = (r.rows / r.per, r.taps);
+        let (x, dy) = (Numbers::new(&mut random, sequences * r.l * r.c), Numbers::new(&mut random, r.rows * r.n));
+        let mut want = vec![0.0; taps * r.c * r.n];
+        for at in 0..r.rows {
+            for t in 0..taps {
+                let Some(g) = row(&r, at, t) else { continue };
+                for k in 0..r.c {
+                    let (x, dy) = (f64::from(x.0[g * r.c + k]), &dy.0[at * r.n..][..r.n]);
+                    want[(t * r.c + k) * r.n..][..r.n].iter_mut().zip(dy).for_each(|(w, &d)| *w += x * f64::from(d));
+                }
+            }
+        }
+        let (xs, ds) = (x.on(offset), dy.on(offset));
+        for kind in KINDS {
+            let mut first: Option<Vec<f32>> = None;
+            let tiles: &[Tile] = if kind == Kind::Split { &SPLIT_GRADIENT } else { &WHOLE_GRADIENT };
+            for &tile in tiles {
+                let plan = GradientPlan { tile, chunk, parts: GradientPlan::stages(&r).div_ceil(chunk) };
+                let mut dw = Tensor::on(gpu(), DType::F32, &[taps, r.c, r.n]).unwrap();
+                let at = |t: &Tensor| t.ptr().unwrap().offset(offset);
+                // SAFETY: all sizes are those of `r`.
+                unsafe {
+                    weight_gradient_with(gpu(), plan, kind, r, at(&xs), at(&ds), dw.ptr_mut().unwrap()).unwrap();
+                }
+                let name = format!("case {i}, {tile:?}, {kind:?}");
+                nmse(&name, &numbers(&dw), &want, limit(kind));
+                let dw = f32s(&dw);
+                assert!(*first.get_or_insert_with(|| dw.clone()) == dw, "{name}: other bits than with the first tile");
             }
         }
     }
@@ -186,7 +229,7 @@ fn neighbours_change_no_bits() {
 fn convolutions_go_this_way() {
     let mut r = Random::new(64);
     for (n, l, c, o, args) in
-        [(2, 41, 36, 40, Conv1dArgs::same(3, 2)), (1, 30, 32, 66, Conv1dArgs { pad: (0, 3), ..Conv1dArgs::same(4, 1) })]
+        [(2, 41, 36, 40, Conv1dArgs::same(3, 2)), (1, 35, 32, 66, Conv1dArgs { pad: (0, 3), ..Conv1dArgs::same(4, 1) })]
     {
         let rows = Rows { rows: n * l, n: o, c, per: l, l, taps: 3, stride: 1, pad: 0, dilation: 1 };
         assert!(takes(gpu(), &rows, &Operands::new(Ptr::NULL, Ptr::NULL)));
@@ -203,9 +246,11 @@ fn plans() {
     assert_eq!(at(10_000, 80_000, 320), Plan { tile: Tile(256, 160, 100), rows: 256, sequences: 1, count: 8 * 40 * 2 });
     assert_eq!(at(10_000, 80_000, 512).tile, Tile(128, 256, 100));
     assert_eq!(at(37, 37 * 100, 64), Plan { tile: Tile(256, 64, 130), rows: 37, sequences: 6, count: 17 });
+    let plan = GradientPlan::choose(gpu(), Kind::Bf16, &same(8, 10_000, 320, 320, 11, 1));
+    assert_eq!(plan, GradientPlan { tile: Tile(256, 160, 100), chunk: 140, parts: 9 });
     for kind in KINDS {
         for &tile in tiles(kind) {
-            let (stages, launch) = Plan::new(tile, &same(1, 300, 64, 64, 3, 1)).launch(gpu(), kind);
+            let (stages, launch) = tile.launch(gpu(), kind, 9);
             assert!(stages >= 2 && launch.shared_bytes + 1024 <= gpu().about().shared_bytes, "{tile:?}");
         }
     }
