@@ -1,7 +1,7 @@
 //! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`: convolutions, their changes and gradients, and those of dense
 //! layers, which are convolutions of one tap.
 
-use super::Conv1dArgs;
+use super::{Conv1dArgs, sm90};
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch, Precision, Ptr, PtrMut};
 use crate::error::{Error, Result};
@@ -119,11 +119,15 @@ fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
     }
 }
 
-/// y `[rows, n]` = the convolution. A form for compute capability 9.0 alone would be chosen here, before the tile.
+/// y `[rows, n]` = the convolution.
 ///
 /// # Safety
 /// The memory behind the pointers has the sizes that `r` says.
 pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
+    if sm90::takes(gpu, &r, &from) {
+        // SAFETY: the caller's.
+        return unsafe { sm90::rows(gpu, p, r, from, None, y) };
+    }
     // SAFETY: the caller's.
     unsafe { rows_with(gpu, Tile::choose(gpu, r.rows, r.n, 1), p, r, from, y) }
 }
@@ -204,8 +208,15 @@ pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, t
             ..all
         };
         let operands = Operands { x: operands.x.offset(from.start * m * c), ..operands };
-        // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
-        unsafe { rows(gpu, cx.precision, r, operands, y.ptr_mut()?.offset(into.start * m * o))? };
+        let into = y.ptr_mut()?.offset(into.start * m * o);
+        if sm90::takes(gpu, &r, &operands) {
+            let weights = cx.prepared(|| Ok(sm90::Prepared::default()))?.weights(gpu, cx.precision, w)?;
+            // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
+            unsafe { sm90::rows(gpu, cx.precision, r, operands, Some(weights), into)? };
+        } else {
+            // SAFETY: as above.
+            unsafe { rows(gpu, cx.precision, r, operands, into)? };
+        }
     } else {
         let (from, into) = (gpu.table(&x.at.start)?, gpu.table(&to.start)?);
         let r = Rows { pad: a.pad.0 as isize, dilation: a.dilation, ..all };
@@ -290,6 +301,10 @@ pub(in crate::ops) unsafe fn input_gradient(
     from: Operands,
     dx: PtrMut<f32>,
 ) -> Result<()> {
+    if sm90::takes_back(gpu, &r, &from) {
+        // SAFETY: the caller's.
+        return unsafe { sm90::input_gradient(gpu, p, r, from, dx) };
+    }
     // SAFETY: the caller's.
     unsafe { input_gradient_with(gpu, Tile::choose(gpu, r.rows.rows, r.rows.n, 1), p, r, from, dx) }
 }
@@ -348,6 +363,10 @@ pub(in crate::ops) unsafe fn weight_gradient(
     dy: Ptr<f32>,
     dw: PtrMut<f32>,
 ) -> Result<()> {
+    if sm90::takes_weight(gpu, &r) {
+        // SAFETY: the caller's.
+        return unsafe { sm90::weight_gradient(gpu, p, r, x, dy, dw) };
+    }
     // Parts of the rows, for many blocks; of at least 256 rows, and depending on sizes alone.
     let (m, blocks) = (r.taps * r.c, (r.taps * r.c).div_ceil(128) * r.n.div_ceil(128));
     let chunk = r.rows.div_ceil((512 / blocks.max(1)).max(1)).max(256).next_multiple_of(32);
@@ -412,7 +431,7 @@ unsafe fn weight_gradient_with(
 ///
 /// # Safety
 /// There are so many.
-unsafe fn sum(gpu: &Gpu, parts: Ptr<f32>, y: PtrMut<f32>, size: usize, count: usize) -> Result<()> {
+pub(super) unsafe fn sum(gpu: &Gpu, parts: Ptr<f32>, y: PtrMut<f32>, size: usize, count: usize) -> Result<()> {
     // SAFETY: the caller's.
     unsafe { launch::conv1d_grad_sum_f32(gpu, Launch::elements(size), parts, y, size as i64, count as i32) }
 }

@@ -1,0 +1,257 @@
+//! Every tile in every kind on an emulated GPU against sums in f64, and the rules of bits.
+
+use super::*;
+use crate::ops::conv1d::Conv1dArgs;
+use crate::tape::check::{self, Random, gpus, nmse, numbers};
+use crate::tape::{Tape, Var};
+
+const KINDS: [Kind; 3] = [Kind::Split, Kind::Bf16, Kind::F16];
+
+/// The largest normalised mean square error of a kind.
+fn limit(kind: Kind) -> f64 {
+    match kind {
+        Kind::Split => 5e-11,
+        Kind::F16 => 5e-7,
+        Kind::Bf16 => 3e-5,
+    }
+}
+
+fn tiles(kind: Kind) -> &'static [Tile] {
+    if kind == Kind::Split { &SPLIT } else { &WHOLE }
+}
+
+fn gpu() -> &'static Gpu {
+    gpus().iter().find(|gpu| gpu.is_sm90()).expect("an emulated GPU of compute capability 9.0")
+}
+
+struct Numbers(Vec<f32>);
+
+impl Numbers {
+    fn new(r: &mut Random, n: usize) -> Self {
+        Self(r.normal(&[n]).to_f64().into_iter().map(|x| x as f32).collect())
+    }
+
+    /// `offset` elements behind an aligned address.
+    fn on(&self, offset: usize) -> Tensor {
+        let all: Vec<f32> = [vec![f32::NAN; offset], self.0.clone()].concat();
+        Tensor::new(&[all.len()], all).unwrap().to_gpu(gpu()).unwrap()
+    }
+}
+
+fn f32s(t: &Tensor) -> Vec<f32> {
+    t.to_cpu().unwrap().cpu::<f32>().unwrap().to_vec()
+}
+
+/// Row of the input that row `i` of the output reads under tap `t`.
+fn row(r: &Rows, i: usize, t: usize) -> Option<usize> {
+    let v = (i % r.per + t * r.dilation) as isize - r.pad;
+    (0..r.l as isize).contains(&v).then(|| i / r.per * r.l + v as usize)
+}
+
+fn reference(r: &Rows, x: &Numbers, w: &Numbers, bias: Option<&Numbers>) -> Vec<f64> {
+    let mut y: Vec<f64> = (0..r.rows * r.n).map(|i| bias.map_or(0.0, |b| f64::from(b.0[i % r.n]))).collect();
+    for i in 0..r.rows {
+        for t in 0..r.taps {
+            let Some(g) = row(r, i, t) else { continue };
+            for k in 0..r.c {
+                let (x, w) = (f64::from(x.0[g * r.c + k]), &w.0[(t * r.c + k) * r.n..][..r.n]);
+                y[i * r.n..][..r.n].iter_mut().zip(w).for_each(|(y, &w)| *y += x * f64::from(w));
+            }
+        }
+    }
+    y
+}
+
+fn same(sequences: usize, l: usize, c: usize, n: usize, taps: usize, dilation: usize) -> Rows {
+    let pad = (dilation * (taps - 1) / 2) as isize;
+    Rows { rows: sequences * l, n, c, per: l, l, taps, stride: 1, pad, dilation }
+}
+
+/// (convolution, offset of pointers, bias): ragged rows, columns and channels; several tiles and slices; taps that tiles skip and
+/// rows that no tap reaches; short sequences, several in a tile; single accesses.
+fn cases() -> Vec<(Rows, usize, bool)> {
+    let far = same(1, 300, 72, 100, 5, 150);
+    let short = same(17, 37, 40, 33, 4, 1);
+    let valid = Rows { rows: 2 * 261, per: 261, l: 263, pad: 0, ..same(1, 1, 130, 36, 3, 1) };
+    let beyond = Rows { rows: 290, per: 290, l: 5, pad: 20, ..same(1, 1, 33, 36, 2, 7) };
+    vec![(far, 0, true), (short, 1, true), (valid, 0, false), (beyond, 0, true)]
+}
+
+/// The convolution with a tile.
+fn run(tile: Tile, kind: Kind, r: Rows, from: Operands) -> Tensor {
+    let mut y = Tensor::on(gpu(), DType::F32, &[r.rows, r.n]).unwrap();
+    // SAFETY: all sizes are those of `r`.
+    unsafe {
+        let weights = Weights::new(gpu(), kind, from.w, [r.taps, r.c, r.n]).unwrap();
+        convolve(gpu(), Plan::new(tile, &r), kind, r, (0, 1), from, &weights, y.ptr_mut().unwrap()).unwrap();
+    }
+    y
+}
+
+#[test]
+fn every_tile_of_every_kind() {
+    let mut random = Random::new(61);
+    for (i, (r, offset, biased)) in cases().into_iter().enumerate() {
+        let x = Numbers::new(&mut random, r.rows / r.per * r.l * r.c);
+        let (w, bias) = (Numbers::new(&mut random, r.taps * r.c * r.n), Numbers::new(&mut random, r.n));
+        let want = reference(&r, &x, &w, biased.then_some(&bias));
+        let [xs, ws, bs] = [&x, &w, &bias].map(|t| t.on(offset));
+        let at = |t: &Tensor| t.ptr().unwrap().offset(offset);
+        let bias = if biased { at(&bs) } else { Ptr::NULL };
+        for kind in KINDS {
+            let mut first: Option<Vec<f32>> = None;
+            for &tile in tiles(kind) {
+                let y = run(tile, kind, r, Operands { bias, ..Operands::new(at(&xs), at(&ws)) });
+                let name = format!("case {i}, {tile:?}, {kind:?}");
+                nmse(&name, &numbers(&y), &want, limit(kind));
+                let y = f32s(&y);
+                assert!(*first.get_or_insert_with(|| y.clone()) == y, "{name}: other bits than with the first tile");
+            }
+        }
+    }
+}
+
+/// Several blocks of channels and taps in a tile, ragged; several sequences and parts; taps that reach beyond the ends.
+#[test]
+fn every_tile_of_weight_gradients() {
+    let mut random = Random::new(65);
+    let valid = Rows { rows: 2 * 150, per: 150, l: 154, pad: 0, ..same(1, 1, 40, 34, 3, 2) };
+    for (i, (r, chunk, offset)) in
+        [(same(3, 70, 72, 100, 5, 20), 4, 0), (valid, 3, 1), (same(1, 33, 130, 170, 2, 1), 8, 0)]
+            .into_iter()
+            .enumerate()
+    {
+        let (sequences, taps) = (r.rows / r.per, r.taps);
+        let (x, dy) = (Numbers::new(&mut random, sequences * r.l * r.c), Numbers::new(&mut random, r.rows * r.n));
+        let mut want = vec![0.0; taps * r.c * r.n];
+        for at in 0..r.rows {
+            for t in 0..taps {
+                let Some(g) = row(&r, at, t) else { continue };
+                for k in 0..r.c {
+                    let (x, dy) = (f64::from(x.0[g * r.c + k]), &dy.0[at * r.n..][..r.n]);
+                    want[(t * r.c + k) * r.n..][..r.n].iter_mut().zip(dy).for_each(|(w, &d)| *w += x * f64::from(d));
+                }
+            }
+        }
+        let (xs, ds) = (x.on(offset), dy.on(offset));
+        for kind in KINDS {
+            let mut first: Option<Vec<f32>> = None;
+            let tiles: &[Tile] = if kind == Kind::Split { &SPLIT_GRADIENT } else { &WHOLE_GRADIENT };
+            for &tile in tiles {
+                let plan = GradientPlan { tile, chunk, parts: GradientPlan::stages(&r).div_ceil(chunk) };
+                let mut dw = Tensor::on(gpu(), DType::F32, &[taps, r.c, r.n]).unwrap();
+                let at = |t: &Tensor| t.ptr().unwrap().offset(offset);
+                // SAFETY: all sizes are those of `r`.
+                unsafe {
+                    weight_gradient_with(gpu(), plan, kind, r, at(&xs), at(&ds), dw.ptr_mut().unwrap()).unwrap();
+                }
+                let name = format!("case {i}, {tile:?}, {kind:?}");
+                nmse(&name, &numbers(&dw), &want, limit(kind));
+                let dw = f32s(&dw);
+                assert!(*first.get_or_insert_with(|| dw.clone()) == dw, "{name}: other bits than with the first tile");
+            }
+        }
+    }
+}
+
+/// Rows of very different size are as exact as others, each by itself.
+#[test]
+fn sizes_of_rows() {
+    let mut random = Random::new(62);
+    let r = same(1, 64, 320, 40, 3, 1);
+    let (r, mut x) = (Rows { taps: 1, pad: 0, ..r }, Numbers::new(&mut random, r.rows * r.c));
+    for (i, row) in x.0.chunks_exact_mut(r.c).enumerate() {
+        row.iter_mut().for_each(|v| *v *= 2f32.powi((i % 41) as i32 * 3 - 60));
+    }
+    let w = Numbers::new(&mut random, r.c * r.n);
+    let want = reference(&r, &x, &w, None);
+    let (xs, ws) = (x.on(0), w.on(0));
+    let y = numbers(&run(SPLIT[0], Kind::Split, r, Operands::new(xs.ptr().unwrap(), ws.ptr().unwrap())));
+    for (i, (y, want)) in y.chunks_exact(r.n).zip(want.chunks_exact(r.n)).enumerate() {
+        nmse(&format!("row {i}"), y, want, 2e-10);
+    }
+}
+
+/// A sequence alone against itself among others, and a mutant, whose rows are apart by the number of mutants.
+#[test]
+fn neighbours_change_no_bits() {
+    let mut random = Random::new(63);
+    let (c, n, m, width) = (40, 36, 53, 7);
+    let batch = same(5, 70, c, n, 3, 2);
+    let apart = Rows {
+        rows: (width + 4) * m,
+        n,
+        c,
+        per: (width + 4) * m,
+        l: width * m,
+        taps: 3,
+        stride: 1,
+        pad: 4 * m as isize,
+        dilation: 2 * m,
+    };
+    let alone = Rows { rows: width + 4, per: width + 4, l: width, pad: 4, dilation: 2, ..apart };
+    let w = Numbers::new(&mut random, 3 * c * n);
+    let ws = w.on(0);
+    let of = |kind, r: Rows, x: &Numbers| {
+        let xs = x.on(0);
+        let mut y = Tensor::on(gpu(), DType::F32, &[r.rows, n]).unwrap();
+        let from = Operands::new(xs.ptr().unwrap(), ws.ptr().unwrap());
+        // SAFETY: all sizes are those of `r`.
+        unsafe {
+            let weights = Weights::new(gpu(), kind, from.w, [r.taps, c, n]).unwrap();
+            convolve(gpu(), Plan::choose(gpu(), kind, &r), kind, r, (0, 1), from, &weights, y.ptr_mut().unwrap())
+                .unwrap();
+        }
+        f32s(&y)
+    };
+    for kind in KINDS {
+        let x = Numbers::new(&mut random, batch.rows * c);
+        let all = of(kind, batch, &x);
+        for i in [0, 3, 4] {
+            let one = Numbers(x.0[i * 70 * c..][..70 * c].to_vec());
+            assert!(
+                of(kind, Rows { rows: 70, ..batch }, &one) == all[i * 70 * n..][..70 * n],
+                "{kind:?}: sequence {i}"
+            );
+        }
+        let x = Numbers::new(&mut random, apart.l * c);
+        let all = of(kind, apart, &x);
+        for i in [0, 30, m - 1] {
+            let one = Numbers(x.0.chunks_exact(c).skip(i).step_by(m).flatten().copied().collect());
+            let want: Vec<f32> = all.chunks_exact(n).skip(i).step_by(m).flatten().copied().collect();
+            assert!(of(kind, alone, &one) == want, "{kind:?}: mutant {i}");
+        }
+    }
+}
+
+/// The operation itself goes this way where it has enough channels: value, gradients and changes, in every precision.
+#[test]
+fn convolutions_go_this_way() {
+    let mut r = Random::new(64);
+    for (n, l, c, o, args) in
+        [(2, 41, 36, 40, Conv1dArgs::same(3, 2)), (1, 35, 32, 66, Conv1dArgs { pad: (0, 3), ..Conv1dArgs::same(4, 1) })]
+    {
+        let rows = Rows { rows: n * l, n: o, c, per: l, l, taps: 3, stride: 1, pad: 0, dilation: 1 };
+        assert!(takes(gpu(), &rows, &Operands::new(Ptr::NULL, Ptr::NULL)));
+        let inputs = [r.normal(&[n, l, c]), r.normal(&[args.kernel, c, o]), r.normal(&[o])];
+        let f = |t: &mut Tape, v: &[Var]| crate::ops::conv1d(t, &v[0], &v[1], Some(&v[2]), args);
+        check::precision("conv1d", &inputs, f);
+        check::delta("conv1d", &inputs, f);
+    }
+}
+
+#[test]
+fn plans() {
+    let at = |per, rows, n| Plan::choose(gpu(), Kind::Bf16, &Rows { rows, per, ..same(1, 1, 64, n, 3, 1) });
+    assert_eq!(at(10_000, 80_000, 320), Plan { tile: Tile(256, 160, 100), rows: 256, sequences: 1, count: 8 * 40 * 2 });
+    assert_eq!(at(10_000, 80_000, 512).tile, Tile(128, 256, 100));
+    assert_eq!(at(37, 37 * 100, 64), Plan { tile: Tile(256, 64, 130), rows: 37, sequences: 6, count: 17 });
+    let plan = GradientPlan::choose(gpu(), Kind::Bf16, &same(8, 10_000, 320, 320, 11, 1));
+    assert_eq!(plan, GradientPlan { tile: Tile(256, 160, 100), chunk: 140, parts: 9 });
+    for kind in KINDS {
+        for &tile in tiles(kind) {
+            let (stages, launch) = tile.launch(gpu(), kind, 9);
+            assert!(stages >= 2 && launch.shared_bytes + 1024 <= gpu().about().shared_bytes, "{tile:?}");
+        }
+    }
+}
