@@ -407,6 +407,37 @@ impl Driver for Cuda {
         Ok(TensorMap(map.opaque))
     }
 
+    fn mark(&self) -> Result<u64> {
+        self.enter()?;
+        let mut event = null_mut();
+        let flags = sys::CUevent_flags_enum::CU_EVENT_DEFAULT as u32;
+        // SAFETY: a pointer to a live local; the stream lives as long as `self`.
+        unsafe {
+            self.done("cuEventCreate", sys::cuEventCreate(&mut event, flags))?;
+            self.done("cuEventRecord", sys::cuEventRecord(event, self.stream))?;
+        }
+        Ok(event as u64)
+    }
+
+    fn between_ms(&self, from: u64, to: u64) -> Result<f64> {
+        self.enter()?;
+        let mut ms = 0.0;
+        // SAFETY: both are events of `mark`, recorded in the one stream; a pointer to a live local.
+        unsafe {
+            self.done("the work on the GPU", sys::cuEventSynchronize(to as sys::CUevent))?;
+            let code = sys::cuEventElapsedTime(&mut ms, from as sys::CUevent, to as sys::CUevent);
+            self.done("cuEventElapsedTime", code)?;
+        }
+        Ok(f64::from(ms))
+    }
+
+    fn forget(&self, mark: u64) {
+        if self.enter().is_ok() {
+            // SAFETY: an event of `mark` that nobody uses any more.
+            let _ = unsafe { sys::cuEventDestroy_v2(mark as sys::CUevent) };
+        }
+    }
+
     fn synchronize(&self) -> Result<()> {
         self.enter()?;
         // SAFETY: the stream lives as long as `self`.
