@@ -151,7 +151,8 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::At { source, .. } => source.exit_code(),
-            Self::Failed(_) => 1,
+            // A GPU that is missing or refuses: the command is right, and may work elsewhere or later.
+            Self::Failed(_) | Self::Device { .. } => 1,
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound
                 | std::io::ErrorKind::PermissionDenied
@@ -214,5 +215,7 @@ mod tests {
         let e = Error::cell(Path::new("y.tsv"), 3, "liver", "expected a number, found 'NA'");
         assert_eq!(e.to_string(), "y.tsv:3, column liver: expected a number, found 'NA'");
         assert_eq!(e.exit_code(), 2);
+        let e = Error::Device { device: "cuda:0".into(), what: "no luck".into() };
+        assert_eq!((e.to_string().as_str(), e.exit_code()), ("cuda:0: no luck", 1));
     }
 }

@@ -39,11 +39,11 @@ pub(super) fn usable(number: usize, driver: &std::result::Result<probe::Driver, 
         Err(absence) => return refuse(absence.to_string()),
     };
     let Some(card) = driver.gpus.iter().find(|g| g.number == number) else {
-        return refuse(format!(
-            "the driver knows {} GPUs, cuda:0 to cuda:{}",
-            driver.gpus.len(),
-            driver.gpus.len() - 1
-        ));
+        let n = driver.gpus.len();
+        return refuse(match n {
+            1 => "the driver knows 1 GPU, cuda:0".into(),
+            _ => format!("the driver knows {n} GPUs, cuda:0 to cuda:{}", n - 1),
+        });
     };
     if card.capability < OLDEST_CARD {
         let ((a, b), (c, d)) = (card.capability, OLDEST_CARD);
@@ -148,6 +148,7 @@ fn error(device: &str, call: &str, code: sys::CUresult) -> Error {
     let text = if known { unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned() } else { String::new() };
     let advice = match code {
         sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => "; the kernels were not compiled for this GPU (DRG_CUDA_ARCHS)",
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => "; other programs hold its memory: nvidia-smi lists them",
         sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => "; update the NVIDIA driver",
         sys::CUresult::CUDA_ERROR_ILLEGAL_ADDRESS => "; a kernel read or wrote outside of its memory: this is a bug",
         _ => "",
@@ -407,6 +408,37 @@ impl Driver for Cuda {
         Ok(TensorMap(map.opaque))
     }
 
+    fn mark(&self) -> Result<u64> {
+        self.enter()?;
+        let mut event = null_mut();
+        let flags = sys::CUevent_flags_enum::CU_EVENT_DEFAULT as u32;
+        // SAFETY: a pointer to a live local; the stream lives as long as `self`.
+        unsafe {
+            self.done("cuEventCreate", sys::cuEventCreate(&mut event, flags))?;
+            self.done("cuEventRecord", sys::cuEventRecord(event, self.stream))?;
+        }
+        Ok(event as u64)
+    }
+
+    fn between_ms(&self, from: u64, to: u64) -> Result<f64> {
+        self.enter()?;
+        let mut ms = 0.0;
+        // SAFETY: both are events of `mark`, recorded in the one stream; a pointer to a live local.
+        unsafe {
+            self.done("the work on the GPU", sys::cuEventSynchronize(to as sys::CUevent))?;
+            let code = sys::cuEventElapsedTime(&mut ms, from as sys::CUevent, to as sys::CUevent);
+            self.done("cuEventElapsedTime", code)?;
+        }
+        Ok(f64::from(ms))
+    }
+
+    fn forget(&self, mark: u64) {
+        if self.enter().is_ok() {
+            // SAFETY: an event of `mark` that nobody uses any more.
+            let _ = unsafe { sys::cuEventDestroy_v2(mark as sys::CUevent) };
+        }
+    }
+
     fn synchronize(&self) -> Result<()> {
         self.enter()?;
         // SAFETY: the stream lives as long as `self`.
@@ -456,7 +488,7 @@ mod tests {
         let driver = |cuda, card: &Card| Ok(probe::Driver { cuda, gpus: vec![card.clone()] });
         let text = |number, d: &_| usable(number, d).map_or_else(|e| e.to_string(), |a| a.name);
         assert!(text(0, &Err(Absence::NoDriver)).starts_with("cuda:0: no NVIDIA driver"));
-        assert!(text(3, &driver((13, 0), &card)).contains("cuda:3: the driver knows 1 GPUs"));
+        assert!(text(3, &driver((13, 0), &card)).contains("cuda:3: the driver knows 1 GPU, cuda:0"));
         let old = Card { capability: (7, 5), ..card.clone() };
         assert!(text(0, &driver((13, 0), &old)).contains("compute capability 7.5; the kernels need 8.0"));
         let outdated = text(0, &driver((11, 8), &card));

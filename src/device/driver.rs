@@ -141,6 +141,21 @@ pub trait Driver: Send + Sync {
     /// [`crate::Error::Device`] for what went wrong.
     fn synchronize(&self) -> Result<()>;
 
+    /// Marks the moment at which all that was asked for before is done; [`Driver::forget`] takes the mark back.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`].
+    fn mark(&self) -> Result<u64>;
+
+    /// Waits for the later of two moments; returns the milliseconds between them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`], also for what an earlier launch did wrong.
+    fn between_ms(&self, from: u64, to: u64) -> Result<f64>;
+
+    /// Takes a mark back.
+    fn forget(&self, mark: u64);
+
     /// Whether returned memory may be kept for the next allocation of about that size. Not where every allocation is watched.
     fn reuses_memory(&self) -> bool {
         true

@@ -47,6 +47,12 @@ pub struct Download {
     bytes: usize,
 }
 
+/// The moment at which all work is done that was asked for before it.
+pub struct Moment {
+    gpu: Gpu,
+    mark: u64,
+}
+
 /// Memory of a GPU in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
@@ -211,6 +217,14 @@ impl Gpu {
         self.0.driver.synchronize()
     }
 
+    /// The moment at which all is done that was asked for so far. It costs next to nothing, and nobody waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn moment(&self) -> Result<Moment> {
+        Ok(Moment { gpu: self.clone(), mark: self.0.driver.mark()? })
+    }
+
     /// An error that names this GPU.
     pub fn error(&self, what: impl Into<String>) -> Error {
         Error::Device { device: self.about().device.clone(), what: what.into() }
@@ -341,6 +355,22 @@ impl Drop for Download {
             // Nobody wants to know.
             let _ = self.gpu.0.driver.end_download(ticket, &mut []);
         }
+    }
+}
+
+impl Moment {
+    /// Milliseconds from `earlier` to this moment, for which it waits.
+    ///
+    /// # Errors
+    /// [`Error::Device`], also for what an earlier launch did wrong.
+    pub fn since_ms(&self, earlier: &Self) -> Result<f64> {
+        self.gpu.0.driver.between_ms(earlier.mark, self.mark)
+    }
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        self.gpu.0.driver.forget(self.mark);
     }
 }
 

@@ -12,7 +12,7 @@ pub mod launch;
 mod pool;
 pub mod probe;
 
-pub use gpu::{Download, Gpu, Memory, Table, Usage};
+pub use gpu::{Download, Gpu, Memory, Moment, Table, Usage};
 pub use launch::{Bf16, DeviceType, F16, Launch, Ptr, PtrMut, TensorMap};
 
 use crate::error::{Error, Result, hint};

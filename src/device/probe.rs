@@ -49,17 +49,17 @@ impl fmt::Display for Absence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDriver => {
-                write!(f, "no NVIDIA driver: {} is not there; install the driver if there is a GPU", LIBRARIES[0])
+                write!(f, "no NVIDIA driver: {} is not there; install the driver if there is a GPU", LIBRARY)
             }
             Self::Incomplete(function) => write!(
                 f,
                 "{} has no {function}: it is a stub or a very old driver; in a container, give it access to the GPUs",
-                LIBRARIES[0]
+                LIBRARY
             ),
             Self::Refused(call, STUB) => write!(
                 f,
                 "{call} says that {} is a stub, not the driver; in a container, give it access to the GPUs",
-                LIBRARIES[0]
+                LIBRARY
             ),
             Self::Refused(call, code) => {
                 write!(f, "the NVIDIA driver refuses {call} with error {code}; nvidia-smi may say why")
@@ -69,10 +69,14 @@ impl fmt::Display for Absence {
     }
 }
 
+/// Names of the driver's library, in the order in which `cudarc` tries them: were another one asked here than is called later,
+/// a stub beside the driver would make it panic.
 #[cfg(not(windows))]
-const LIBRARIES: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
+const LIBRARIES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 #[cfg(windows)]
 const LIBRARIES: [&str; 1] = ["nvcuda.dll"];
+/// The name that drivers install.
+const LIBRARY: &str = LIBRARIES[LIBRARIES.len() - 1];
 
 /// Error numbers of the driver's interface (`cuda.h`).
 const STUB: i32 = 34;

@@ -8,7 +8,8 @@
 //! | `beluga` | three pairs of convolutions without padding, 2,002 tracks | DeepSEA Beluga (Zhou et al. 2018) |
 //!
 //! Weights are random. The first four are [`Network`]s; the others are stacks of the layers here, under the tensor names of
-//! `benches/torch_cpu.py`, which holds the same models in PyTorch.
+//! `benches/torch_cpu.py`, which holds the same models in PyTorch. `tiny` is a network that nobody published, so small that it
+//! runs anywhere.
 
 use crate::device::Device;
 use crate::error::{Error, Result, hint};
@@ -25,6 +26,11 @@ use crate::util::math::Activation;
 const DRG: &str = "num_kernels=300+l_kernels=15+kernel_function=GELU+net_function=GELU+max_pooling=False+weighted_pooling=True\
     +pooling_size=4+dilated_convolutions=3+l_dilkernels=11+dilations=[1,2,4]+l_trkernels=11+fclayer_size=1024+nfc_layers=3\
     +conv_batch_norm=True+residual=stream+pool_align=right";
+
+/// Options of the network that is only there to be run.
+const TINY: &str = "num_kernels=8+l_kernels=5+kernel_function=GELU+net_function=GELU+max_pooling=False+weighted_pooling=True\
+    +pooling_size=4+dilated_convolutions=1+l_dilkernels=3+dilations=[2]+fclayer_size=6+nfc_layers=1+conv_batch_norm=True\
+    +residual=stream+pool_align=right";
 
 /// Positions that BPNet's heads leave out at either end.
 const CROP: usize = 557;
@@ -46,10 +52,12 @@ pub enum ZooName {
     Bpnet2114,
     /// Beluga on 2,000 bases.
     Beluga,
+    /// A network of 48 bases that is no published shape.
+    Tiny,
 }
 
 impl ZooName {
-    /// All of them.
+    /// All published shapes.
     pub const ALL: &[Self] = &[
         Self::Drg600,
         Self::Drg2k,
@@ -70,6 +78,7 @@ impl ZooName {
             Self::SeqToFunc251 => "seqtofunc251",
             Self::Bpnet2114 => "bpnet2114",
             Self::Beluga => "beluga",
+            Self::Tiny => "tiny",
         }
     }
 
@@ -78,7 +87,7 @@ impl ZooName {
     /// # Errors
     /// [`Error::Usage`] with the names that there are.
     pub fn parse(name: &str) -> Result<Self> {
-        Self::ALL.iter().copied().find(|z| z.name() == name).ok_or_else(|| {
+        Self::ALL.iter().copied().chain([Self::Tiny]).find(|z| z.name() == name).ok_or_else(|| {
             let names = || Self::ALL.iter().map(|z| z.name());
             let list = names().collect::<Vec<_>>().join(", ");
             Error::Usage(format!("unknown model '{name}'{}; expected one of {list}", hint(name, names())))
@@ -93,6 +102,7 @@ impl ZooName {
             Self::Drg40k | Self::Drg40kAttention => 40_000,
             Self::SeqToFunc251 => 251,
             Self::Bpnet2114 => 2114,
+            Self::Tiny => 48,
         }
     }
 
@@ -105,9 +115,9 @@ impl ZooName {
         }
     }
 
-    /// Options of the DRG networks.
-    fn options(self) -> Option<&'static str> {
-        Some(match self {
+    /// Options of the networks, what all share and what is their own, and their tracks.
+    fn options(self) -> Option<(&'static str, &'static str, usize)> {
+        let own = match self {
             Self::Drg600 => "transformer_convolutions=2+trweighted_pooling=6",
             Self::Drg2k => "transformer_convolutions=3+trweighted_pooling=6",
             Self::Drg40k => "transformer_convolutions=4+trweighted_pooling=6",
@@ -115,8 +125,10 @@ impl ZooName {
                 "transformer_convolutions=4+trweighted_pooling=4+dilweighted_pooling=10+dilpooling_steps=3\
                  +n_attention=1+n_distattention=4+dim_distattention=1.8"
             }
+            Self::Tiny => return Some((TINY, "", 3)),
             _ => return None,
-        })
+        };
+        Some((DRG, own, 128))
     }
 }
 
@@ -147,10 +159,11 @@ impl ZooModel {
     /// None in practice: a test builds every model.
     pub fn new(name: ZooName, seed: u64) -> Result<Self> {
         let body = match (name.options(), name) {
-            (Some(own), _) => {
+            (Some((shared, own, tracks)), _) => {
                 let facts =
-                    DataFacts { length: name.length(), tracks: vec![128], names: vec![], reverse_complement: false };
-                let options = parse_option_string(&format!("{DRG}+{own}"))?;
+                    DataFacts { length: name.length(), tracks: vec![tracks], names: vec![], reverse_complement: false };
+                let options = [shared, own].into_iter().filter(|o| !o.is_empty()).collect::<Vec<_>>().join("+");
+                let options = parse_option_string(&options)?;
                 Body::Network(Network::new(resolve(&options, &facts)?.0, seed)?)
             }
             (None, ZooName::SeqToFunc251) => Body::Stack(seq_to_func(name.length()).finish(seed)?),
@@ -563,7 +576,8 @@ mod tests {
         let b = beluga(2000);
         assert_eq!((b.channels, b.flank), (2002, 0));
         assert!((b.products / 1e9 - 4.0).abs() < 0.5, "{}", b.products);
-        for (name, tracks) in [(ZooName::SeqToFunc251, 81), (ZooName::Bpnet2114, 1001), (ZooName::Drg600, 128)] {
+        let few = [ZooName::SeqToFunc251, ZooName::Bpnet2114, ZooName::Drg600, ZooName::Tiny];
+        for (name, tracks) in few.into_iter().zip([81, 1001, 128, 3]) {
             let m = ZooModel::new(name, 1).unwrap();
             let x = Var::constant(m.input(&vec![2; name.length()]).unwrap());
             let mut tape = Tape::predict();

@@ -6,6 +6,11 @@ use std::process::Command;
 use drg::io::npz::Npz;
 use tempfile::TempDir;
 
+/// The program under test: `$DRG_PROGRAM` where the tests were moved to another machine, else what was built with them.
+pub fn program() -> PathBuf {
+    std::env::var_os("DRG_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_drg").into(), PathBuf::from)
+}
+
 /// The folder; it goes with the value.
 pub struct Room(pub TempDir);
 
@@ -37,7 +42,7 @@ impl Room {
 
     /// A run of the program in the folder; arguments are split at blanks.
     pub fn run(&self, line: &str) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drg"));
+        let mut command = Command::new(program());
         let output = command.current_dir(self.0.path()).args(line.split_whitespace()).output().unwrap();
         Ran {
             code: output.status.code().unwrap(),

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod epistasis;
+mod gpu;
 mod ism;
 mod torch;
 
@@ -11,7 +12,8 @@ use crate::error::Result;
 const EXAMPLE: &str = "\
 Example:
   drg bench cpu --models drg600 --what forward --seconds 1
-  drg bench ism --models seqtofunc251 --rounds 1";
+  drg bench ism --models seqtofunc251 --rounds 1
+  drg bench gpu --json > gpu.json";
 
 /// Measure speed
 #[derive(Debug, clap::Args)]
@@ -26,6 +28,7 @@ enum What {
     Cpu(cpu::Args),
     Ism(ism::Args),
     Epistasis(epistasis::Args),
+    Gpu(gpu::Args),
 }
 
 /// A program to compare with.
@@ -39,5 +42,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         What::Cpu(args) => cpu::run(args, context),
         What::Ism(args) => ism::run(args, context),
         What::Epistasis(args) => epistasis::run(args, context),
+        What::Gpu(args) => gpu::run(args, context),
     }
 }

@@ -12,6 +12,8 @@ use crate::model::ZooName;
 
 /// The same models in PyTorch; its head says what it reads and writes.
 const PROGRAM: &str = include_str!("../../../benches/torch_cpu.py");
+/// The same on a GPU, and single operations; it takes the models from the other one.
+const ON_GPU: &str = include_str!("../../../benches/torch_gpu.py");
 
 /// A Python with torch that waits for requests.
 pub(super) struct Torch {
@@ -29,17 +31,29 @@ impl Torch {
     /// # Errors
     /// [`Error::Usage`] if it cannot be started or has no torch.
     pub(super) fn start(python: Option<&Path>, threads: usize) -> Result<Self> {
+        Self::serve(python, &["-c", PROGRAM, "--serve", "--threads", &threads.to_string()], "torch and numpy")
+    }
+
+    /// As [`Torch::start`], on the GPU.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it cannot be started or has no torch, or if its torch has no GPU.
+    pub(super) fn start_gpu(python: Option<&Path>) -> Result<Self> {
+        Self::serve(python, &["-c", ON_GPU, PROGRAM], "torch with CUDA, and numpy")
+    }
+
+    fn serve(python: Option<&Path>, arguments: &[&str], needed: &str) -> Result<Self> {
         let python = match python {
             Some(path) => path.to_path_buf(),
             None => std::env::var_os("DRG_PYTHON").filter(|v| !v.is_empty()).unwrap_or("python3".into()).into(),
         };
         let missing = |what: &str| {
-            let remedy = "name a Python that has torch and numpy with --python or in DRG_PYTHON";
+            let remedy = format!("name a Python that has {needed} with --python or in DRG_PYTHON");
             Error::Usage(format!("--against torch: {}: {what}; {remedy}", python.display()))
         };
         // Idle OpenMP threads must sleep at once: they would take the processor from our rounds.
         let mut child = Command::new(&python)
-            .args(["-c", PROGRAM, "--serve", "--threads", &threads.to_string()])
+            .args(arguments)
             .env("OMP_WAIT_POLICY", "passive")
             .env("KMP_BLOCKTIME", "0")
             .stdin(Stdio::piped())
@@ -83,7 +97,11 @@ impl Torch {
         self.ask(&json!({ "runs": runs }))
     }
 
-    fn ask(&mut self, request: &Value) -> Result<f64> {
+    /// Sends a request of the program on the GPU and returns the time that it answers, in milliseconds.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with what Python said.
+    pub(super) fn ask(&mut self, request: &Value) -> Result<f64> {
         let sent = self.requests.as_mut().map(|r| writeln!(r, "{request}").and_then(|()| r.flush()));
         let answer = match sent {
             Some(Ok(())) => self.answer(),
@@ -139,6 +157,8 @@ mod tests {
             let e = Torch::start(Some(Path::new(python)), 1).err().expect("no torch there");
             assert!(e.to_string().contains("--python") && e.to_string().contains(python), "{e}");
             assert_eq!(e.exit_code(), 2);
+            let e = Torch::start_gpu(Some(Path::new(python))).err().expect("no torch there");
+            assert!(e.to_string().contains("torch with CUDA"), "{e}");
         }
     }
 

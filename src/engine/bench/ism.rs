@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::device::Precision;
 use crate::engine::mutate::{Edit, Edits, Predictor, Reference, apply};
 use crate::error::Result;
 use crate::model::{ZooModel, ZooName};
@@ -31,14 +32,14 @@ pub struct IsmCase {
     reference: Reference,
 }
 
-/// Errors of effects in f32, relative to those of running every mutant in f64.
+/// Errors of effects, relative to those of running every mutant in f64.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct IsmErrors {
     /// Mutants of the sample.
     pub mutants: usize,
     /// Root of the mean squared error of the delta sweep, relative to that of the effects.
     pub delta: f64,
-    /// The same of running every mutant in f32.
+    /// The same of running every mutant, no more exact.
     pub naive: f64,
 }
 
@@ -117,20 +118,10 @@ impl IsmCase {
     /// # Errors
     /// Those of the operations.
     pub fn naive_s(&self) -> Result<f64> {
-        let mutants = self.mutated(self.edits.iter().cycle().take(self.batch));
+        let mutants = mutated(&self.codes, self.edits.iter().cycle().take(self.batch));
         let clock = Instant::now();
         self.model.predict(&mutants)?;
         Ok(clock.elapsed().as_secs_f64())
-    }
-
-    fn mutated<'a>(&self, edits: impl Iterator<Item = &'a Vec<Edit>>) -> Vec<u8> {
-        let mut all = vec![];
-        for mutant in edits {
-            let from = all.len();
-            all.extend_from_slice(&self.codes);
-            apply(mutant, &mut all[from..]);
-        }
-        all
     }
 
     /// Multiply-adds of a mutant: (run whole, in a sweep without the reference pass).
@@ -143,27 +134,68 @@ impl IsmCase {
     /// # Errors
     /// Those of the operations.
     pub fn errors(&self, n: usize) -> Result<IsmErrors> {
-        let (l, n) = (self.codes.len(), n.max(2));
+        Exact::new(&self.wide, &self.codes, n, self.batch)?.errors(&self.model, &self.reference, Precision::F32)
+    }
+}
+
+/// Mutants spread over a sequence, and their effects in f64.
+pub struct Exact {
+    codes: Vec<u8>,
+    edits: Vec<Vec<Edit>>,
+    effects: Vec<f64>,
+    batch: usize,
+}
+
+impl Exact {
+    /// `n` mutants of a sequence, from its first base to its last, run whole in `wide`, the model in f64.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn new(wide: &ZooModel, codes: &[u8], n: usize, batch: usize) -> Result<Self> {
+        let (l, n) = (codes.len(), n.max(2));
         let spread = |i: usize| {
             let at = i * (l - 1) / (n - 1);
-            vec![Edit { at, to: (self.codes[at] + 1 + (i % 3) as u8) % 4 }]
+            vec![Edit { at, to: (codes[at] + 1 + (i % 3) as u8) % 4 }]
         };
-        let edits: Vec<Vec<Edit>> = (0..n).map(spread).collect();
-        let delta = self.reference.effects(&vec![0; n], &edits)?.to_f64();
-        let naive = |model: &ZooModel| -> Result<Vec<f64>> {
-            let old = model.predict(&self.codes)?.to_f64();
-            let mut all = vec![];
-            for mutants in edits.chunks(self.batch) {
-                let y = model.predict(&self.mutated(mutants.iter()))?.to_f64();
-                all.extend(y.chunks_exact(old.len()).flat_map(|y| y.iter().zip(&old).map(|(y, o)| y - o)));
-            }
-            Ok(all)
-        };
-        let exact = naive(&self.wide)?;
-        let power: f64 = exact.iter().map(|v| v * v).sum();
-        let error = |got: &[f64]| (got.iter().zip(&exact).map(|(g, w)| (g - w) * (g - w)).sum::<f64>() / power).sqrt();
-        Ok(IsmErrors { mutants: n, delta: error(&delta), naive: error(&naive(&self.model)?) })
+        let mut exact = Self { codes: codes.to_vec(), edits: (0..n).map(spread).collect(), effects: vec![], batch };
+        exact.effects = exact.naive(wide, Precision::F32)?;
+        Ok(exact)
     }
+
+    /// Predictions of the mutants minus that of the sequence, `[M, T]`.
+    fn naive(&self, model: &ZooModel, precision: Precision) -> Result<Vec<f64>> {
+        let old = model.predict_in(&self.codes, precision)?.to_f64();
+        let mut all = vec![];
+        for mutants in self.edits.chunks(self.batch) {
+            let y = model.predict_in(&mutated(&self.codes, mutants.iter()), precision)?.to_f64();
+            all.extend(y.chunks_exact(old.len()).flat_map(|y| y.iter().zip(&old).map(|(y, o)| y - o)));
+        }
+        Ok(all)
+    }
+
+    /// How far a sweep over `reference`, and running every mutant in `model` with products as exact as `precision`, are from
+    /// the effects in f64.
+    ///
+    /// # Errors
+    /// Those of the operations.
+    pub fn errors(&self, model: &ZooModel, reference: &Reference, precision: Precision) -> Result<IsmErrors> {
+        let delta = reference.effects(&vec![0; self.edits.len()], &self.edits)?.to_f64();
+        let power: f64 = self.effects.iter().map(|v| v * v).sum();
+        let error =
+            |got: &[f64]| (got.iter().zip(&self.effects).map(|(g, w)| (g - w) * (g - w)).sum::<f64>() / power).sqrt();
+        let naive = error(&self.naive(model, precision)?);
+        Ok(IsmErrors { mutants: self.edits.len(), delta: error(&delta), naive })
+    }
+}
+
+fn mutated<'a>(codes: &[u8], edits: impl Iterator<Item = &'a Vec<Edit>>) -> Vec<u8> {
+    let mut all = vec![];
+    for mutant in edits {
+        let from = all.len();
+        all.extend_from_slice(codes);
+        apply(mutant, &mut all[from..]);
+    }
+    all
 }
 
 #[cfg(test)]

@@ -3,15 +3,17 @@
 //! A training step is the forward pass in train mode, the mean squared error against fixed random targets, the backward pass,
 //! and SGD with momentum 0.9 over all parameters. Sequences come in as packed bases.
 
+pub mod gpu;
 pub mod ism;
 
 use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::device::{Device, Precision};
 use crate::error::{Error, Result, hint};
 use crate::model::{ZooModel, ZooName};
-use crate::nn::Parameters;
+use crate::nn::{Optimizer, Rule};
 use crate::ops::{self, Loss};
 use crate::tape::{Keep, Mode, Pass, Tape, Var};
 use crate::tensor::Tensor;
@@ -19,10 +21,10 @@ use crate::util::par;
 use crate::util::philox::Philox;
 
 /// Learning rate: too small to change what is computed.
-const RATE: f32 = 1e-5;
-const MOMENTUM: f32 = 0.9;
+const RATE: f64 = 1e-5;
+const MOMENTUM: f64 = 0.9;
 /// Share of a new batch in running statistics, as PyTorch's default.
-const STATISTICS: f32 = 0.1;
+const STATISTICS: f64 = 0.1;
 
 /// Purposes of the random streams.
 const BASES: u64 = 0xBE01;
@@ -88,39 +90,47 @@ pub struct Case {
     batch: usize,
     x: Tensor,
     target: Tensor,
-    velocity: Tensor,
-    rate: f32,
+    optimizer: Optimizer,
+    rate: f64,
     steps: u32,
+    precision: Precision,
 }
 
 impl Case {
-    /// A model with random weights and a random batch; `batch` 0 = [`ZooName::default_batch`].
+    /// A model with random weights and a random batch on the CPU; `batch` 0 = [`ZooName::default_batch`].
     ///
     /// # Errors
     /// None in practice: a test builds every model.
     pub fn new(name: ZooName, work: Work, batch: usize) -> Result<Self> {
+        Self::on(name, work, batch, &Device::Cpu, Precision::F32)
+    }
+
+    /// As [`Case::new`], on a device, with products of a GPU as exact as that.
+    ///
+    /// # Errors
+    /// [`Error::Device`], e.g. if the model does not fit into the memory of a GPU.
+    pub fn on(name: ZooName, work: Work, batch: usize, device: &Device, precision: Precision) -> Result<Self> {
         let batch = if batch == 0 { name.default_batch() } else { batch };
         let mut random = Philox::new(1, BASES);
         let codes: Vec<u8> = (0..batch * name.length()).map(|_| random.below(4) as u8).collect();
-        let model = ZooModel::new(name, 1)?;
-        let x = model.input(&codes)?;
+        let model = ZooModel::new(name, 1)?.to_device(device)?;
+        let rule = Rule::Sgd { momentum: MOMENTUM, nesterov: false };
         let mut case = Self {
-            velocity: Tensor::new::<f32>(&[0], vec![])?,
+            optimizer: Optimizer::new(rule, 0.0, model.parameters(), |_| 0),
+            x: model.input(&codes)?.to_device(device)?,
             target: Tensor::new::<f32>(&[0], vec![])?,
             rate: RATE,
             steps: 0,
             model,
             work,
             batch,
-            x,
+            precision,
         };
         if work == Work::Train {
-            let y = case.output()?;
+            let shape = [batch, case.model.tracks()];
             let mut random = Philox::new(1, TARGETS);
-            let target: Vec<f32> = (0..y.len()).map(|_| random.normal() as f32).collect();
-            case.target = Tensor::new(y.shape(), target)?;
-            case.velocity =
-                Tensor::new(&[case.model.parameters().values().len()], vec![0f32; parameters(&case.model)])?;
+            let target: Vec<f32> = (0..shape[0] * shape[1]).map(|_| random.normal() as f32).collect();
+            case.target = Tensor::new(&shape, target)?.to_device(device)?;
         }
         Ok(case)
     }
@@ -179,16 +189,18 @@ impl Case {
 
     fn output(&self) -> Result<Tensor> {
         let mut tape = Tape::predict();
+        tape.precision = self.precision;
         let bound = self.model.parameters().bind(&mut tape, false)?;
         Ok(self.model.forward(&mut tape, &bound, &Var::constant(self.x.clone()))?.value)
     }
 
-    /// One training step; returns the loss before it.
-    fn step(&mut self) -> Result<f32> {
+    /// One training step; returns the loss before it `[1]`.
+    fn step(&mut self) -> Result<Tensor> {
         let samples: Vec<u32> = (0..self.batch as u32).collect();
         let pass = Pass { seed: 1, number: self.steps, samples: samples.clone().into() };
         self.steps += 1;
         let mut tape = Tape::new(Keep::BACKWARD, Mode::Train(pass));
+        tape.precision = self.precision;
         let bound = self.model.parameters().bind(&mut tape, true)?;
         let y = self.model.forward(&mut tape, &bound, &Var::constant(self.x.clone()))?;
         let loss = ops::loss(&mut tape, &y, &self.target, Loss::Mse, 1.0 / y.value.len() as f64)?;
@@ -196,10 +208,17 @@ impl Case {
         let leaves = self.model.parameters().leaves(&bound);
         let statistics = std::mem::take(&mut tape.stats);
         drop((y, bound));
-        let grads = tape.backward(from, Tensor::new(&[1], vec![1f32])?, &samples, &leaves)?;
-        update(self.model.parameters_mut(), &grads, &mut self.velocity, self.rate)?;
-        follow(self.model.parameters_mut(), &statistics)?;
-        Ok(loss.value.cpu::<f32>()?[0])
+        let upstream = Tensor::new(&[1], vec![1f32])?.to_device(&self.x.device())?;
+        let grads = tape.backward(from, upstream, &samples, &leaves)?;
+        let parameters = self.model.parameters_mut();
+        self.optimizer.step(parameters, &grads, &[self.rate])?;
+        for (buffer, mean, variance) in &statistics {
+            for (id, new) in [(*buffer, mean), (*buffer + 1, variance)] {
+                let first = parameters.entries()[id].offset;
+                parameters.buffers_mut().blend(first, new, STATISTICS)?;
+            }
+        }
+        Ok(loss.value)
     }
 }
 
@@ -212,45 +231,6 @@ pub fn median(values: &[f64]) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let n = sorted.len();
     0.5 * (sorted[(n - 1) / 2] + sorted[n / 2])
-}
-
-fn parameters(model: &ZooModel) -> usize {
-    model.parameters().values().len()
-}
-
-/// SGD with momentum: `v = 0.9 v + g`, `w -= rate v`.
-fn update(parameters: &mut Parameters, grads: &[Option<Tensor>], velocity: &mut Tensor, rate: f32) -> Result<()> {
-    let (mut w, mut v) = (parameters.values_mut().cpu_mut::<f32>()?, velocity.cpu_mut::<f32>()?);
-    let mut tasks = vec![];
-    for g in grads {
-        let g = g.as_ref().expect("every parameter of these models has a gradient").cpu::<f32>()?;
-        let (w_here, w_rest) = w.split_at_mut(g.len());
-        let (v_here, v_rest) = v.split_at_mut(g.len());
-        (w, v) = (w_rest, v_rest);
-        const CHUNK: usize = 1 << 15;
-        tasks.extend(w_here.chunks_mut(CHUNK).zip(v_here.chunks_mut(CHUNK)).zip(g.chunks(CHUNK)));
-    }
-    par::each(tasks, |((w, v), g)| {
-        for ((w, v), g) in w.iter_mut().zip(v).zip(g) {
-            *v = MOMENTUM * *v + g;
-            *w -= rate * *v;
-        }
-    });
-    Ok(())
-}
-
-/// Moves the running statistics of batch norms towards those of the batch.
-fn follow(parameters: &mut Parameters, statistics: &[(usize, Tensor, Tensor)]) -> Result<()> {
-    for (buffer, mean, variance) in statistics {
-        for (id, new) in [(*buffer, mean), (*buffer + 1, variance)] {
-            let offset = parameters.entries()[id].offset;
-            let old = &mut parameters.buffers_mut().cpu_mut::<f32>()?[offset..offset + new.len()];
-            for (old, new) in old.iter_mut().zip(new.cpu::<f32>()?) {
-                *old += STATISTICS * (new - *old);
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -270,7 +250,7 @@ mod tests {
         let mut case = Case::new(ZooName::SeqToFunc251, Work::Train, 2).unwrap();
         case.rate = 0.01;
         let before = case.model.parameters().values().to_f64();
-        let (first, second) = (case.step().unwrap(), case.step().unwrap());
+        let [first, second] = [(); 2].map(|()| case.step().unwrap().to_f64()[0]);
         assert!(second < first, "{first} {second}");
         let after = case.model.parameters().values().to_f64();
         for e in case.model.parameters().entries() {
@@ -329,9 +309,9 @@ mod tests {
         crate::tape::check::close(&format!("{name}: output"), &y.to_f64(), &numbers("output"), 1e-4);
         let target: Vec<f32> = uniform(1 << 21, y.len()).map(|u| u as f32).collect();
         case.target = Tensor::new(y.shape(), target).unwrap();
-        case.rate = theirs["rate"].as_f64().unwrap() as f32;
+        case.rate = theirs["rate"].as_f64().unwrap();
         for (i, want) in numbers("losses").into_iter().enumerate() {
-            let got = f64::from(case.step().unwrap());
+            let got = case.step().unwrap().to_f64()[0];
             assert!((got - want).abs() <= 1e-4 * want.abs(), "{name}: loss of step {i}: {got} instead of {want}");
         }
     }
