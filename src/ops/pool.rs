@@ -623,6 +623,43 @@ mod tests {
         }
     }
 
+    /// Threads take several mutants one after the other and keep what they know of a window: that must not show.
+    #[test]
+    fn bits_of_a_mutant_do_not_depend_on_its_neighbours_on_gpus() {
+        let (l, c, m) = (18, 4, 9);
+        let mut r = check::Random::new(31);
+        let (x, d) = (r.normal(&[2, l, c]), r.normal(&[3, m, c]));
+        let (start, rows): (Vec<i32>, Vec<u32>) = (0..m).map(|_| (r.below(l) as i32 - 1, r.below(2) as u32)).unzip();
+        for gpu in check::gpus() {
+            let place = |t: &Tensor| t.to_dtype(crate::tensor::DType::F32).unwrap().to_gpu(gpu).unwrap();
+            let mut tape = Tape::new(crate::tape::Keep::DELTA, crate::tape::Mode::Eval);
+            let leaf = tape.leaf(place(&x));
+            let y = pool(&mut tape, &leaf, args(PoolKind::Weighted, 6, 6, (0, 0), Padding::Exclude)).unwrap();
+            let at = Window { start: start.clone().into(), width: 3, len: l };
+            let all = Delta { at, change: crate::tape::Change::Rows(place(&d)) };
+            let run = |seed: Delta, rows: &[u32]| {
+                let d = tape.delta(vec![(leaf.node.unwrap(), seed)], rows, &[y.node.unwrap()]).unwrap()[0].take();
+                let d = d.unwrap();
+                (d.at.start.to_vec(), check::numbers(d.rows().unwrap()))
+            };
+            let (first, whole) = run(all.clone(), &rows);
+            for list in [vec![4], vec![7, 1, 2, 8, 0]] {
+                let some: Vec<u32> = list.iter().map(|&i| rows[i]).collect();
+                let (starts, part) = run(all.select(&list).unwrap(), &some);
+                let mutant = |v: &[f64], m: usize, i: usize| -> Vec<f64> {
+                    v.chunks(m * c).flat_map(|row| row[i * c..][..c].to_vec()).collect()
+                };
+                for (k, &i) in list.iter().enumerate() {
+                    assert_eq!(starts[k], first[i]);
+                    let (a, b) = (mutant(&part, list.len(), k), mutant(&whole, m, i));
+                    // Windows are as wide as the widest of a block.
+                    let n = a.len().min(b.len());
+                    assert_eq!(a[..n], b[..n]);
+                }
+            }
+        }
+    }
+
     /// The pad value is a constant of the gradient, so differences are taken where the minimum does not move.
     #[test]
     fn minimum_padding() {
