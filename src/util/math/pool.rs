@@ -13,7 +13,7 @@ const LANES: usize = 32;
 const LARGE_CHANGE: f64 = 30.0;
 
 /// Below this remaining weight likewise: everything that mattered has dropped out of the window.
-const SMALL_REST: f64 = 1e-20;
+const SMALL_REST: f64 = 1e-2;
 
 /// Rows of C channels inside a larger array; row i begins at `i * pitch`.
 #[derive(Clone, Copy, Debug)]
