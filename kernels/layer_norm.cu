@@ -135,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm_fwd_f32(
   });
 }
 
-extern "C" __global__ void __launch_bounds__(256) layer_norm_bwd_f32(
+extern "C" __global__ void __launch_bounds__(256, 1) layer_norm_bwd_f32(
     const float* __restrict__ x, const float* __restrict__ gamma, const float* __restrict__ dy, const int* __restrict__ rows,
     float* __restrict__ dx, float* __restrict__ parts, long long count, int size, int c, int per, float eps) {
   DYNAMIC_SHARED(float, shared);
