@@ -10,11 +10,13 @@ mod common;
 
 use std::path::Path;
 
+use drg::device::{Device, Gpu};
 use drg::engine::mutate::{Edits, Engine, Options, each_block};
 use drg::model::spec::PoolPadding;
 use drg::model::{Network, Tap};
 use drg::ops;
 use drg::seq::one_hot;
+use drg::tape::check;
 use drg::tape::{Keep, Mode, Pass, Tape, Var};
 use drg::tensor::{DType, Tensor};
 
@@ -58,16 +60,18 @@ impl Case {
         self.npz.numbers::<f64>(key).unwrap().1
     }
 
-    fn bases(&self, rows: &[&[u8]]) -> Tensor {
-        Tensor::bases(rows.len(), rows[0].len(), rows.concat()).unwrap()
+    /// Where the network's numbers are.
+    fn bases(&self, network: &Network, rows: &[&[u8]]) -> Tensor {
+        let x = Tensor::bases(rows.len(), rows[0].len(), rows.concat()).unwrap();
+        x.to_device(&network.parameters().device()).unwrap()
     }
 
     fn predict(&self, network: &Network, rows: &[&[u8]]) -> Vec<f64> {
         let mut tape = Tape::predict();
         let bound = network.parameters().bind(&mut tape, false).unwrap();
-        let heads = network.forward(&mut tape, &bound, &Var::constant(self.bases(rows))).unwrap();
+        let heads = network.forward(&mut tape, &bound, &Var::constant(self.bases(network, rows))).unwrap();
         let y = ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>()).unwrap();
-        y.value.to_f64()
+        y.value.to_cpu().unwrap().to_f64()
     }
 
     fn one_by_one(&self, network: &Network) -> Vec<f64> {
@@ -98,14 +102,16 @@ impl Case {
     /// d prediction[track] / d input of one sequence, `[4, L]` of the unpadded sequence.
     fn gradient(&self, network: &Network, row: &[u8], track: usize) -> Vec<f64> {
         let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
-        let x = tape.leaf(self.bases(&[row]));
+        let x = tape.leaf(self.bases(network, &[row]));
         let bound = network.parameters().bind(&mut tape, false).unwrap();
         let heads = network.forward(&mut tape, &bound, &x).unwrap();
         let y = ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>()).unwrap();
         let mut dy = vec![0.0; y.value.len()];
         dy[track] = 1.0;
         let dy = Tensor::new(y.shape(), dy).unwrap().to_dtype(network.parameters().dtype()).unwrap();
-        let g = tape.backward(y.node.unwrap(), dy, &[0], &[x.node.unwrap()]).unwrap()[0].take().unwrap().to_f64();
+        let dy = dy.to_device(&network.parameters().device()).unwrap();
+        let g = tape.backward(y.node.unwrap(), dy, &[0], &[x.node.unwrap()]).unwrap()[0].take().unwrap();
+        let g = g.to_cpu().unwrap().to_f64();
         let (shift, l) = ((row.len() - self.length) / 2, self.length);
         (0..4 * l).map(|i| g[(shift + i % l) * 4 + i / l]).collect()
     }
@@ -174,9 +180,31 @@ fn run(folder: &Path, name: &str) {
     eprintln!("{name}: relative RMS error of f32 effects: delta {ours:.2e}, PyTorch naive {torch:.2e}");
     assert!(ours < 1e-5 && ours < torch, "{name}: {ours:e}, PyTorch {torch:e}");
 
+    for gpu in check::gpus() {
+        on_gpu(&mut case, &narrow, gpu, loose, (sequence, torch));
+    }
+
     taps(&mut case, &narrow);
     training_mode(&mut case);
     eprintln!("{name}: passed");
+}
+
+/// Predictions, gradients and effects of a GPU, at the tolerances of the CPU's f32; effects closer to f64 than PyTorch's.
+fn on_gpu(case: &mut Case, network: &Network, gpu: &Gpu, loose: f64, (sequence, torch): (usize, f64)) {
+    let name = format!("{} on {}", case.name, gpu.about().name);
+    let network = network.to_device(&Device::Cuda(gpu.clone())).unwrap();
+    let want = case.numbers("pred_f64");
+    let scale = want.iter().fold(1f64, |a, b| a.max(b.abs()));
+    let rows = case.rows.clone();
+    let all: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+    common::within(&format!("{name}: predictions"), &case.predict(&network, &all), &want, 3e-5 * scale);
+    let track = case.numbers("grad_track")[0] as usize;
+    let want = case.numbers("grad");
+    let got: Vec<f64> = rows.iter().flat_map(|r| case.gradient(&network, r, track)).collect();
+    common::close(&format!("{name}: gradient"), &got, &want, loose);
+    let ours = relative(&case.swept(&network, sequence, false), &case.numbers("ism_f64"));
+    eprintln!("{name}: relative RMS error of f32 effects: {ours:.2e}, PyTorch naive {torch:.2e}");
+    assert!(ours < torch, "{name}: {ours:e}, PyTorch {torch:e}");
 }
 
 fn taps(case: &mut Case, network: &Network) {
@@ -192,7 +220,7 @@ fn taps(case: &mut Case, network: &Network) {
     let mut seen = vec![];
     let mut tape = Tape::predict();
     let bound = network.parameters().bind(&mut tape, false).unwrap();
-    let x = Var::constant(case.bases(&[&case.rows[0]]));
+    let x = Var::constant(case.bases(network, &[&case.rows[0]]));
     network.observed(&mut tape, &bound, &x, &mut |tap, v| seen.push((tap, v.value.clone()))).unwrap();
     for (tap, key) in names {
         if !case.npz.has(key) {
@@ -224,7 +252,7 @@ fn training_mode(case: &mut Case) {
     let bound = network.parameters().bind(&mut tape, true).unwrap();
     let rows = case.rows.clone();
     let all: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-    let heads = network.forward(&mut tape, &bound, &Var::constant(case.bases(&all))).unwrap();
+    let heads = network.forward(&mut tape, &bound, &Var::constant(case.bases(&network, &all))).unwrap();
     let y = ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>()).unwrap();
     let want = case.numbers("train_pred_f64");
     common::close(&format!("{} training mode", case.name), &y.value.to_f64(), &want, 1e-9);
