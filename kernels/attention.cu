@@ -106,9 +106,9 @@ template <class P, int NJ> DRG_DEVICE void forward(
     }
 #pragma unroll 1
     for (int chunk = 0; chunk < chunks; chunk++) {
+      cp_async_wait<0>();
+      __syncthreads();   // the stage is there for everybody, and everybody is done with the other one
       load_values(chunk + 1);
-      cp_async_wait<1>();
-      __syncthreads();
       const float* const b = ring + chunk % 2 * CHUNK * Values::COLUMNS;
       typename P::A a[O::MI];
 #pragma unroll
@@ -131,8 +131,8 @@ template <class P, int NJ> DRG_DEVICE void forward(
         }
         P::multiply(out, j, a, right);
       }
-      __syncthreads();   // the stage can be filled again, and the ring used for scores
     }
+    __syncthreads();   // the ring can be used for scores
   }
   if (channel == 0 && threadIdx.x < QUERIES && first + (int)threadIdx.x < len) {
     float* const to = stats + ((sequence + first + threadIdx.x) * heads + head) * 2;

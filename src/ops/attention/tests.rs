@@ -561,6 +561,36 @@ fn a_score_grows_by_more_than_the_range_of_f32() {
     }
 }
 
+/// Queries that change and look at hardly more than one key, whose weight moves by little: f32 against f64 of the same numbers.
+#[test]
+fn sharp_queries_that_change() {
+    let (l, d) = (70, 4);
+    let mut r = check::Random::new(14);
+    let mut x: Vec<Vec<f64>> = (0..3).map(|_| r.normal(&[1, l, d]).to_f64()).collect();
+    // One key that all queries agree on, 18 nats above the others.
+    x[0].iter_mut().step_by(d).for_each(|v| *v = 6.0);
+    x[1].iter_mut().step_by(d).enumerate().for_each(|(p, v)| *v = if p == 31 { 6.0 } else { 0.0 });
+    let narrow = |v: &[f64], shape: &[usize]| Tensor::of(shape, v.to_vec()).to_dtype(DType::F32).unwrap();
+    let x: Vec<Tensor> = x.iter().map(|x| narrow(x, &[1, l, d])).collect();
+    let change: Vec<f64> = r.normal(&[3, 1, d]).to_f64().iter().map(|v| 0.01 * v).collect();
+    let change = narrow(&change, &[3, 1, d]);
+    let run = |place: &dyn Fn(&Tensor) -> Tensor| {
+        let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
+        let x: Vec<Var> = x.iter().map(|t| tape.leaf(place(t))).collect();
+        let args = AttentionArgs { heads: 1, sum_heads: false };
+        let y = attention(&mut tape, &x[0], &x[1], &x[2], None, args).unwrap();
+        let window = Window { start: [29].into(), width: 3, len: l };
+        let d = Delta { at: window, change: Change::Rows(place(&change)) };
+        let d = tape.delta(vec![(0, d)], &[0], &[y.node.unwrap()]).unwrap();
+        check::numbers(d[0].as_ref().unwrap().rows().unwrap())
+    };
+    let want = run(&|t| t.to_dtype(DType::F64).unwrap());
+    for gpu in std::iter::once(None).chain(check::gpus().iter().map(Some)) {
+        let error = relative_error(&run(&|t| at(gpu, t)), &want);
+        assert!(error < 2e-5, "{gpu:?}: {error:e}");
+    }
+}
+
 #[test]
 fn bits_of_a_change_depend_on_its_mutant_alone() {
     for case in [(2, 301, 2, 17, 9, 5, false), (2, 140, 3, 4, 20, 7, true), (2, 40, 2, 5, 4, 0, false)] {
