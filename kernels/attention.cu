@@ -39,7 +39,6 @@ template <class P, int NJ> DRG_DEVICE void forward(
   const float* const queries = q + (sequence * heads + head) * d;
   const float* const keys = k + (sequence * heads + head) * d;
   const float* const values = v + (sequence * heads + head) * dv + channel;
-  const bool fours = d % 4 == 0 && aligned16(queries, keys), v_fours = dv % 4 == 0 && aligned16(values);
   const uint32_t stage = shared_address(ring);
   const int row = S::first_row() + lane_index() / 4, column = O::first_column() + lane_index() / 4;
   typename O::Sums out;
@@ -60,8 +59,8 @@ template <class P, int NJ> DRG_DEVICE void forward(
     typename S::Sums score;
     int at = 0;
     gemm::accumulate<P, S, Major::K, Major::K>(score, ring, 0, ceil_div(d, SLICE), [&](uint32_t a, uint32_t b) {
-      load_rows<QUERIES, 256>(a, at, d, fours, q, [=](int r) { return first + r < len ? queries + (first + r) * pitch : nullptr; });
-      load_rows<KEYS, 256>(b, at, d, fours, q, [=](int r) { return key + r < len ? keys + (key + r) * pitch : nullptr; });
+      load_rows<QUERIES, 256>(a, at, d, d % 4 == 0 && aligned16(q, k), q, [=](int r) { return first + r < len ? queries + (first + r) * pitch : nullptr; });
+      load_rows<KEYS, 256>(b, at, d, d % 4 == 0 && aligned16(q, k), q, [=](int r) { return key + r < len ? keys + (key + r) * pitch : nullptr; });
       at += SLICE;
     });
     each_sum<S>(score, [=](int i, int j, float s) {
@@ -71,7 +70,7 @@ template <class P, int NJ> DRG_DEVICE void forward(
     const int left = min(KEYS, len - key), chunks = ceil_div(left, CHUNK);
     const auto load_values = [=](int chunk) {
       if (chunk < chunks) {
-        load_columns<O::BN, 256, CHUNK>(stage + chunk % 2 * CHUNK * Values::COLUMNS * 4, chunk * CHUNK, left, 0, channels, v_fours, q,
+        load_columns<O::BN, 256, CHUNK>(stage + chunk % 2 * CHUNK * Values::COLUMNS * 4, chunk * CHUNK, left, 0, channels, dv % 4 == 0 && aligned16(v), q,
                                         [=](int r) { return values + (key + r) * v_pitch; });
       }
       cp_async_commit();
@@ -106,9 +105,9 @@ template <class P, int NJ> DRG_DEVICE void forward(
     }
 #pragma unroll 1
     for (int chunk = 0; chunk < chunks; chunk++) {
+      cp_async_wait<0>();
+      __syncthreads();   // the stage is there for everybody, and everybody is done with the other one
       load_values(chunk + 1);
-      cp_async_wait<1>();
-      __syncthreads();
       const float* const b = ring + chunk % 2 * CHUNK * Values::COLUMNS;
       typename P::A a[O::MI];
 #pragma unroll
@@ -131,8 +130,8 @@ template <class P, int NJ> DRG_DEVICE void forward(
         }
         P::multiply(out, j, a, right);
       }
-      __syncthreads();   // the stage can be filled again, and the ring used for scores
     }
+    __syncthreads();   // the ring can be used for scores
   }
   if (channel == 0 && threadIdx.x < QUERIES && first + (int)threadIdx.x < len) {
     float* const to = stats + ((sequence + first + threadIdx.x) * heads + head) * 2;
@@ -259,7 +258,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_fwd576_f16(
   forward<gemm::Sixteen<f16>, 18>(q, k, v, o, stats, len, d, dv, factor);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_nt_f32(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_nt_f32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -295,7 +294,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_nt_f16(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_nn_f32(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_nn_f32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -331,7 +330,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_nn_f16(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_tn_f32(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_tn_f32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {

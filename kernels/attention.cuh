@@ -14,17 +14,16 @@ DRG_DEVICE bool in_fours(const float* x, int length, long long pitch) { return l
 
 // Asks for k to k + 31 (below `end`) of EXTENT rows.
 template <int EXTENT, int THREADS, class Row> DRG_DEVICE void load_rows(uint32_t tile, int k, int end, bool fours, const float* any, Row row) {
-  const auto copy = [=](auto size) {
-    constexpr int V = decltype(size)::value, PIECES = SLICE / V, STEP = THREADS / PIECES;
-    const int at = (int)threadIdx.x % PIECES * V;
+  // One loop for both sizes of a piece: two would keep more registers busy.
+  const int step = fours ? THREADS / (SLICE / 4) : THREADS / SLICE, at = fours ? (int)threadIdx.x % (SLICE / 4) * 4 : (int)threadIdx.x % SLICE;
 #pragma unroll 1
-    for (int r = (int)threadIdx.x / PIECES; r < EXTENT; r += STEP) {
-      const float* const from = row(r);
-      const bool inside = from && k + at < end;
-      cp_async<4 * V>(tile + 4 * Operand<EXTENT, Major::K>::at(r, at), inside ? from + k + at : any, inside);
-    }
-  };
-  if (fours) copy(std::integral_constant<int, 4>{}); else copy(std::integral_constant<int, 1>{});
+  for (int r = fours ? (int)threadIdx.x / (SLICE / 4) : (int)threadIdx.x / SLICE; r < EXTENT; r += step) {
+    const float* const from = row(r);
+    const bool inside = from && k + at < end;
+    const uint32_t to = tile + 4 * Operand<EXTENT, Major::K>::at(r, at);
+    if (fours) cp_async<16>(to, inside ? from + k + at : any, inside);
+    else cp_async<4>(to, inside ? from + k + at : any, inside);
+  }
 }
 
 // Asks for rows k to k + COUNT - 1 (below `end`), EXTENT columns from `first` on (below n).

@@ -369,7 +369,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_delta_marks_f32(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_delta_settle_f32(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_delta_settle_f32(
     const float* __restrict__ stats, const int* __restrict__ rows, const int* __restrict__ start, const int* __restrict__ marks,
     const int* __restrict__ count, float* __restrict__ left, float* __restrict__ rest, int* __restrict__ again, int* __restrict__ queries,
     int* __restrict__ number, int first, int width, int len, int heads, float factor) {
@@ -411,35 +411,35 @@ extern "C" __global__ void __launch_bounds__(256) attention_delta_settle_f32(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(128) attention_delta_scores_f32(
+extern "C" __global__ void __launch_bounds__(128, 4) attention_delta_scores_f32(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ dk, const int* __restrict__ rows,
     const int* __restrict__ start, const int* __restrict__ slots, const int* __restrict__ count, float* __restrict__ left, int first,
     int mutants, int width, int len, int d) {
   first_scores<gemm::SplitTf32>(q, k, dk, rows, start, slots, count, left, first, mutants, width, len, d);
 }
 
-extern "C" __global__ void __launch_bounds__(128) attention_delta_scores_tf32(
+extern "C" __global__ void __launch_bounds__(128, 4) attention_delta_scores_tf32(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ dk, const int* __restrict__ rows,
     const int* __restrict__ start, const int* __restrict__ slots, const int* __restrict__ count, float* __restrict__ left, int first,
     int mutants, int width, int len, int d) {
   first_scores<gemm::Tf32>(q, k, dk, rows, start, slots, count, left, first, mutants, width, len, d);
 }
 
-extern "C" __global__ void __launch_bounds__(128) attention_delta_scores_bf16(
+extern "C" __global__ void __launch_bounds__(128, 4) attention_delta_scores_bf16(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ dk, const int* __restrict__ rows,
     const int* __restrict__ start, const int* __restrict__ slots, const int* __restrict__ count, float* __restrict__ left, int first,
     int mutants, int width, int len, int d) {
   first_scores<gemm::Sixteen<bf16>>(q, k, dk, rows, start, slots, count, left, first, mutants, width, len, d);
 }
 
-extern "C" __global__ void __launch_bounds__(128) attention_delta_scores_f16(
+extern "C" __global__ void __launch_bounds__(128, 4) attention_delta_scores_f16(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ dk, const int* __restrict__ rows,
     const int* __restrict__ start, const int* __restrict__ slots, const int* __restrict__ count, float* __restrict__ left, int first,
     int mutants, int width, int len, int d) {
   first_scores<gemm::Sixteen<f16>>(q, k, dk, rows, start, slots, count, left, first, mutants, width, len, d);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_delta_again_f32(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_delta_again_f32(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ dq, const float* __restrict__ dk,
     const float* __restrict__ stats, const float* __restrict__ wv, const int* __restrict__ rows, const int* __restrict__ start,
     const int* __restrict__ slots, const int* __restrict__ count, const int* __restrict__ queries, const int* __restrict__ number,
@@ -449,7 +449,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_delta_again_f32(
                          width, len, heads, d, part, channels, factor);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_delta_again_tf32(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_delta_again_tf32(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ dq, const float* __restrict__ dk,
     const float* __restrict__ stats, const float* __restrict__ wv, const int* __restrict__ rows, const int* __restrict__ start,
     const int* __restrict__ slots, const int* __restrict__ count, const int* __restrict__ queries, const int* __restrict__ number,
@@ -459,7 +459,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_delta_again_tf32(
                          width, len, heads, d, part, channels, factor);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_delta_again_bf16(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_delta_again_bf16(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ dq, const float* __restrict__ dk,
     const float* __restrict__ stats, const float* __restrict__ wv, const int* __restrict__ rows, const int* __restrict__ start,
     const int* __restrict__ slots, const int* __restrict__ count, const int* __restrict__ queries, const int* __restrict__ number,
@@ -469,7 +469,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_delta_again_bf16(
                          width, len, heads, d, part, channels, factor);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_delta_again_f16(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_delta_again_f16(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ dq, const float* __restrict__ dk,
     const float* __restrict__ stats, const float* __restrict__ wv, const int* __restrict__ rows, const int* __restrict__ start,
     const int* __restrict__ slots, const int* __restrict__ count, const int* __restrict__ queries, const int* __restrict__ number,
@@ -479,7 +479,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_delta_again_f16(
                          width, len, heads, d, part, channels, factor);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_delta_output_f32(
+extern "C" __global__ void __launch_bounds__(256, 2) attention_delta_output_f32(
     const float* __restrict__ left, const float* __restrict__ rest, const float* __restrict__ wv, const float* __restrict__ wo,
     const float* __restrict__ wdv, const int* __restrict__ rows, const int* __restrict__ start, const int* __restrict__ slots,
     const int* __restrict__ count, const int* __restrict__ again, float* __restrict__ y, int first, int mutants, int width, int len,

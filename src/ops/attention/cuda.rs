@@ -60,8 +60,8 @@ impl Matrices {
         Self { rows, ..self }
     }
 
-    /// The matrices of row `row` and on.
-    fn from_row(self, row: usize) -> Self {
+    /// The matrices of row `row` and on, instead of those of row 0 and on.
+    fn after_rows(self, row: usize) -> Self {
         Self { at: self.at.offset(row * self.row), ..self }
     }
 }
@@ -263,12 +263,12 @@ fn gradients(gpu: &Gpu, cx: &Cx, size: Size, [q, k, v]: [&Tensor; 3], g: &Tensor
                 Ok::<_, Error>(Matrices::heads(t.ptr()?, l, heads, width, from).of_rows(table.offset(first)))
             };
             let sweep =
-                |p: Ptr<f32>, width: usize, from: usize| Matrices::heads(p, l, heads, width, from).from_row(first);
+                |p: Ptr<f32>, width: usize, from: usize| Matrices::heads(p, l, heads, width, from).after_rows(first);
             let (a, s) = (weights.ptr_mut()?, slopes.ptr_mut()?);
             let scores =
                 |p: PtrMut<f32>| Matrices { at: p.into(), rows: Ptr::NULL, row: heads * m * l, head: m * l, pitch: l };
             let g = Matrices { head: if o == dv { 0 } else { dv }, ..Matrices::heads(g.ptr()?, l, 1, o, from) };
-            let g = g.from_row(first);
+            let g = g.after_rows(first);
             run(Transposed::Right, tape(q, d, from)?, tape(k, d, 0)?, scores(a), [m, l, d], false)?;
             run(Transposed::Right, g, tape(v, dv, 0)?, scores(s), [m, l, dv], false)?;
             let count = rows * heads * m;
