@@ -117,7 +117,7 @@ fn every_tile_of_weight_gradients() {
     let mut random = Random::new(65);
     let valid = Rows { rows: 2 * 150, per: 150, l: 154, pad: 0, ..same(1, 1, 40, 34, 3, 2) };
     for (i, (r, chunk, offset)) in
-        [(same(3, 70, 72, 100, 5, 20), 4, 0), (valid, 3, 1), (same(1, 33, 130, 170, 2, 1), 8, 0)]
+        [(same(3, 70, 72, 100, 5, 20), 5, 0), (valid, 3, 1), (same(1, 33, 130, 170, 2, 1), 8, 0)]
             .into_iter()
             .enumerate()
     {
