@@ -282,3 +282,24 @@ fn plans() {
         }
     }
 }
+
+/// The largest magnitude wherever it is: in every piece of a group, in what is left of it, in the first lane.
+#[test]
+fn largest_magnitudes() {
+    let mut random = Random::new(67);
+    for (groups, size, offset) in [(9, 1, 0), (5, 7, 1), (3, 4096 + 5, 0), (2, 3 * 4096, 0)] {
+        let mut x = Numbers::new(&mut random, groups * size);
+        for peak in [0, size / 2, size - 1] {
+            for (g, x) in x.0.chunks_exact_mut(size).enumerate() {
+                x[peak] = -100.0 - (peak + g) as f32;
+            }
+            let xs = x.on(offset);
+            // SAFETY: so many elements lie behind the offset.
+            let found = unsafe { largest(gpu(), Kind::F16x2, xs.ptr().unwrap().offset(offset), groups, size) };
+            let mut bits = vec![0i32; groups];
+            found.unwrap().unwrap().download(0, &mut bits).unwrap();
+            let want: Vec<i32> = (0..groups).map(|g| (100.0 + (peak + g) as f32).to_bits() as i32).collect();
+            assert_eq!(bits, want, "{groups} groups of {size}, largest at {peak}");
+        }
+    }
+}
