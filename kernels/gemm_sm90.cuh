@@ -1,11 +1,12 @@
 // gemm_sm90.cuh: tiles of matrix products on the tensor cores of compute capability 9.0; for conv1d_sm90.cu and conv1d_grad_sm90.cu.
 // y[m][n] = bias[n] + sum over k of a[m][k] b[n][k]; both operands have 16 bits and k runs fastest. A block of 384 threads stays: a
 // warpgroup whose one thread asks for bulk copies (64 k of both operands: a stage) and two that multiply, with a ring of stages between them.
-// Parts    1: operands are numbers of type T. 2: they are sums of two bf16, high + low (16 bits, the range of f32); of the four products
-//          low low is left out.
+// Parts    1: operands are numbers of type T. 2: they are sums of two of these, high + low: of bf16 16 bits with the range of f32, of f16 22
+//          bits of numbers that were scaled; of the four products low low is left out.
 // Work     what the tiles are:  int count();  Tile at(int index);  int steps(Tile);  Step first(Tile);  void next(Step&);
 //          int bytes(): of a stage's copies;  void load<Ring>(ring, maps, part, tile, step, bar): asks for them, to ring.a and ring.b;
-//          int column(Tile);  long long row(Tile, int i): the row of y of the tile's row i, -1 if there is none;  int n: columns of y
+//          int column(Tile);  long long row(Tile, int i): the row of y of the tile's row i, -1 if there is none;  int n: columns of y;
+//          Scale scale(Tile, int i): of the tile's row i;  static constexpr bool SCALED: false if it is always 1
 // Order:   k in steps of 16, whatever the tile. Two parts: the products of a stage, small ones first, go into the f32 sum by an ordinary
 //          addition, because the tensor cores' own additions cut bits off, which after thousands of them shows.
 #pragma once
@@ -20,6 +21,12 @@ constexpr int STEPS = 4;              // products of 16 k in a stage
 
 struct Maps {
   const CUtensorMap &a, &b;
+};
+
+// A power of two, which alone may lie beyond f32, as two factors.
+struct Scale {
+  float a, b;
+  __device__ __forceinline__ float operator()(float x) const { return x * a * b; }
 };
 
 // A stage: parts of the rows, then parts of the weights. Barriers `full` (the copies have arrived) and `empty` (all warps have read).
@@ -126,21 +133,24 @@ template <typename T, int BN> DRG_DEVICE void multiply(float (&sum)[1][BN / 2], 
   }
 }
 
-// Sums of 16 rows, of which the warp's first is `first` in the tile, to rows row_of(first), .. of y; -1: to none. Neighbouring lanes exchange halves of two blocks of 8 columns, so
+// Sums of 16 rows, of which the warp's first is `first` in the tile, to y. Neighbouring lanes exchange halves of two blocks of 8 columns, so
 // that each has 4 columns in a row.
-template <int BN, typename Y, class Row>
-DRG_DEVICE void write(const float (&sum)[BN / 2], int first, int first_column, int n, const float* bias, Y* y, Row row_of) {
-  const int lane = lane_index();
+template <int BN, typename Y, class Work, class Tile>
+DRG_DEVICE void write(const float (&sum)[BN / 2], const Work& work, const Tile& tile, int first, const float* bias, Y* y) {
+  const int lane = lane_index(), n = work.n;
   const bool odd = lane & 1, wide = n % 4 == 0 && aligned16(bias, y);
   Y* row[2];
+  Scale scale[2];
 #pragma unroll
   for (int h = 0; h < 2; h++) {
-    const long long r = row_of(first + (lane >> 2) + 8 * h);
+    const int i = first + (lane >> 2) + 8 * h;
+    const long long r = work.row(tile, i);
     row[h] = r >= 0 ? y + r * n : nullptr;
+    if constexpr (Work::SCALED) scale[h] = work.scale(tile, i);
   }
 #pragma unroll
   for (int j = 0; j < BN / 8; j += 2) {
-    const int column = first_column + 8 * (j + odd) + 4 * (lane >> 1 & 1), left = n - column;
+    const int column = work.column(tile) + 8 * (j + odd) + 4 * (lane >> 1 & 1), left = n - column;
     float4 b = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     if (bias && wide && left > 0) b = load4(bias + column);
     if (bias && !wide) {
@@ -153,7 +163,14 @@ DRG_DEVICE void write(const float (&sum)[BN / 2], int first, int first_column, i
     for (int h = 0; h < 2; h++) {
       const float x0 = sum[4 * j + 2 * h], x1 = sum[4 * j + 2 * h + 1], z0 = sum[4 * j + 4 + 2 * h], z1 = sum[4 * j + 5 + 2 * h];
       const float in0 = __shfl_xor_sync(0xffffffffu, odd ? x0 : z0, 1), in1 = __shfl_xor_sync(0xffffffffu, odd ? x1 : z1, 1);
-      const float4 v = make_float4((odd ? in0 : x0) + b.x, (odd ? in1 : x1) + b.y, (odd ? z0 : in0) + b.z, (odd ? z1 : in1) + b.w);
+      float v0 = odd ? in0 : x0, v1 = odd ? in1 : x1, v2 = odd ? z0 : in0, v3 = odd ? z1 : in1;
+      if constexpr (Work::SCALED) {
+        v0 = scale[h](v0);
+        v1 = scale[h](v1);
+        v2 = scale[h](v2);
+        v3 = scale[h](v3);
+      }
+      const float4 v = make_float4(v0 + b.x, v1 + b.y, v2 + b.z, v3 + b.w);
       if (!row[h]) continue;
       if (wide) {
         if (left > 0) store4(row[h] + column, v);
@@ -188,9 +205,7 @@ DRG_DEVICE void multiply_all(const Work& work, const Maps& maps, const float* bi
       float sum[MT][BN / 2];
       multiply<T, BN>(sum, work.steps(tile), ring, group - 1);
 #pragma unroll
-      for (int m = 0; m < MT; m++) {
-        write<BN>(sum[m], ((group - 1) * MT + m) * 64 + 16 * warp, work.column(tile), work.n, bias, y, [&](int i) { return work.row(tile, i); });
-      }
+      for (int m = 0; m < MT; m++) write<BN>(sum[m], work, tile, ((group - 1) * MT + m) * 64 + 16 * warp, bias, y);
     }
   }
 }

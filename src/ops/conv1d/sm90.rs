@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use super::cuda::{Back, Operands, Rows, sum};
 use crate::device::driver::Boxes;
 use crate::device::kernels::launch;
-use crate::device::{Bf16, F16, Gpu, Launch, Precision, Ptr, PtrMut};
+use crate::device::{Bf16, F16, Gpu, Launch, Memory, Precision, Ptr, PtrMut};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
@@ -27,25 +27,32 @@ enum Kind {
     /// One IEEE 16-bit float each.
     F16,
     /// The sum of two bf16: 16 bits, and the range of f32.
-    Split,
+    Bf16x2,
+    /// The sum of two IEEE 16-bit floats, scaled: 22 bits.
+    F16x2,
 }
 
 impl Kind {
-    /// Three products of 16 bits are faster than one of tf32, and more exact.
-    fn of(p: Precision) -> Self {
+    /// For values: as exact as f32. Three products of 16 bits are faster than one of tf32, and more exact.
+    fn of_value(p: Precision) -> Self {
+        if p == Precision::F32 { Self::F16x2 } else { Self::of_change(p) }
+    }
+
+    /// For changes and gradients, which are used once: no pass over them finds their scale.
+    fn of_change(p: Precision) -> Self {
         match p {
-            Precision::F32 | Precision::Tf32 => Self::Split,
+            Precision::F32 | Precision::Tf32 => Self::Bf16x2,
             Precision::Bf16 => Self::Bf16,
             Precision::F16 => Self::F16,
         }
     }
 
     fn parts(self) -> usize {
-        if self == Self::Split { 2 } else { 1 }
+        if matches!(self, Self::Bf16x2 | Self::F16x2) { 2 } else { 1 }
     }
 
     fn dtype(self) -> DType {
-        if self == Self::F16 { DType::F16 } else { DType::BF16 }
+        if matches!(self, Self::F16 | Self::F16x2) { DType::F16 } else { DType::BF16 }
     }
 }
 
@@ -55,7 +62,7 @@ struct Tile(usize, usize, usize);
 
 const WHOLE: [Tile; 5] =
     [Tile(256, 160, 100), Tile(128, 256, 100), Tile(256, 128, 103), Tile(128, 192, 106), Tile(256, 64, 130)];
-const SPLIT: [Tile; 4] = [Tile(128, 192, 100), Tile(128, 160, 103), Tile(128, 128, 110), Tile(128, 64, 140)];
+const TWICE: [Tile; 4] = [Tile(128, 192, 100), Tile(128, 160, 103), Tile(128, 128, 110), Tile(128, 64, 140)];
 
 /// A tile and how it lies: rows of a sequence in it, and sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +83,7 @@ impl Plan {
 
     /// The plan that should be done first. The bits are the same with every one.
     fn choose(gpu: &Gpu, kind: Kind, r: &Rows) -> Self {
-        let tiles: &[Tile] = if kind == Kind::Split { &SPLIT } else { &WHOLE };
+        let tiles: &[Tile] = if kind.parts() == 2 { &TWICE } else { &WHOLE };
         let plans = tiles.iter().map(|&tile| Self::new(tile, r));
         plans.min_by_key(|p| p.tile.time(gpu, p.count)).expect("there are tiles for every kind")
     }
@@ -111,6 +118,7 @@ pub(in crate::ops) fn takes(gpu: &Gpu, r: &Rows, from: &Operands) -> bool {
 pub(in crate::ops) struct Weights {
     kind: Kind,
     packed: Tensor,
+    largest: Option<Memory>,
 }
 
 impl Weights {
@@ -120,24 +128,28 @@ impl Weights {
     /// The memory behind the pointer has that size.
     unsafe fn new(gpu: &Gpu, kind: Kind, w: Ptr<f32>, [taps, c, n]: [usize; 3]) -> Result<Self> {
         let cp = c.next_multiple_of(8);
+        // SAFETY: the caller's.
+        let largest = unsafe { largest(gpu, kind, w, 1, taps * c * n)? };
+        let of = pointer(&largest);
         let mut packed = Tensor::on(gpu, kind.dtype(), &[kind.parts(), taps, n, cp])?;
         let grid = [cp.div_ceil(64) as u32, n.div_ceil(32) as u32, taps as u32];
         let cfg = Launch { grid, block: 256, shared_bytes: 0 };
         let [c, n, cp, parts] = [c, n, cp, kind.parts()].map(|n| n as i32);
         // SAFETY: the caller's; the packed weights have room for all parts.
         unsafe {
-            match kind {
-                Kind::F16 => launch::conv1d_pack_weight_f16_sm90(gpu, cfg, w, packed.ptr_mut()?, c, n, cp, parts)?,
-                _ => launch::conv1d_pack_weight_bf16_sm90(gpu, cfg, w, packed.ptr_mut()?, c, n, cp, parts)?,
+            if kind.dtype() == DType::F16 {
+                launch::conv1d_pack_weight_f16_sm90(gpu, cfg, w, packed.ptr_mut()?, of, c, n, cp, parts)?;
+            } else {
+                launch::conv1d_pack_weight_bf16_sm90(gpu, cfg, w, packed.ptr_mut()?, of, c, n, cp, parts)?;
             }
         }
-        Ok(Self { kind, packed })
+        Ok(Self { kind, packed, largest })
     }
 }
 
-/// The weights of an operation for all sweeps of a tape, each kind when it is first asked for.
+/// The weights of an operation for the changes of all sweeps of a tape, each kind when it is first asked for.
 #[derive(Default)]
-pub(in crate::ops) struct Prepared([OnceLock<Weights>; 3]);
+pub(in crate::ops) struct Prepared([OnceLock<Weights>; 4]);
 
 impl Prepared {
     /// `w` `[taps, c, n]` for this precision.
@@ -145,7 +157,7 @@ impl Prepared {
     /// # Errors
     /// [`Error::Device`].
     pub(in crate::ops) fn weights(&self, gpu: &Gpu, p: Precision, w: &Tensor) -> Result<&Weights> {
-        let kind = Kind::of(p);
+        let kind = Kind::of_change(p);
         let cell = &self.0[kind as usize];
         if let Some(found) = cell.get() {
             return Ok(found);
@@ -156,7 +168,7 @@ impl Prepared {
     }
 }
 
-/// y `[rows, n]` = the convolution; weights that are not given are made of those in `from`.
+/// y `[rows, n]` = the convolution; weights that are not given are made of those in `from`, and as exact as values are.
 ///
 /// # Safety
 /// The memory behind the pointers has the sizes that `r` says; [`takes`] has said yes.
@@ -168,16 +180,16 @@ pub(in crate::ops) unsafe fn rows(
     weights: Option<&Weights>,
     y: PtrMut<f32>,
 ) -> Result<()> {
-    let kind = Kind::of(p);
     let made;
     let weights = match weights {
-        Some(weights) if weights.kind == kind => weights,
-        _ => {
+        Some(weights) => weights,
+        None => {
             // SAFETY: the caller's.
-            made = unsafe { Weights::new(gpu, kind, from.w, [r.taps, r.c, r.n])? };
+            made = unsafe { Weights::new(gpu, Kind::of_value(p), from.w, [r.taps, r.c, r.n])? };
             &made
         }
     };
+    let kind = weights.kind;
     // SAFETY: the caller's.
     unsafe { convolve(gpu, Plan::choose(gpu, kind, &r), kind, r, (0, 1), from, weights, y) }
 }
@@ -198,30 +210,60 @@ pub(in crate::ops) unsafe fn input_gradient(
     from: Operands,
     dx: PtrMut<f32>,
 ) -> Result<()> {
-    let (kind, Back { rows: r, taps: (first, step), .. }) = (Kind::of(p), r);
+    let (kind, Back { rows: r, taps: (first, step), .. }) = (Kind::of_change(p), r);
     // The weight is [taps, n, c] already.
     let taps = 1 + first.max(first.saturating_add_signed(step * (r.taps as isize - 1)));
     // SAFETY: the caller's.
-    let packed = unsafe { packed_rows(gpu, kind, from.w, taps * r.n, r.c)? };
-    let weights = Weights { kind, packed: packed.reshape(&[kind.parts(), taps, r.n, r.c.next_multiple_of(8)])? };
+    let packed = unsafe { packed_rows(gpu, kind, from.w, None, taps * r.n, r.c)? };
+    let weights =
+        Weights { kind, packed: packed.reshape(&[kind.parts(), taps, r.n, r.c.next_multiple_of(8)])?, largest: None };
     // SAFETY: the caller's.
     unsafe { convolve(gpu, Plan::choose(gpu, kind, &r), kind, r, (first, step), from, &weights, dx) }
 }
 
-/// x `[rows, c]` as the kernels take it, `[parts, rows, cp]`.
+/// Bits of the largest magnitudes in x `[groups, size]`, if products of this kind are scaled.
 ///
 /// # Safety
 /// The memory behind the pointer has that size.
-unsafe fn packed_rows(gpu: &Gpu, kind: Kind, x: Ptr<f32>, rows: usize, c: usize) -> Result<Tensor> {
+unsafe fn largest(gpu: &Gpu, kind: Kind, x: Ptr<f32>, groups: usize, size: usize) -> Result<Option<Memory>> {
+    if kind != Kind::F16x2 {
+        return Ok(None);
+    }
+    let mut found = gpu.allocate(groups * size_of::<i32>())?;
+    found.fill(0)?;
+    let (cfg, to) = (Launch::elements((groups * size).div_ceil(16)), PtrMut::new(found.address()));
+    // SAFETY: the caller's; there is an integer for every group.
+    unsafe { launch::conv1d_largest_f32_sm90(gpu, cfg, x, to, groups as i32, size as i64)? };
+    Ok(Some(found))
+}
+
+fn pointer(largest: &Option<Memory>) -> Ptr<i32> {
+    largest.as_ref().map_or(Ptr::NULL, |m| Ptr::new(m.address()))
+}
+
+/// x `[rows, c]` as the kernels take it, `[parts, rows, cp]`; scaled by the largest of groups of so many rows, if they are given.
+///
+/// # Safety
+/// The memory behind the pointer has that size, and there are so many groups.
+unsafe fn packed_rows(
+    gpu: &Gpu,
+    kind: Kind,
+    x: Ptr<f32>,
+    groups: Option<(Ptr<i32>, usize)>,
+    rows: usize,
+    c: usize,
+) -> Result<Tensor> {
     let cp = c.next_multiple_of(8);
     let mut y = Tensor::on(gpu, kind.dtype(), &[kind.parts(), rows, cp])?;
+    let (largest, group) = groups.unwrap_or((Ptr::NULL, 1));
     let (cfg, rows) = (Launch::elements(rows * cp / 8), rows as i64);
-    let [c, cp, parts] = [c, cp, kind.parts()].map(|n| n as i32);
+    let [group, c, cp, parts] = [group, c, cp, kind.parts()].map(|n| n as i32);
     // SAFETY: the caller's; y has room for all parts.
     unsafe {
-        match kind {
-            Kind::F16 => launch::conv1d_pack_rows_f16_sm90(gpu, cfg, x, y.ptr_mut()?, rows, c, cp, parts)?,
-            _ => launch::conv1d_pack_rows_bf16_sm90(gpu, cfg, x, y.ptr_mut()?, rows, c, cp, parts)?,
+        if kind.dtype() == DType::F16 {
+            launch::conv1d_pack_rows_f16_sm90(gpu, cfg, x, y.ptr_mut()?, largest, rows, group, c, cp, parts)?;
+        } else {
+            launch::conv1d_pack_rows_bf16_sm90(gpu, cfg, x, y.ptr_mut()?, largest, rows, group, c, cp, parts)?;
         }
     }
     Ok(y)
@@ -257,7 +299,7 @@ unsafe fn convolve(
     weights: &Weights,
     y: PtrMut<f32>,
 ) -> Result<()> {
-    use Kind::{Bf16, F16, Split};
+    use Kind::{Bf16, Bf16x2, F16, F16x2};
     let kernel = match (plan.tile.1, kind) {
         (64, Bf16) => launch::conv1d_fwd64_bf16_sm90,
         (128, Bf16) => launch::conv1d_fwd128_bf16_sm90,
@@ -269,10 +311,14 @@ unsafe fn convolve(
         (160, F16) => launch::conv1d_fwd160_f16_sm90,
         (192, F16) => launch::conv1d_fwd192_f16_sm90,
         (_, F16) => launch::conv1d_fwd256_f16_sm90,
-        (64, Split) => launch::conv1d_fwd64_split_sm90,
-        (128, Split) => launch::conv1d_fwd128_split_sm90,
-        (160, Split) => launch::conv1d_fwd160_split_sm90,
-        (_, Split) => launch::conv1d_fwd192_split_sm90,
+        (64, Bf16x2) => launch::conv1d_fwd64_bf16x2_sm90,
+        (128, Bf16x2) => launch::conv1d_fwd128_bf16x2_sm90,
+        (160, Bf16x2) => launch::conv1d_fwd160_bf16x2_sm90,
+        (_, Bf16x2) => launch::conv1d_fwd192_bf16x2_sm90,
+        (64, F16x2) => launch::conv1d_fwd64_f16x2_sm90,
+        (128, F16x2) => launch::conv1d_fwd128_f16x2_sm90,
+        (160, F16x2) => launch::conv1d_fwd160_f16x2_sm90,
+        (_, F16x2) => launch::conv1d_fwd192_f16x2_sm90,
     };
     if r.rows == 0 {
         return Ok(());
@@ -284,7 +330,16 @@ unsafe fn convolve(
         return Err(Error::Unsupported { op: "conv1d", what });
     }
     // SAFETY: the caller's.
-    let x = unsafe { packed_rows(gpu, kind, from.x, sequences * r.l, r.c)? };
+    let (x, largest, by_row) = unsafe {
+        // With one tap a row needs no scale in common with others: dense layers, whose sequence is the batch.
+        let group = if r.taps == 1 { 1 } else { r.l };
+        let largest = largest(gpu, kind, from.x, sequences * r.l / group, group * r.c)?;
+        let groups = largest.as_ref().map(|m| (Ptr::new(m.address()), group));
+        (packed_rows(gpu, kind, from.x, groups, sequences * r.l, r.c)?, largest, i32::from(group == 1))
+    };
+    if kind == F16x2 && weights.largest.is_none() {
+        return Err(gpu.error("weights of conv1d without their scale: this is a bug"));
+    }
     let [_, weight_taps, ..] = weights.packed.dims::<4>("conv1d", "weight")?;
     let x_map = gpu.tensor_map(address(&x)?, &boxes(cp, r.l, kind.parts() * sequences, [plan.rows, plan.sequences]))?;
     let w_map =
@@ -302,6 +357,9 @@ unsafe fn convolve(
             &x_map,
             &w_map,
             from.bias,
+            pointer(&largest),
+            pointer(&weights.largest),
+            by_row,
             y,
             per,
             sequences,
@@ -323,7 +381,7 @@ unsafe fn convolve(
 
 /// Tiles of weight gradients.
 const WHOLE_GRADIENT: [Tile; 4] = [Tile(256, 160, 100), Tile(128, 256, 100), Tile(256, 128, 103), Tile(256, 64, 130)];
-const SPLIT_GRADIENT: [Tile; 3] = [Tile(128, 160, 100), Tile(128, 128, 106), Tile(128, 64, 135)];
+const TWICE_GRADIENT: [Tile; 3] = [Tile(128, 160, 100), Tile(128, 128, 106), Tile(128, 64, 135)];
 /// Tiles that keep a large GPU busy twice over: sums have so many parts as that takes. The bits of a gradient depend on it.
 const BLOCKS: usize = 264;
 /// The most sequences that a launch takes.
@@ -359,7 +417,7 @@ impl GradientPlan {
         let most = (BLOCKS / Self::tiles(Tile(256, 160, 100), r).max(1)).max(1);
         let chunk = stages.div_ceil(most).max(8);
         let parts = stages.div_ceil(chunk);
-        let tiles: &[Tile] = if kind == Kind::Split { &SPLIT_GRADIENT } else { &WHOLE_GRADIENT };
+        let tiles: &[Tile] = if kind.parts() == 2 { &TWICE_GRADIENT } else { &WHOLE_GRADIENT };
         let time = |tile: &&Tile| tile.time(gpu, Self::tiles(**tile, r) * parts);
         let tile = *tiles.iter().min_by_key(time).expect("there are tiles for every kind");
         Self { tile, chunk, parts }
@@ -378,7 +436,7 @@ pub(in crate::ops) unsafe fn weight_gradient(
     dy: Ptr<f32>,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    let kind = Kind::of(p);
+    let kind = Kind::of_change(p);
     // SAFETY: the caller's.
     unsafe { weight_gradient_with(gpu, GradientPlan::choose(gpu, kind, &r), kind, r, x, dy, dw) }
 }
@@ -396,7 +454,7 @@ unsafe fn weight_gradient_with(
     dy: Ptr<f32>,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    use Kind::{Bf16, F16, Split};
+    use Kind::{Bf16, Bf16x2, F16, F16x2};
     let kernel = match (plan.tile.1, kind) {
         (64, Bf16) => launch::conv1d_grad_weight64_bf16_sm90,
         (128, Bf16) => launch::conv1d_grad_weight128_bf16_sm90,
@@ -406,9 +464,9 @@ unsafe fn weight_gradient_with(
         (128, F16) => launch::conv1d_grad_weight128_f16_sm90,
         (160, F16) => launch::conv1d_grad_weight160_f16_sm90,
         (_, F16) => launch::conv1d_grad_weight256_f16_sm90,
-        (64, Split) => launch::conv1d_grad_weight64_split_sm90,
-        (128, Split) => launch::conv1d_grad_weight128_split_sm90,
-        (_, Split) => launch::conv1d_grad_weight160_split_sm90,
+        (64, Bf16x2 | F16x2) => launch::conv1d_grad_weight64_bf16x2_sm90,
+        (128, Bf16x2 | F16x2) => launch::conv1d_grad_weight128_bf16x2_sm90,
+        (_, Bf16x2 | F16x2) => launch::conv1d_grad_weight160_bf16x2_sm90,
     };
     let sequences = r.rows / r.per;
     // SAFETY: the caller's; a sequence is a tap whose rows and channels change places.
