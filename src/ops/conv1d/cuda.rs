@@ -209,13 +209,15 @@ pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, t
         };
         let operands = Operands { x: operands.x.offset(from.start * m * c), ..operands };
         let into = y.ptr_mut()?.offset(into.start * m * o);
-        if sm90::takes(gpu, &r, &operands) {
+        if sm90::takes_change(gpu, cx.precision, &r, &operands) {
             let weights = cx.prepared(|| Ok(sm90::Prepared::default()))?.weights(gpu, cx.precision, w)?;
             // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
             unsafe { sm90::rows(gpu, cx.precision, r, operands, Some(weights), into)? };
         } else {
+            // Scales of operands are those of a sequence, which here is the whole block of mutants: not that way.
+            let tile = Tile::choose(gpu, r.rows, r.n, 1);
             // SAFETY: as above.
-            unsafe { rows(gpu, cx.precision, r, operands, into)? };
+            unsafe { rows_with(gpu, tile, cx.precision, r, operands, into)? };
         }
     } else {
         let (from, into) = (gpu.table(&x.at.start)?, gpu.table(&to.start)?);
@@ -301,7 +303,7 @@ pub(in crate::ops) unsafe fn input_gradient(
     from: Operands,
     dx: PtrMut<f32>,
 ) -> Result<()> {
-    if sm90::takes_back(gpu, &r, &from) {
+    if sm90::takes_back(gpu, p, &r, &from) {
         // SAFETY: the caller's.
         return unsafe { sm90::input_gradient(gpu, p, r, from, dx) };
     }
@@ -363,7 +365,7 @@ pub(in crate::ops) unsafe fn weight_gradient(
     dy: Ptr<f32>,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    if sm90::takes_weight(gpu, &r) {
+    if sm90::takes_weight(gpu, p, &r) {
         // SAFETY: the caller's.
         return unsafe { sm90::weight_gradient(gpu, p, r, x, dy, dw) };
     }

@@ -38,7 +38,8 @@ impl Kind {
         if p == Precision::F32 { Self::F16x2 } else { Self::of_change(p) }
     }
 
-    /// For changes and gradients, which are used once: no pass over them finds their scale.
+    /// For changes and gradients, which are used once: no pass over them finds their scale. What is to be as exact as f32 goes
+    /// another way ([`takes_change`]).
     fn of_change(p: Precision) -> Self {
         match p {
             Precision::F32 | Precision::Tf32 => Self::Bf16x2,
@@ -112,6 +113,11 @@ fn processors(gpu: &Gpu) -> usize {
 pub(in crate::ops) fn takes(gpu: &Gpu, r: &Rows, from: &Operands) -> bool {
     let sequences = from.from.address() == 0 && r.stride == 1;
     gpu.is_sm90() && sequences && r.c >= CHANNELS && r.n >= CHANNELS && r.l > 0 && r.taps > 0
+}
+
+/// As [`takes`], for changes and gradients: two bf16 hold 16 bits, which is too little for what is to be as exact as f32.
+pub(in crate::ops) fn takes_change(gpu: &Gpu, p: Precision, r: &Rows, from: &Operands) -> bool {
+    p != Precision::F32 && takes(gpu, r, from)
 }
 
 /// Weights as the kernels take them, `[parts, taps, n, cp]`.
@@ -195,8 +201,8 @@ pub(in crate::ops) unsafe fn rows(
 }
 
 /// Whether there is a form of this input gradient here: not where rows of it are left for another launch.
-pub(in crate::ops) fn takes_back(gpu: &Gpu, r: &Back, from: &Operands) -> bool {
-    takes(gpu, &r.rows, from) && r.into == (r.rows.per, 0, 1)
+pub(in crate::ops) fn takes_back(gpu: &Gpu, p: Precision, r: &Back, from: &Operands) -> bool {
+    takes_change(gpu, p, &r.rows, from) && r.into == (r.rows.per, 0, 1)
 }
 
 /// dx = the convolution of dy with the transposed weight.
@@ -388,7 +394,10 @@ const BLOCKS: usize = 264;
 const SEQUENCES: usize = 65_535;
 
 /// Whether there is a form of this weight gradient here: sequences are not much shorter than the rows of a stage.
-pub(in crate::ops) fn takes_weight(gpu: &Gpu, r: &Rows) -> bool {
+pub(in crate::ops) fn takes_weight(gpu: &Gpu, p: Precision, r: &Rows) -> bool {
+    if p == Precision::F32 {
+        return false;
+    }
     let long = r.per >= SLICE / 2 && r.l >= SLICE / 2;
     let channels = r.stride == 1 && r.c >= CHANNELS && r.n >= CHANNELS && r.taps > 0;
     gpu.is_sm90() && channels && long && r.rows > 0 && r.rows / r.per <= SEQUENCES
