@@ -3,7 +3,7 @@
 // Maths:     o_h = softmax(q_h k_h^T factor) v_h; p = e^((s - top) factor) / sum again from what forward saved, ds = p (dp - sum p dp) factor
 // Layout:    q, k [N, L, H, d], v, o [N, L, H, dv], stats [N, L, H, 2] = largest score, sum of exponentials; scores [R, H, queries, L]
 // Entries:   attention_fwd<W>_<precision>   W = 64, 192, 576 channels of v a block; grid (query tiles of 64 x pieces of W channels, H, N),
-//                                           block 256, shared memory 16 KB + 49 KB (W = 64, 192) or + 73 KB
+//                                           fwd576_f32 from compute capability 9.0 on; block 256, shared memory 16 KB + 49 KB (W = 64, 192) or + 73 KB
 //            attention_nt_<precision>, attention_nn_, attention_tn_   c[m, n] (+)= sum_k a[m, k] b[k, n] for each (row, head); n: as
 //                                           written, t: transposed in memory (a [k, m], b [n, k]); grid (tiles of 128 x 128, H, R), block
 //                                           256, shared memory 96 KB
@@ -237,7 +237,9 @@ extern "C" __global__ void __launch_bounds__(256) attention_fwd192_f16(
 extern "C" __global__ void __launch_bounds__(256) attention_fwd576_f32(
     const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ v, float* __restrict__ o,
     float* __restrict__ stats, int len, int d, int dv, float factor) {
+#if defined(DRG_EMULATE) || __CUDA_ARCH__ >= 900
   forward<gemm::SplitTf32, 18>(q, k, v, o, stats, len, d, dv, factor);
+#endif   // before, its registers do not suffice, and the host takes W = 192
 }
 
 extern "C" __global__ void __launch_bounds__(256) attention_fwd576_tf32(
@@ -258,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_fwd576_f16(
   forward<gemm::Sixteen<f16>, 18>(q, k, v, o, stats, len, d, dv, factor);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) attention_nt_f32(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_nt_f32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -267,7 +269,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention_nt_f32(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_nt_tf32(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_nt_tf32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -276,7 +278,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_nt_tf32(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_nt_bf16(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_nt_bf16(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -285,7 +287,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_nt_bf16(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_nt_f16(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_nt_f16(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -294,7 +296,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_nt_f16(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) attention_nn_f32(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_nn_f32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -303,7 +305,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention_nn_f32(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_nn_tf32(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_nn_tf32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -312,7 +314,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_nn_tf32(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_nn_bf16(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_nn_bf16(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -321,7 +323,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_nn_bf16(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_nn_f16(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_nn_f16(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -330,7 +332,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_nn_f16(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) attention_tn_f32(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_tn_f32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -339,7 +341,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) attention_tn_f32(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_tn_tf32(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_tn_tf32(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -348,7 +350,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_tn_tf32(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_tn_bf16(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_tn_bf16(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {
@@ -357,7 +359,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_tn_bf16(
       c + blockIdx.z * c_row + blockIdx.y * c_head, m, n, k, a_pitch, b_pitch, c_pitch, add);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attention_tn_f16(
+extern "C" __global__ void __launch_bounds__(256, 1) attention_tn_f16(
     const float* __restrict__ a, const int* __restrict__ a_rows, long long a_row, long long a_head, long long a_pitch,
     const float* __restrict__ b, const int* __restrict__ b_rows, long long b_row, long long b_head, long long b_pitch,
     float* __restrict__ c, long long c_row, long long c_head, long long c_pitch, int m, int n, int k, int add) {

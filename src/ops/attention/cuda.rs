@@ -129,7 +129,9 @@ fn heads(gpu: &Gpu, precision: Precision, size: Size, q: &Tensor, k: &Tensor, v:
     let Size { n, l, heads, d, dv, .. } = size;
     let mut o = Tensor::on(gpu, DType::F32, &[n, l, heads * dv])?;
     let mut stats = Tensor::on(gpu, DType::F32, &[n, l, heads, 2])?;
-    let width: usize = [64, 192].into_iter().find(|w| dv <= *w).unwrap_or(576);
+    // Before compute capability 9.0 the widest pieces in f32 do not fit the registers.
+    let widest = if precision == Precision::F32 && gpu.about().capability < (9, 0) { 192 } else { 576 };
+    let width: usize = [64, 192].into_iter().find(|w| dv <= *w).unwrap_or(widest);
     let ring = (3 * 32 * 2 * QUERIES).max(2 * 16 * width);
     let shared_bytes = (4 * (QUERIES * QUERIES + 3 * QUERIES + ring)) as u32;
     for first in (0..n).step_by(SEQUENCES) {
