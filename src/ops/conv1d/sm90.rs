@@ -83,24 +83,24 @@ impl Plan {
     }
 
     /// The plan that should be done first. The bits are the same with every one.
-    fn choose(gpu: &Gpu, kind: Kind, r: &Rows) -> Self {
+    fn choose(processors: usize, kind: Kind, r: &Rows) -> Self {
         let tiles: &[Tile] = if kind.parts() == 2 { &TWICE } else { &WHOLE };
         let plans = tiles.iter().map(|&tile| Self::new(tile, r));
-        plans.min_by_key(|p| p.tile.time(gpu, p.count)).expect("there are tiles for every kind")
+        plans.min_by_key(|p| p.tile.time(processors, p.count)).expect("there are tiles for every kind")
     }
 }
 
 impl Tile {
     /// How long `count` tiles take.
-    fn time(self, gpu: &Gpu, count: usize) -> usize {
-        count.div_ceil(processors(gpu)) * self.0 * self.1 * self.2
+    fn time(self, processors: usize, count: usize) -> usize {
+        count.div_ceil(processors) * self.0 * self.1 * self.2
     }
 
-    /// The stages that fit besides a KB of barriers, and the launch of `count` tiles.
-    fn launch(self, gpu: &Gpu, kind: Kind, count: usize) -> (i32, Launch) {
+    /// The stages that fit besides a KB of barriers, and the launch of `count` tiles on so many processors with so much shared memory.
+    fn launch(self, processors: usize, shared_bytes: u32, kind: Kind, count: usize) -> (i32, Launch) {
         let stage = (kind.parts() * 2 * SLICE * (self.0 + self.1)) as u32;
-        let stages = (gpu.about().shared_bytes.saturating_sub(1024) / stage).clamp(1, STAGES);
-        let blocks = count.min(processors(gpu));
+        let stages = (shared_bytes.saturating_sub(1024) / stage).clamp(1, STAGES);
+        let blocks = count.min(processors);
         (stages as i32, Launch { shared_bytes: stages * stage, ..Launch::new(blocks, 384) })
     }
 }
@@ -197,7 +197,7 @@ pub(in crate::ops) unsafe fn rows(
     };
     let kind = weights.kind;
     // SAFETY: the caller's.
-    unsafe { convolve(gpu, Plan::choose(gpu, kind, &r), kind, r, (0, 1), from, weights, y) }
+    unsafe { convolve(gpu, Plan::choose(processors(gpu), kind, &r), kind, r, (0, 1), from, weights, y) }
 }
 
 /// Whether there is a form of this input gradient here: not where rows of it are left for another launch.
@@ -224,7 +224,7 @@ pub(in crate::ops) unsafe fn input_gradient(
     let weights =
         Weights { kind, packed: packed.reshape(&[kind.parts(), taps, r.n, r.c.next_multiple_of(8)])?, largest: None };
     // SAFETY: the caller's.
-    unsafe { convolve(gpu, Plan::choose(gpu, kind, &r), kind, r, (first, step), from, &weights, dx) }
+    unsafe { convolve(gpu, Plan::choose(processors(gpu), kind, &r), kind, r, (first, step), from, &weights, dx) }
 }
 
 /// Bits of the largest magnitudes in x `[groups, size]`, if products of this kind are scaled.
@@ -350,7 +350,7 @@ unsafe fn convolve(
     let x_map = gpu.tensor_map(address(&x)?, &boxes(cp, r.l, kind.parts() * sequences, [plan.rows, plan.sequences]))?;
     let w_map =
         gpu.tensor_map(address(&weights.packed)?, &boxes(cp, r.n, kind.parts() * weight_taps, [plan.tile.1, 1]))?;
-    let (stages, cfg) = plan.tile.launch(gpu, kind, plan.count);
+    let (stages, cfg) = plan.tile.launch(processors(gpu), gpu.about().shared_bytes, kind, plan.count);
     let (pad, step) = (r.pad as i32, step as i32);
     let [per, sequences, n, taps, l] = [r.per, sequences, r.n, r.taps, r.l].map(|n| n as i32);
     let [dilation, slices, first, weight_taps] = [r.dilation, cp.div_ceil(SLICE), first, weight_taps].map(|n| n as i32);
@@ -421,13 +421,13 @@ impl GradientPlan {
         (r.taps * r.c.div_ceil(SLICE)).div_ceil(tile.0 / SLICE) * r.n.div_ceil(tile.1)
     }
 
-    fn choose(gpu: &Gpu, kind: Kind, r: &Rows) -> Self {
+    fn choose(processors: usize, kind: Kind, r: &Rows) -> Self {
         let stages = Self::stages(r);
         let most = (BLOCKS / Self::tiles(Tile(256, 160, 100), r).max(1)).max(1);
         let chunk = stages.div_ceil(most).max(8);
         let parts = stages.div_ceil(chunk);
         let tiles: &[Tile] = if kind.parts() == 2 { &TWICE_GRADIENT } else { &WHOLE_GRADIENT };
-        let time = |tile: &&Tile| tile.time(gpu, Self::tiles(**tile, r) * parts);
+        let time = |tile: &&Tile| tile.time(processors, Self::tiles(**tile, r) * parts);
         let tile = *tiles.iter().min_by_key(time).expect("there are tiles for every kind");
         Self { tile, chunk, parts }
     }
@@ -447,7 +447,7 @@ pub(in crate::ops) unsafe fn weight_gradient(
 ) -> Result<()> {
     let kind = Kind::of_change(p);
     // SAFETY: the caller's.
-    unsafe { weight_gradient_with(gpu, GradientPlan::choose(gpu, kind, &r), kind, r, x, dy, dw) }
+    unsafe { weight_gradient_with(gpu, GradientPlan::choose(processors(gpu), kind, &r), kind, r, x, dy, dw) }
 }
 
 /// As [`weight_gradient`], with a given plan.
@@ -489,7 +489,12 @@ unsafe fn weight_gradient_with(
     let size = r.taps * r.c * r.n;
     let mut partial = if plan.parts > 1 { Some(Tensor::on(gpu, DType::F32, &[plan.parts, size])?) } else { None };
     let to = partial.as_mut().map_or(Ok(dw), Tensor::ptr_mut)?;
-    let (stages, cfg) = plan.tile.launch(gpu, kind, GradientPlan::tiles(plan.tile, &r) * plan.parts);
+    let (stages, cfg) = plan.tile.launch(
+        processors(gpu),
+        gpu.about().shared_bytes,
+        kind,
+        GradientPlan::tiles(plan.tile, &r) * plan.parts,
+    );
     let (pad, slices) = (r.pad as i32, r.per.div_ceil(SLICE) as i32);
     let [n, c, taps, sequences] = [r.n, r.c, r.taps, sequences].map(|n| n as i32);
     let [chunk, parts, dilation] = [plan.chunk, plan.parts, r.dilation].map(|n| n as i32);
@@ -504,5 +509,5 @@ unsafe fn weight_gradient_with(
     }
 }
 
-#[cfg(all(test, feature = "emulate"))]
+#[cfg(test)]
 mod tests;
