@@ -62,6 +62,11 @@ impl Nvcc {
         after.lines().next().unwrap_or("").trim()
     }
 
+    /// 13 of `13.0, V13.0.88`.
+    fn release_number(&self) -> u32 {
+        self.release().split('.').next().and_then(|n| n.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// Makes `<out>/<stem>.fatbin`, unless the one that is there is still right.
     pub fn compile(&self, source: &Source, archs: &[String], kernels: &Path, out: &Path) -> Compiled {
         let archs: Vec<&str> = archs.iter().map(String::as_str).filter(|&a| !source.sm90() || a == HOPPER).collect();
@@ -71,6 +76,10 @@ impl Nvcc {
         }
         let mut flags: Vec<String> =
             ["-O3", "-std=c++17", "-lineinfo", "--fatbin", "-Xptxas=-warn-spills,-v"].map(String::from).into();
+        // An eighth of the size. Drivers for the CUDA of such an nvcc unpack it; older ones are refused anyhow.
+        if self.release_number() >= 13 {
+            flags.push("--compress-mode=size".into());
+        }
         flags.extend(archs.iter().flat_map(|a| ["-gencode".into(), format!("arch=compute_{a},code=sm_{a}")]));
         if !source.sm90() {
             flags.extend(["-gencode".into(), format!("arch={PTX},code={PTX}")]);

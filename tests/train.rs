@@ -8,6 +8,7 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 
+use drg::device::Device;
 use drg::engine::predict::predict;
 use drg::engine::train::{Event, Outcome, PassKind, RateChange, Trainer, state_path};
 use drg::io::dataset::{Dataset, align};
@@ -21,7 +22,7 @@ use drg::model::spec::{DropLast, LossReduction, ModelSpec, PoolPadding, Select, 
 use drg::model::{Model, Network};
 use drg::ops::{self, Loss};
 use drg::seq::Sequences;
-use drg::tape::{Keep, Mode, Pass, Tape, Var};
+use drg::tape::{Keep, Mode, Pass, Tape, Var, check};
 use drg::tensor::{DType, Tensor};
 use drg::util::philox::Philox;
 use drg::{Error, Result};
@@ -124,16 +125,37 @@ fn log_numbers(text: &str) -> Vec<Vec<f64>> {
 #[test]
 fn runs_of_the_reference() {
     for case in CASES {
-        let Some(folder) = common::shared(&format!("fixtures/{}", case.name)) else { continue };
+        replay(case, &Device::Cpu, 1.0);
+    }
+}
+
+#[test]
+fn runs_of_the_reference_on_gpus() {
+    if let Some(why) = check::skipped() {
+        eprintln!("skipped on a GPU: {why}");
+    }
+    for gpu in check::gpus() {
+        for case in &CASES[..2] {
+            eprintln!("on {}:", gpu.about().name);
+            replay(case, &Device::Cuda(gpu.clone()), 10.0);
+        }
+    }
+}
+
+/// Repeats a run of the reference on a device; `slack` times the case's tolerances are allowed.
+fn replay(case: &Case, device: &Device, slack: f64) {
+    if let Some(folder) = common::shared(&format!("fixtures/{}", case.name)) {
+        let on_host = |network: &Network| network.to_device(&Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
         let mut run = Recorded::open(&folder);
         assert_eq!(run.dataset.names, run.trace.strings("names_sorted").unwrap());
         let (train, validation) = (run.indices("train_idx"), run.indices("val_idx"));
         let (orders, checkpoints) = (run.orders(), run.indices("checkpoint_after_pass"));
         let (rates, step_losses) = (run.numbers("step_lr_first_group"), run.numbers("step_loss"));
         let (passes, last_saved) = (orders.len(), *checkpoints.last().unwrap());
-        let trainer = Trainer::new(run.start.clone(), run.spec.clone(), &run.dataset, train, validation)
-            .unwrap()
-            .order(|pass, _| orders[pass as usize].clone());
+        let trainer =
+            Trainer::new(run.start.to_device(device).unwrap(), run.spec.clone(), &run.dataset, train, validation)
+                .unwrap()
+                .order(|pass, _| orders[pass as usize].clone());
         let (mut done_passes, mut steps, mut saved, mut first) = (0, 0, None, None);
         let (mut worst_rate, mut worst_loss) = (0f64, 0f64);
         let outcome = trainer
@@ -144,13 +166,13 @@ fn runs_of_the_reference() {
                         if step_losses[steps].is_finite() && step_losses[steps] < 1e4 {
                             worst_loss = worst_loss.max((loss / step_losses[steps] - 1.0).abs());
                         }
-                        first.get_or_insert_with(|| network.to_dtype(DType::F64).unwrap());
+                        first.get_or_insert_with(|| on_host(network));
                         steps += 1;
                     }
                     if done == total {
                         done_passes += 1;
                         if done_passes == last_saved {
-                            saved = Some(network.to_dtype(DType::F64).unwrap());
+                            saved = Some(on_host(network));
                         }
                     }
                 }
@@ -165,17 +187,27 @@ fn runs_of_the_reference() {
         let expected = std::fs::read_to_string(folder.join("ref_loss.txt")).unwrap();
         let (found, expected) = (log_numbers(&outcome.log), log_numbers(&expected));
         assert_eq!(found.len(), expected.len(), "{name}: lines of the log\n{}", outcome.log);
-        common::within(&format!("{name}: loss rows"), &found.concat(), &expected.concat(), case.rows);
+        common::within(&format!("{name}: loss rows"), &found.concat(), &expected.concat(), slack * case.rows);
 
-        same_weights(&format!("{name}: checkpoint"), &saved.unwrap(), &folder.join("ref_parameter.pth"), case.weights);
+        same_weights(
+            &format!("{name}: checkpoint"),
+            &saved.unwrap(),
+            &folder.join("ref_parameter.pth"),
+            slack * case.weights,
+        );
         let network = &outcome.model.network;
         if folder.join("in_memory_final.pth").exists() {
-            same_weights(&format!("{name}: end"), network, &folder.join("in_memory_final.pth"), case.weights);
+            same_weights(&format!("{name}: end"), network, &folder.join("in_memory_final.pth"), slack * case.weights);
         } else if run.config["in memory weights at the end equal ref_parameter.pth"] == "True" {
-            same_weights(&format!("{name}: end"), network, &folder.join("ref_parameter.pth"), case.weights);
+            same_weights(&format!("{name}: end"), network, &folder.join("ref_parameter.pth"), slack * case.weights);
         }
         if folder.join("after_step1.pth").exists() {
-            same_weights(&format!("{name}: first step"), &first.unwrap(), &folder.join("after_step1.pth"), 1e-5);
+            same_weights(
+                &format!("{name}: first step"),
+                &first.unwrap(),
+                &folder.join("after_step1.pth"),
+                slack * 1e-5,
+            );
         }
 
         let rows = run.indices("test_idx");
@@ -184,7 +216,7 @@ fn runs_of_the_reference() {
         let mut reference = Npz::open(&folder.join("ref_pred.npz")).unwrap();
         assert_eq!(reference.strings("names").unwrap(), test.names);
         let (_, expected) = reference.numbers::<f64>("values").unwrap();
-        common::within(&format!("{name}: predictions"), &found, &expected, case.predictions);
+        common::within(&format!("{name}: predictions"), &found, &expected, slack * case.predictions);
     }
 }
 
