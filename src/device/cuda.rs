@@ -3,10 +3,10 @@
 //! `cudarc` declares the driver's functions and looks for each when it is first called, and panics for one that is not there;
 //! therefore [`open`] asks [`probe`](super::probe) first, which does not, and refuses drivers that are too old.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::null_mut;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys;
 
@@ -24,8 +24,10 @@ pub(super) const OLDEST_DRIVER: (u32, u32) = (12, 1);
 const SHARED_FREE: u32 = 48 << 10;
 /// Copies from the host up to this size are taken over by the driver at once; larger ones go through pinned memory.
 const STAGED: usize = 64 << 10;
-/// Size of a pinned buffer for copies.
+/// Bytes of a copy that goes at once through pinned memory.
 const PINNED: usize = 8 << 20;
+/// Bytes that may be on their way to the GPU.
+const SENT: usize = 64 << 20;
 
 /// What the driver knows of a GPU, if kernels of this build run on it.
 ///
@@ -123,17 +125,24 @@ struct Loaded {
     functions: HashMap<&'static str, (sys::CUfunction, u32)>,
 }
 
-/// Page-locked host memory for copies that the GPU does by itself.
+/// Page-locked host memory for copies that the GPU does by itself, and events that say when they are done.
 #[derive(Default)]
 struct Pinned {
-    /// For copies that are waited for at once.
-    buffer: Option<*mut u8>,
-    /// For copies that are waited for later: address and size of those that nobody uses.
+    /// Address and size of the buffers that nobody uses.
     free: Vec<(u64, usize)>,
-    /// Size of every buffer for later copies, by address.
+    /// Size of every buffer, by address.
     sizes: HashMap<u64, usize>,
     /// Events that nobody uses.
     events: Vec<sys::CUevent>,
+    /// Copies to the GPU whose buffers are still being read, oldest first.
+    sent: VecDeque<Ticket>,
+}
+
+impl Pinned {
+    fn give_back(&mut self, ticket: &Ticket) {
+        self.free.push((ticket.buffer, self.sizes[&ticket.buffer]));
+        self.events.push(ticket.event as sys::CUevent);
+    }
 }
 
 fn check(code: sys::CUresult) -> std::result::Result<(), sys::CUresult> {
@@ -215,21 +224,52 @@ impl Cuda {
         Ok(handle)
     }
 
-    /// Runs `f` with the pinned buffer, after all that still uses it.
-    fn pinned(&self, f: impl Fn(*mut u8) -> Result<()>) -> Result<()> {
-        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        let buffer = match pinned.buffer {
-            Some(buffer) => buffer,
-            None => *pinned.buffer.insert(self.host_memory(PINNED)?),
-        };
-        f(buffer)
+    fn pinned(&self) -> MutexGuard<'_, Pinned> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn host_memory(&self, bytes: usize) -> Result<*mut u8> {
-        let mut buffer = null_mut();
-        // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
-        self.done("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut buffer, bytes, 0) })?;
-        Ok(buffer.cast())
+    /// A buffer for `bytes` bytes and an event, for one copy.
+    fn lend(&self, pinned: &mut Pinned, bytes: usize) -> Result<Ticket> {
+        let fits = pinned.free.iter().position(|&(_, size)| size >= bytes && size <= 4 * bytes.max(4096));
+        let buffer = match fits {
+            Some(i) => pinned.free.swap_remove(i).0,
+            None => {
+                let size = bytes.max(4096).next_power_of_two();
+                let mut buffer = null_mut();
+                // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
+                self.done("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut buffer, size, 0) })?;
+                pinned.sizes.insert(buffer as u64, size);
+                buffer as u64
+            }
+        };
+        let event = match pinned.events.pop() {
+            Some(event) => event,
+            None => {
+                let mut event = null_mut();
+                let flags = sys::CUevent_flags_enum::CU_EVENT_DISABLE_TIMING as u32;
+                // SAFETY: a pointer to a live local.
+                self.done("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, flags) })?;
+                event
+            }
+        };
+        Ok(Ticket { buffer, bytes, event: event as u64 })
+    }
+
+    /// Takes back the buffers of copies to the GPU that are done; waits for the oldest while too much is under way.
+    fn reclaim(&self, pinned: &mut Pinned) -> Result<()> {
+        while let Some(oldest) = pinned.sent.front() {
+            let event = oldest.event as sys::CUevent;
+            let crowded = pinned.sent.iter().map(|t| t.bytes).sum::<usize>() > SENT;
+            // SAFETY: the event belongs to that copy.
+            match unsafe { if crowded { sys::cuEventSynchronize(event) } else { sys::cuEventQuery(event) } } {
+                sys::CUresult::CUDA_ERROR_NOT_READY => break,
+                code => self.done("the work on the GPU", code)?,
+            }
+            if let Some(ticket) = pinned.sent.pop_front() {
+                pinned.give_back(&ticket);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -263,89 +303,53 @@ impl Driver for Cuda {
             let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.as_ptr().cast(), from.len(), self.stream) };
             return self.done("cuMemcpyHtoDAsync", code);
         }
-        self.pinned(|buffer| {
-            let mut at = to;
-            for part in from.chunks(PINNED) {
-                // SAFETY: the buffer holds a part and nobody else uses it: the lock is held and the last copy was waited for.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(part.as_ptr(), buffer, part.len());
-                    let code = sys::cuMemcpyHtoDAsync_v2(at, buffer.cast(), part.len(), self.stream);
-                    self.done("cuMemcpyHtoDAsync", code)?;
-                }
-                self.synchronize()?;
-                at += part.len() as u64;
+        let mut pinned = self.pinned();
+        for (i, part) in from.chunks(PINNED).enumerate() {
+            self.reclaim(&mut pinned)?;
+            let ticket = self.lend(&mut pinned, part.len())?;
+            // SAFETY: the buffer holds the part and belongs to this copy until its event has come; the caller's for `to`.
+            unsafe {
+                std::ptr::copy_nonoverlapping(part.as_ptr(), ticket.buffer as *mut u8, part.len());
+                let (to, from) = (to + (i * PINNED) as u64, ticket.buffer as *const c_void);
+                self.done("cuMemcpyHtoDAsync", sys::cuMemcpyHtoDAsync_v2(to, from, part.len(), self.stream))?;
+                self.done("cuEventRecord", sys::cuEventRecord(ticket.event as sys::CUevent, self.stream))?;
             }
-            Ok(())
-        })
+            pinned.sent.push_back(ticket);
+        }
+        Ok(())
     }
 
     unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
-        self.enter()?;
-        let target = to.as_mut_ptr();
-        let n = to.len();
-        self.pinned(|buffer| {
-            let mut at = 0;
-            while at < n {
-                let part = PINNED.min(n - at);
-                // SAFETY: the buffer holds a part; the caller's for the addresses.
-                unsafe {
-                    let code = sys::cuMemcpyDtoHAsync_v2(buffer.cast(), from + at as u64, part, self.stream);
-                    self.done("cuMemcpyDtoHAsync", code)?;
-                    self.synchronize()?;
-                    std::ptr::copy_nonoverlapping(buffer, target.add(at), part);
-                }
-                at += part;
-            }
-            Ok(())
-        })
+        for (i, part) in to.chunks_mut(PINNED).enumerate() {
+            // SAFETY: the caller's.
+            let ticket = unsafe { self.begin_download(from + (i * PINNED) as u64, part.len()) }?;
+            self.end_download(ticket, part)?;
+        }
+        Ok(())
     }
 
     unsafe fn begin_download(&self, from: u64, bytes: usize) -> Result<Ticket> {
         self.enter()?;
-        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = pinned.free.iter().position(|&(_, size)| size >= bytes && size <= 4 * bytes.max(4096));
-        let buffer = match fits {
-            Some(i) => pinned.free.swap_remove(i).0,
-            None => {
-                let size = bytes.max(4096).next_power_of_two();
-                let buffer = self.host_memory(size)? as u64;
-                pinned.sizes.insert(buffer, size);
-                buffer
-            }
-        };
-        let event = match pinned.events.pop() {
-            Some(event) => event,
-            None => {
-                let mut event = null_mut();
-                let flags = sys::CUevent_flags_enum::CU_EVENT_DISABLE_TIMING as u32;
-                // SAFETY: a pointer to a live local.
-                self.done("cuEventCreate", unsafe { sys::cuEventCreate(&mut event, flags) })?;
-                event
-            }
-        };
+        let ticket = self.lend(&mut self.pinned(), bytes)?;
         // SAFETY: the buffer holds `bytes` bytes and belongs to this copy until its ticket comes back; the caller's for `from`.
         unsafe {
-            let code = sys::cuMemcpyDtoHAsync_v2(buffer as *mut c_void, from, bytes, self.stream);
+            let code = sys::cuMemcpyDtoHAsync_v2(ticket.buffer as *mut c_void, from, bytes, self.stream);
             self.done("cuMemcpyDtoHAsync", code)?;
-            self.done("cuEventRecord", sys::cuEventRecord(event, self.stream))?;
+            self.done("cuEventRecord", sys::cuEventRecord(ticket.event as sys::CUevent, self.stream))?;
         }
-        Ok(Ticket { buffer, bytes, event: event as u64 })
+        Ok(ticket)
     }
 
     fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Result<()> {
         self.enter()?;
-        let event = ticket.event as sys::CUevent;
+        assert!(to.len() <= ticket.bytes, "more bytes than the copy brought");
         // SAFETY: the event belongs to this copy.
-        let waited = self.done("the work on the GPU", unsafe { sys::cuEventSynchronize(event) });
+        let waited = self.done("the work on the GPU", unsafe { sys::cuEventSynchronize(ticket.event as sys::CUevent) });
         if waited.is_ok() {
-            assert!(to.len() <= ticket.bytes, "more bytes than the copy brought");
             // SAFETY: the buffer holds the bytes of the copy, which is done.
             unsafe { std::ptr::copy_nonoverlapping(ticket.buffer as *const u8, to.as_mut_ptr(), to.len()) };
         }
-        let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = pinned.sizes[&ticket.buffer];
-        pinned.free.push((ticket.buffer, size));
-        pinned.events.push(event);
+        self.pinned().give_back(&ticket);
         waited
     }
 
@@ -455,10 +459,11 @@ impl Drop for Cuda {
         // SAFETY: nothing runs any more, and nobody has these handles.
         unsafe {
             let _ = sys::cuStreamSynchronize(self.stream);
-            for buffer in pinned.buffer.into_iter().chain(pinned.sizes.keys().map(|&address| address as *mut u8)) {
-                let _ = sys::cuMemFreeHost(buffer.cast());
+            for &buffer in pinned.sizes.keys() {
+                let _ = sys::cuMemFreeHost(buffer as *mut c_void);
             }
-            for &event in &pinned.events {
+            let sent = pinned.sent.iter().map(|ticket| ticket.event as sys::CUevent);
+            for event in pinned.events.iter().copied().chain(sent) {
                 let _ = sys::cuEventDestroy_v2(event);
             }
             for &module in self.loaded.get_mut().unwrap_or_else(PoisonError::into_inner).modules.values() {

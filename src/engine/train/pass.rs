@@ -10,7 +10,7 @@ use crate::nn::Optimizer;
 use crate::ops::{self, Loss};
 use crate::stat;
 use crate::tape::{Keep, Mode, Pass, Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{Coming, Tensor};
 
 /// Share of a batch in running statistics, as `BatchNorm1d(momentum=0.1)`.
 const MOMENTUM: f64 = 0.1;
@@ -19,6 +19,23 @@ const MOMENTUM: f64 = 0.1;
 pub(super) struct Found {
     pub losses: Losses,
     pub score: f64,
+}
+
+/// What the forward pass of a batch found, perhaps on its way from a GPU.
+struct Forward {
+    loss: Coming,
+    /// One a head.
+    predictions: Vec<Coming>,
+}
+
+impl Forward {
+    /// The summed loss. The predictions of the `rows` sequences themselves (the first copy) are collected, head by head.
+    fn wait(self, rows: usize, tracks: &[usize], collected: &mut [Vec<f32>]) -> Result<f64> {
+        for ((y, tracks), to) in self.predictions.into_iter().zip(tracks).zip(collected) {
+            to.extend(y.wait()?.to_f64()[..rows * tracks].iter().map(|&v| v as f32));
+        }
+        Ok(self.loss.wait()?.to_f64()[0])
+    }
 }
 
 impl Trainer<'_> {
@@ -56,14 +73,16 @@ impl Trainer<'_> {
             let batch = augmentation.batch(&self.data, model, &self.spec, &rows[at..at + size], at)?;
             let pass = Pass { seed: self.dropout_seed(), number, samples: batch.samples.as_slice().into() };
             let mode = if train_mode { Mode::Train(pass) } else { Mode::Eval };
-            let (loss, grads) = self.batch(&batch, mode, optimizer.is_some(), &mut collected)?;
-            sum += loss;
+            let (forward, grads) = self.batch(&batch, mode, optimizer.is_some())?;
             if let (Some(optimizer), Some(grads)) = (optimizer.as_deref_mut(), grads) {
                 if let Some(momentum) = self.control.next_step(&self.spec, sizes.len()) {
                     optimizer.set_momentum(momentum)?;
                 }
                 optimizer.step(self.network.parameters_mut(), &grads, &self.control.rates)?;
             }
+            // A GPU is still at the gradients while the host looks at the loss and makes the next batch.
+            let loss = forward.wait(batch.rows.len(), &self.data.tracks, &mut collected)?;
+            sum += loss;
             at += size;
             report(&Event::Step {
                 pass: kind,
@@ -80,26 +99,19 @@ impl Trainer<'_> {
         Ok(Found { losses: Losses { training: sum / (n * copies * tracks) as f64, validation }, score })
     }
 
-    /// Forward, and backward if asked for; the predictions of the sequences themselves (the first copy) are collected.
-    /// Returns the summed loss and the gradients.
-    fn batch(
-        &mut self,
-        batch: &Batch,
-        mode: Mode,
-        trains: bool,
-        collected: &mut [Vec<f32>],
-    ) -> Result<(f64, Option<Vec<Option<Tensor>>>)> {
+    /// Forward, and backward if asked for. Returns what forward found and the gradients.
+    fn batch(&mut self, batch: &Batch, mode: Mode, trains: bool) -> Result<(Forward, Option<Vec<Option<Tensor>>>)> {
         let mut tape = Tape::new(if trains { Keep::BACKWARD } else { Keep::default() }, mode);
         let device = self.network.parameters().device();
         tape.precision = self.precision;
-        let (loss, from, leaves) = {
+        let (forward, from, leaves) = {
             let parameters = self.network.parameters();
             let bound = parameters.bind(&mut tape, trains)?;
             let outputs = self.network.forward(&mut tape, &bound, &Var::constant(batch.x.to_device(&device)?))?;
             let mut total: Option<Var> = None;
+            let mut predictions = vec![];
             for (m, y) in outputs.iter().enumerate() {
-                let own = &y.value.to_cpu()?.to_f64()[..batch.rows.len() * self.data.tracks[m]];
-                collected[m].extend(own.iter().map(|&v| v as f32));
+                predictions.push(y.value.begin_to_cpu()?);
                 let loss = ops::loss(
                     &mut tape,
                     y,
@@ -113,7 +125,7 @@ impl Trainer<'_> {
                 });
             }
             let total = total.ok_or_else(|| Error::Usage("the model has no head".into()))?;
-            (total.value.to_cpu()?.to_f64()[0], total.node, parameters.leaves(&bound))
+            (Forward { loss: total.value.begin_to_cpu()?, predictions }, total.node, parameters.leaves(&bound))
         };
         let stats = std::mem::take(&mut tape.stats);
         let grads = match from.filter(|_| trains) {
@@ -134,7 +146,7 @@ impl Trainer<'_> {
             }
         };
         update_statistics(&mut self.network, &stats)?;
-        Ok((loss, grads))
+        Ok((forward, grads))
     }
 
     /// Validation loss and score of the collected predictions for `rows` of a set of `n`.
