@@ -30,10 +30,11 @@ pub enum Device {
 /// How exact products are on a GPU. The CPU computes in the type of the tensors whatever this says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// As exact as f32: every operand is split into two tf32 parts, and three products are added.
+    /// As exact as f32: every operand is the sum of two numbers of fewer bits (tf32, or scaled 16-bit floats), and three products
+    /// are added.
     #[default]
     F32,
-    /// Operands cut to 10 bits (tf32), sums in f32.
+    /// Operands of 11 bits (tf32) at least, sums in f32.
     Tf32,
     /// Operands rounded to bf16, sums in f32.
     Bf16,
