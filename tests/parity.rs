@@ -208,7 +208,8 @@ fn run_on(folder: &Path, name: &str, gpu: &Gpu) {
     let sequence = case.numbers("ism_seq")[0] as usize;
     let (want, torch) = (case.numbers("ism_f64"), case.numbers("ism"));
     let torch = relative(&torch, &want);
-    // The reference pass is in f32 here: 4e-6 of 01b_baseline_padded. 16-bit operands: 9e-4 and 8e-3 of 01_baseline; three times that where attention multiplies what was rounded.
+    // The reference pass is in f32 here: 4e-6 of 01b_baseline_padded. 16-bit operands: 9e-4 and 8e-3 of 01_baseline; three times
+    // that where attention multiplies what was rounded.
     let more = if name.contains("attention") { 3.0 } else { 1.0 };
     for (precision, limit) in [(Precision::F32, 1e-5), (Precision::F16, 2e-3 * more), (Precision::Bf16, 1e-2 * more)] {
         let found = relative(&case.swept(&there, sequence, false, precision), &want);
