@@ -143,6 +143,14 @@ fn examples_of_the_help_run() {
             if line.starts_with("simulate") {
                 data = line.to_string();
             }
+            // This one takes minutes on a GPU, and says what is missing without one.
+            if line.starts_with("bench gpu") {
+                if drg::tape::check::skipped().is_some() {
+                    let ran = room.run(line);
+                    assert!(ran.code == 1 && ran.err.contains("cuda:0: "), "{line}: {}", ran.err);
+                }
+                continue;
+            }
             // The effects of a model and the log of a training come from verbs that need a model.
             if !line.contains("ism.npz")
                 && !line.contains("model_loss.txt")

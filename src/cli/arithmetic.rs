@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Context;
 use super::talk::Talk;
 use crate::device::probe::{Absence, probe};
 use crate::device::{Device, Precision};
@@ -27,8 +28,16 @@ pub(super) struct Computing {
 }
 
 impl Arithmetic {
-    /// What was asked for, on the device of the command line.
-    pub(super) fn on(&self, device: Device) -> Result<Computing> {
+    /// What was asked for, on the device of the command line. Only the CPU computes in f64, so without `--device` that is meant.
+    pub(super) fn of(&self, context: &Context) -> Result<Computing> {
+        let device = match (&*self.precision, &context.device) {
+            ("f64", None) => Device::Cpu,
+            _ => context.device()?,
+        };
+        self.on(device)
+    }
+
+    fn on(&self, device: Device) -> Result<Computing> {
         let names = || Precision::ALL.iter().map(|p| p.name()).chain(["f64"]);
         let asked = &*self.precision;
         let found = Precision::ALL.iter().copied().find(|p| p.name() == asked);

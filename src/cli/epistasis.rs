@@ -144,7 +144,7 @@ impl Args {
     /// The job, and for listed pairs, row by row, the sequence and the number among its pairs.
     fn job(&self, context: &Context) -> Result<(Job, Option<Vec<(usize, usize)>>)> {
         let engine = Engine::parse(&self.engine)?;
-        let computing = self.arithmetic.on(context.device()?)?;
+        let computing = self.arithmetic.of(context)?;
         let model = inputs::model(&self.model, &computing)?;
         let tracks = inputs::tracks(&model, &self.tracks)?;
         let all = self.reading.for_model(&self.sequences, &model, context)?;

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         _ => return Err(Error::Usage(format!("-o {}: expected a name that ends in .npz or .tsv", args.out.display()))),
     };
     output::check_file(&args.out)?;
-    let computing = args.arithmetic.on(context.device()?)?;
+    let computing = args.arithmetic.of(context)?;
     let model = inputs::model(&args.model, &computing)?;
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let sequences = args.reading.for_model(&args.sequences, &model, context)?;

@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         reverse_complement: wanted.reverse_complement,
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
-    let computing = args.arithmetic.on(context.device()?)?;
+    let computing = args.arithmetic.of(context)?;
     if computing.double {
         return Err(Error::Usage("--precision f64: training is in f32; f64 is for checks of a trained model".into()));
     }

@@ -113,7 +113,7 @@ struct Job {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let job = args.validated()?;
-    let computing = args.arithmetic.on(context.device()?)?;
+    let computing = args.arithmetic.of(context)?;
     let model = inputs::model(&args.model, &computing)?;
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let names: Vec<String> = tracks.iter().map(|&t| model.track_names()[t].to_string()).collect();

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cudarc::driver::sys;
 
 use super::driver::{About, Boxes, Driver, Ticket};
-use super::kernels::{BUILT, MODULES};
+use super::kernels::{BUILT, KERNELS, MODULES};
 use super::launch::{Kernel, Launch, TensorMap};
 use super::probe;
 use crate::error::{Error, Result};
@@ -20,10 +20,6 @@ use crate::error::{Error, Result};
 pub(super) const OLDEST_CARD: (u32, u32) = (8, 0);
 /// The lowest driver that has every function that is called here.
 pub(super) const OLDEST_DRIVER: (u32, u32) = (12, 1);
-/// Shared memory that a block gets without asking.
-const SHARED_FREE: u32 = 48 << 10;
-/// Copies from the host up to this size are taken over by the driver at once; larger ones go through pinned memory.
-const STAGED: usize = 64 << 10;
 /// Bytes of a copy that goes at once through pinned memory.
 const PINNED: usize = 8 << 20;
 /// Bytes that may be on their way to the GPU.
@@ -58,6 +54,10 @@ pub(super) fn usable(number: usize, driver: &std::result::Result<probe::Driver, 
                 .into(),
         );
     };
+    if let Some(missing) = MODULES.iter().find(|m| !m.sm90 && m.fatbin.is_empty()) {
+        let what = format!("this build lacks the kernels '{}', which nvcc did not compile; build again", missing.name);
+        return refuse(what);
+    }
     let needed = OLDEST_DRIVER.max((compiler_version(compiler).0, 0));
     if driver.cuda < needed {
         let ((a, b), (c, d)) = (driver.cuda, needed);
@@ -101,7 +101,12 @@ pub(super) fn open(number: usize) -> Result<Box<dyn Driver>> {
         let flags = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
         check(sys::cuStreamCreate(&mut stream, flags)).map_err(|e| failed("cuStreamCreate", e))?;
     }
-    Ok(Box::new(Cuda { about, device, context, stream, loaded: Mutex::default(), pinned: Mutex::default() }))
+    let cuda = Cuda { about, device, context, stream, loaded: Mutex::default(), pinned: Mutex::default() };
+    // What the driver cannot load is said now, while `auto` can still take the CPU.
+    if let Some(kernel) = KERNELS.iter().find(|k| !MODULES[k.module].sm90) {
+        cuda.function(kernel, 0)?;
+    }
+    Ok(Box::new(cuda))
 }
 
 struct Cuda {
@@ -195,7 +200,8 @@ impl Cuda {
                 // SAFETY: the module is loaded; the name ends with a zero.
                 let code = unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
                 self.done(&format!("cuModuleGetFunction({})", kernel.name), code)?;
-                (function, SHARED_FREE)
+                // Shared memory that a kernel declares itself counts too, so every request is allowed by name.
+                (function, 0)
             }
         };
         if shared > allowed {
@@ -298,11 +304,6 @@ impl Driver for Cuda {
 
     unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
         self.enter()?;
-        if from.len() <= STAGED {
-            // SAFETY: the caller's; the driver takes a copy of small pageable memory before it returns.
-            let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, from.as_ptr().cast(), from.len(), self.stream) };
-            return self.done("cuMemcpyHtoDAsync", code);
-        }
         let mut pinned = self.pinned();
         for (i, part) in from.chunks(PINNED).enumerate() {
             self.reclaim(&mut pinned)?;
@@ -333,8 +334,10 @@ impl Driver for Cuda {
         let ticket = self.lend(&mut self.pinned(), bytes)?;
         // SAFETY: the buffer holds `bytes` bytes and belongs to this copy until its ticket comes back; the caller's for `from`.
         unsafe {
-            let code = sys::cuMemcpyDtoHAsync_v2(ticket.buffer as *mut c_void, from, bytes, self.stream);
-            self.done("cuMemcpyDtoHAsync", code)?;
+            if bytes > 0 {
+                let code = sys::cuMemcpyDtoHAsync_v2(ticket.buffer as *mut c_void, from, bytes, self.stream);
+                self.done("cuMemcpyDtoHAsync", code)?;
+            }
             self.done("cuEventRecord", sys::cuEventRecord(ticket.event as sys::CUevent, self.stream))?;
         }
         Ok(ticket)
@@ -355,12 +358,18 @@ impl Driver for Cuda {
 
     unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
         self.enter()?;
+        if bytes == 0 {
+            return Ok(());
+        }
         // SAFETY: the caller's.
         self.done("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) })
     }
 
     unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()> {
         self.enter()?;
+        if bytes == 0 {
+            return Ok(());
+        }
         // SAFETY: the caller's.
         self.done("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(to, byte, bytes, self.stream) })
     }
@@ -441,6 +450,10 @@ impl Driver for Cuda {
             // SAFETY: an event of `mark` that nobody uses any more.
             let _ = unsafe { sys::cuEventDestroy_v2(mark as sys::CUevent) };
         }
+    }
+
+    fn has_sm90_kernels(&self) -> bool {
+        MODULES.iter().filter(|m| m.sm90).all(|m| !m.fatbin.is_empty())
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -156,6 +156,11 @@ pub trait Driver: Send + Sync {
     /// Takes a mark back.
     fn forget(&self, mark: u64);
 
+    /// Whether the kernels for compute capability 9.0 alone are there.
+    fn has_sm90_kernels(&self) -> bool {
+        true
+    }
+
     /// Whether returned memory may be kept for the next allocation of about that size. Not where every allocation is watched.
     fn reuses_memory(&self) -> bool {
         true

@@ -84,9 +84,9 @@ impl Gpu {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether its compute capability is 9.0, for which some kernels have a form of their own.
+    /// Whether its compute capability is 9.0, for which some kernels have a form of their own, and the build has them.
     pub fn is_sm90(&self) -> bool {
-        self.about().capability == (9, 0)
+        self.about().capability == (9, 0) && self.0.driver.has_sm90_kernels()
     }
 
     /// Memory for `bytes` bytes; it holds anything.
@@ -95,8 +95,13 @@ impl Gpu {
     /// [`Error::Device`] if there is not enough.
     pub fn allocate(&self, bytes: usize) -> Result<Memory> {
         let size = if self.0.driver.reuses_memory() { rounded(bytes) } else { bytes.max(1) };
-        if let Some(address) = locked(&self.0.pool).take(size) {
+        let taken = locked(&self.0.pool).take(size);
+        if let Some((address, size)) = taken {
             return Ok(Memory { gpu: self.clone(), block: Block { address, size }, bytes });
+        }
+        // Sizes change during a long job: what nobody asked for again is given back before it fills the GPU.
+        if self.usage().cached > self.about().memory_bytes as usize / 2 {
+            self.trim()?;
         }
         let mut found = self.0.driver.allocate(size)?;
         if found.is_none() {

@@ -20,12 +20,13 @@ pub(super) fn rounded(bytes: usize) -> usize {
 }
 
 impl Pool {
-    /// A block of exactly this (rounded) size.
-    pub fn take(&mut self, size: usize) -> Option<u64> {
-        let address = self.free.get_mut(&size)?.pop()?;
+    /// The smallest block of at least this size, and its own size: at most a quarter more.
+    pub fn take(&mut self, size: usize) -> Option<(u64, usize)> {
+        let (&size, waiting) = self.free.range_mut(size..=size + size / 4).find(|(_, waiting)| !waiting.is_empty())?;
+        let address = waiting.pop()?;
         self.cached -= size;
         self.count(size);
-        Some(address)
+        Some((address, size))
     }
 
     /// Counts a block that comes into use.
@@ -66,7 +67,7 @@ mod tests {
         pool.count(1024);
         pool.give(512, 7);
         assert_eq!((pool.in_use, pool.cached, pool.peak), (1024, 512, 1536));
-        assert_eq!((pool.take(1024), pool.take(512), pool.take(512)), (None, Some(7), None));
+        assert_eq!((pool.take(1024), pool.take(450), pool.take(512)), (None, Some((7, 512)), None));
         pool.give(512, 7);
         assert_eq!((pool.drain(), pool.cached), (vec![7], 0));
     }

@@ -71,7 +71,7 @@ pub(super) fn automatic_batch(network: &Network) -> usize {
     match network.parameters().device() {
         Device::Cpu => ((16 << 20) / widest.max(1)).clamp(1, 512),
         // A GPU wants more at once: a few maps of that size and those after them fit easily.
-        Device::Cuda(gpu) => (gpu.about().memory_bytes as usize / 64 / widest.max(1)).clamp(1, 4096),
+        Device::Cuda(gpu) => (gpu.about().memory_bytes as usize / 128 / widest.max(1)).clamp(1, 4096),
     }
 }
 

@@ -210,8 +210,7 @@ impl Delta {
             let whole = Window::dense(self.at.mutants(), self.at.len);
             return if self.at == whole { Ok(self) } else { self.placed(&whole) };
         }
-        let outside: Vec<usize> = self.at.outside().collect();
-        if outside.is_empty() {
+        if self.at.outside().next().is_none() {
             return Ok(self);
         }
         let Change::Rows(d) = &mut self.change else { return Ok(self) };
@@ -220,6 +219,7 @@ impl Delta {
             cuda::clear(&gpu, d, &self.at)?;
             return Ok(self);
         }
+        let outside: Vec<usize> = self.at.outside().collect();
         real!("delta", d, T => {
             // What an operation handed on is shared with its input, and clear already.
             let x = d.cpu::<T>()?;

@@ -169,7 +169,7 @@ impl Args {
     fn job(&self, context: &Context) -> Result<Job> {
         let engine = Engine::parse(&self.engine)?;
         let (gauge, compare) = (Gauge::parse(&self.gauge)?, Compare::parse(&self.compare)?);
-        let computing = self.arithmetic.on(context.device()?)?;
+        let computing = self.arithmetic.of(context)?;
         let kind = match &*self.dtype {
             "f32" => FloatType::F32,
             "f16" => FloatType::F16,

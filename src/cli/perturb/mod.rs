@@ -124,7 +124,7 @@ impl Common {
     fn model(&self, context: &Context) -> Result<(Model, Computing)> {
         is_table(&self.out)?;
         output::check_file(&self.out)?;
-        let computing = self.arithmetic.on(context.device()?)?;
+        let computing = self.arithmetic.of(context)?;
         Ok((inputs::model(&self.model, &computing)?, computing))
     }
 

@@ -262,6 +262,7 @@ impl<P: Predictor> Job<'_, P> {
 pub struct Blocks {
     results: Receiver<Result<Block>>,
     worker: Option<JoinHandle<()>>,
+    on_gpu: bool,
 }
 
 /// As [`each_block`], as an iterator: the next blocks compute while the consumer writes the last.
@@ -301,7 +302,7 @@ pub struct Blocks {
 /// ```
 pub fn mutate<P: Predictor>(model: &P, sequences: &[u8], edits: Edits, options: Options) -> Blocks {
     let (send, results) = sync_channel(AHEAD);
-    let (model, sequences) = (model.clone(), sequences.to_vec());
+    let (model, sequences, on_gpu) = (model.clone(), sequences.to_vec(), model.device().is_gpu());
     let worker = std::thread::spawn(move || {
         let done = each_block(&model, &sequences, &edits, &options, |block| Ok(send.send(Ok(block)).is_ok()));
         if let Err(e) = done {
@@ -309,7 +310,18 @@ pub fn mutate<P: Predictor>(model: &P, sequences: &[u8], edits: Edits, options: 
             let _ = send.send(Err(e));
         }
     });
-    Blocks { results, worker: Some(worker) }
+    Blocks { results, worker: Some(worker), on_gpu }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        // Nobody listens any more, so the job ends with its present group. A process must not end while a driver works for it.
+        let (_, nobody) = sync_channel(0);
+        drop(std::mem::replace(&mut self.results, nobody));
+        if let Some(worker) = self.worker.take().filter(|_| self.on_gpu) {
+            let _ = worker.join();
+        }
+    }
 }
 
 impl Iterator for Blocks {

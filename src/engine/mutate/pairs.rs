@@ -210,8 +210,13 @@ fn naive<P: Predictor>(
 ) -> Result<Results> {
     let (edits, numbers) = distinct(pairs);
     let mutants = edits.iter().map(|&e| vec![e]).chain(pairs.iter().map(|p| p.to_vec())).collect();
-    let job =
-        Options { engine: Engine::Naive, tracks: Some(tracks.to_vec()), batch: options.batch, ..Options::default() };
+    let job = Options {
+        engine: Engine::Naive,
+        tracks: Some(tracks.to_vec()),
+        blocks: None,
+        double: false,
+        ..options.clone()
+    };
     let (mut reference, mut effects) = (vec![], vec![]);
     each_block(model, codes, &Edits::Listed(vec![mutants].into()), &job, |block| {
         reference = block.reference;

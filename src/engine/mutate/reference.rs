@@ -200,7 +200,12 @@ impl Reference {
 
     /// Mutants that keep all threads, or the GPU, busy.
     pub fn group(&self) -> usize {
-        if self.is_on_gpu() { GPU.lanes } else { CPU.vectors * par::threads() }
+        if !self.is_on_gpu() {
+            return CPU.vectors * par::threads();
+        }
+        // Their changes are held twice where they are grouped anew, at the widest map at worst.
+        let largest = self.steps(1).iter().map(|s| 4 * s.width * s.channels).max().unwrap_or(0).max(1);
+        (self.limits().bytes / (2 * largest)).clamp(64, GPU.lanes) / 64 * 64
     }
 
     /// Effects `[M, T]` of mutants: `edits[m]` are made to sequence `rows[m]`. The order of the mutants is free; neighbours in

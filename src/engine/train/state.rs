@@ -88,11 +88,17 @@ pub(super) struct Identity {
     model: ModelSpec,
     training: TrainSpec,
     /// Of products on a GPU.
+    #[serde(default = "usual_precision")]
     precision: String,
     sequences: String,
     targets: String,
     sets: String,
     start: String,
+}
+
+/// That of states which do not say.
+fn usual_precision() -> String {
+    Precision::F32.name().into()
 }
 
 impl Identity {
@@ -139,6 +145,7 @@ impl Identity {
             ("the sequences", &self.sequences, &other.sequences),
             ("the targets", &self.targets, &other.targets),
             ("the training and validation sets", &self.sets, &other.sets),
+            ("the precisions (--precision)", &self.precision, &other.precision),
         ] {
             if a != b {
                 return Some(format!("{what} are others"));
