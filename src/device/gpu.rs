@@ -165,15 +165,24 @@ impl Gpu {
             tables.push(found);
             return Ok(Table { gpu: self.clone(), block: Some(block) });
         }
-        let memory = self.upload(values)?;
-        let block = Arc::new(memory.into_block());
-        tables.push((values.clone(), block.clone()));
-        let old = if tables.len() > TABLES { Some(tables.remove(0)) } else { None };
+        // Others need not wait for the copy. If one of them makes the same table meanwhile, there are two for a while.
         drop(tables);
-        if let Some((_, block)) = old {
-            drop(Table { gpu: self.clone(), block: Some(block) });
-        }
-        Ok(Table { gpu: self.clone(), block: Some(block) })
+        let table = self.table_once(values)?;
+        let mut tables = locked(&self.0.tables);
+        tables.extend(table.block.clone().map(|block| (values.clone(), block)));
+        let old = if tables.len() > TABLES { Some(tables.remove(0).1) } else { None };
+        drop(tables);
+        drop(Table { gpu: self.clone(), block: old });
+        Ok(table)
+    }
+
+    /// As [`Gpu::table`], for a table that nobody will ask for again.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn table_once(&self, values: &[i32]) -> Result<Table> {
+        let block = self.upload(values)?.into_block();
+        Ok(Table { gpu: self.clone(), block: Some(Arc::new(block)) })
     }
 
     /// Runs a kernel; use the generated functions of [`super::kernels::launch`]. A launch without blocks does nothing.

@@ -1,7 +1,5 @@
 //! Changes and sums in the memory of a GPU: the twins of what [`super::window`] does with rows on the CPU.
 
-use std::sync::Arc;
-
 use super::Window;
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch};
@@ -57,35 +55,26 @@ pub(super) fn clear(gpu: &Gpu, d: &mut Tensor, at: &Window) -> Result<()> {
 /// Mutants `list` of `d` `[width, M, C]`, in that order.
 pub(super) fn select(gpu: &Gpu, d: &Tensor, list: &[usize]) -> Result<Tensor> {
     let [width, m, c] = d.dims("delta", "change")?;
-    let lanes: Arc<[i32]> = list.iter().map(|&i| i as i32).collect();
+    let lanes: Vec<i32> = list.iter().map(|&i| i as i32).collect();
     let mut y = Tensor::on(gpu, DType::F32, &[width, list.len(), c])?;
-    let lanes = gpu.upload(&lanes)?;
+    let lanes = gpu.table_once(&lanes)?;
     // SAFETY: the list has an entry for every mutant of `y`, each below `m`; the shapes are those that the sizes say.
     unsafe {
         let (x, y, cfg) = (d.ptr()?, y.ptr_mut()?, Launch::elements(y.len()));
-        let lanes = crate::device::Ptr::new(lanes.address());
-        launch::rows_select_f32(gpu, cfg, x, lanes, y, width as i32, m as i32, list.len() as i32, c as i32)?;
+        launch::rows_select_f32(gpu, cfg, x, lanes.ptr(), y, width as i32, m as i32, list.len() as i32, c as i32)?;
     }
     Ok(y)
 }
 
 /// Puts the change `d` of mutants on `at` into lanes `first..` of `y`, which lies on `to`, row by row at the same positions.
-pub(super) fn insert(
-    gpu: &Gpu,
-    d: &Tensor,
-    at: &Window,
-    y: &mut Tensor,
-    to: &Window,
-    lanes: &Arc<[i32]>,
-) -> Result<()> {
+pub(super) fn insert(gpu: &Gpu, d: &Tensor, at: &Window, y: &mut Tensor, to: &Window, lanes: &[i32]) -> Result<()> {
     let c = d.shape()[2];
-    let (old, new, lanes) = (gpu.table(&at.start)?, gpu.table(&to.start)?, gpu.upload(lanes)?);
+    let (old, new, lanes) = (gpu.table(&at.start)?, gpu.table(&to.start)?, gpu.table_once(lanes)?);
     let sizes = [at.mutants(), to.mutants(), c, at.width, to.width, to.len].map(|n| n as i32);
     let [n, m, c, from_width, to_width, len] = sizes;
     // SAFETY: the tables have an entry for every mutant, lanes lie below `m`; the shapes are those that the sizes say.
     unsafe {
         let (x, y, cfg) = (d.ptr()?, y.ptr_mut()?, Launch::elements(d.len()));
-        let lanes = crate::device::Ptr::new(lanes.address());
-        launch::rows_insert_f32(gpu, cfg, x, old.ptr(), lanes, new.ptr(), y, n, m, c, from_width, to_width, len)
+        launch::rows_insert_f32(gpu, cfg, x, old.ptr(), lanes.ptr(), new.ptr(), y, n, m, c, from_width, to_width, len)
     }
 }

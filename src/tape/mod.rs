@@ -181,7 +181,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// [`Error::Device`].
     pub fn table_on(&self, gpu: &Gpu, rows: &[u32]) -> Result<Table> {
-        gpu.table(&rows.iter().map(|&r| r as i32).collect())
+        gpu.table_once(&rows.iter().map(|&r| r as i32).collect::<Vec<_>>())
     }
 
     /// Says that mutant `m` of a delta sweep changes rows outside of the window that was asked for. The tape sweeps it again

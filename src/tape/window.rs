@@ -326,7 +326,7 @@ impl Delta {
         let (m, c) = (to.mutants(), d.shape()[2]);
         if let Some(gpu) = d.gpu().cloned() {
             let own = Window { start: list.iter().map(|&m| to.start[m]).collect(), ..to };
-            let lanes: Arc<[i32]> = list.iter().map(|&m| m as i32).collect();
+            let lanes: Vec<i32> = list.iter().map(|&m| m as i32).collect();
             cuda::insert(&gpu, other.placed(&own)?.rows()?, &own, d, &to, &lanes)?;
             return Ok(result);
         }
@@ -366,7 +366,7 @@ impl Delta {
             let mut from = 0;
             for block in blocks {
                 let n = block.at.mutants();
-                let lanes: Arc<[i32]> = (from as i32..(from + n) as i32).collect();
+                let lanes: Vec<i32> = (from as i32..(from + n) as i32).collect();
                 cuda::insert(gpu, block.rows()?, &block.at, &mut y, &to, &lanes)?;
                 from += n;
             }
