@@ -13,8 +13,9 @@ cd "$(dirname "$0")/.."
 folder=${1:-bundle}
 export DRG_REQUIRE_CUDA=1 DRG_CUDA_ARCHS=${DRG_CUDA_ARCHS:-80,90a}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+log=$scratch/log
 cargo build --release --locked --bin drg
 cargo test --release --locked --no-run --lib --test devices --test parity --test train 2>&1 | tee "$log"
 
@@ -22,15 +23,17 @@ executable() { # executable SOURCE NAME: the test program of that source, under 
     local path
     path=$(sed -n "s|^ *Executable .*$1 (\(.*\))\$|\1|p" "$log")
     [ -f "$path" ] || { echo "tools/gpu-bundle.sh: cargo made no test program of $1" >&2; exit 1; }
-    strip -o "$folder/$2" "$path"
+    strip -o "$scratch/tests/$2" "$path"
 }
 
 rm -rf "$folder"
-mkdir -p "$folder/fixtures"
+mkdir -p "$folder/fixtures" "$scratch/tests"
 executable src/lib.rs unit
 executable tests/devices.rs devices
 executable tests/parity.rs parity
 executable tests/train.rs train
+# Each of them holds all kernels: a packer with a window wide enough to see that. run.sh unpacks them.
+tar -C "$scratch/tests" -c . | xz -9 >"$folder/tests.tar.xz"
 strip -o "$folder/drg" target/release/drg
 cp tools/bundle/run.sh "$folder/run.sh"
 chmod +x "$folder/run.sh"

@@ -23,16 +23,30 @@ what=$1
 shift
 cat "$here/VERSION" >&2
 "$here/drg" devices >&2
-cd "$(mktemp -d)"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+
+unpack() {
+    mkdir tests
+    if command -v xz >/dev/null; then
+        xz -dc "$here/tests.tar.xz"
+    else
+        python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$here/tests.tar.xz"
+    fi | tar -C tests -x
+}
+
 case $what in
 test)
+    unpack
     if [ $# != 0 ]; then
-        exec "$here/unit" "$threads" "$@"
+        tests/unit "$threads" "$@"
+        exit
     fi
     failed=()
     step() { # step PROGRAM ARGUMENT...: all run, whatever fails
         printf '\n=== %s\n' "$*"
-        "$here/$1" "$threads" "${@:2}" || failed+=("$1")
+        "tests/$1" "$threads" "${@:2}" || failed+=("$1")
     }
     step unit ops:: tape:: device:: tensor:: nn:: engine::mutate:: engine::bench::gpu
     step devices
@@ -44,7 +58,7 @@ test)
     fi
     ;;
 bench)
-    exec "$here/drg" bench gpu "$@"
+    "$here/drg" bench gpu "$@"
     ;;
 sanitize)
     command -v compute-sanitizer >/dev/null || {
@@ -52,10 +66,11 @@ sanitize)
         exit 1
     }
     [ $# != 0 ] || set -- memcheck
+    unpack
     for tool; do
         printf '\n=== %s\n' "$tool"
         # A kernel at a time, so that what is found is found in the right one.
-        compute-sanitizer --tool "$tool" --error-exitcode 9 "$here/unit" --test-threads=1 ops:: tape::
+        compute-sanitizer --tool "$tool" --error-exitcode 9 tests/unit --test-threads=1 ops:: tape::
     done
     ;;
 *) usage ;;
