@@ -31,7 +31,10 @@ impl Arithmetic {
     /// What was asked for, on the device of the command line. Only the CPU computes in f64, so without `--device` that is meant.
     pub(super) fn of(&self, context: &Context) -> Result<Computing> {
         let device = match (&*self.precision, &context.device) {
-            ("f64", None) => Device::Cpu,
+            ("f64", None) => {
+                context.computes_on(&Device::Cpu);
+                Device::Cpu
+            }
             _ => context.device()?,
         };
         self.on(device)

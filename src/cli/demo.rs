@@ -1,6 +1,7 @@
 //! `drg demo`: from nothing to a report, through the verbs that a user would type.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use clap::{FromArgMatches, Subcommand};
@@ -140,7 +141,9 @@ impl Demo<'_> {
         talk.say(format_args!("$ {command}"));
         let clock = Instant::now();
         let (verb, name) = parse(&words)?;
-        super::dispatch(verb, &Context { talk, verb: name, command: words, device: self.context.device.clone() })?;
+        let device = self.context.device.clone();
+        let context = Context { talk, verb: name, command: words, device, used: OnceLock::new() };
+        super::dispatch(verb, &context)?;
         self.steps.push(Step { command, seconds: clock.elapsed().as_secs_f64() });
         Ok(())
     }

@@ -31,6 +31,7 @@ mod variants;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -112,12 +113,24 @@ struct Context {
     command: Vec<String>,
     /// `--device`, if it was given.
     device: Option<String>,
+    /// What the verb computes on, once that is known; for the record.
+    used: OnceLock<String>,
 }
 
 impl Context {
     /// The device to compute on.
     fn device(&self) -> Result<Device> {
-        arithmetic::device(self.device.as_deref(), self.talk)
+        let device = arithmetic::device(self.device.as_deref(), self.talk)?;
+        self.computes_on(&device);
+        Ok(device)
+    }
+
+    /// Notes what the verb computes on.
+    fn computes_on(&self, device: &Device) {
+        self.used.get_or_init(|| match device {
+            Device::Cpu => "cpu".into(),
+            Device::Cuda(gpu) => format!("{} ({})", gpu.about().device, gpu.about().name),
+        });
     }
 }
 
@@ -142,7 +155,8 @@ pub fn run() -> ExitCode {
     let mut command = vec!["drg".to_string()];
     command.extend(arguments.iter().skip(1).map(|a| a.to_string_lossy().into_owned()));
     let talk = Talk::new(cli.common.quiet, cli.common.verbose);
-    let context = Context { talk, verb: verb_of(&matches), command, device: cli.common.device.clone() };
+    let context =
+        Context { talk, verb: verb_of(&matches), command, device: cli.common.device.clone(), used: OnceLock::new() };
     match start(cli, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if talk::is_closed_pipe(&e) => ExitCode::SUCCESS,

@@ -133,7 +133,7 @@ impl Staged {
     }
 
     /// Adds the file `name` that says how the others were made: program, version, command line, threads, instruction set,
-    /// the effective options (the seed is one of them), and `results` unless they are null.
+    /// device, the effective options (the seed is one of them), and `results` unless they are null.
     ///
     /// # Errors
     /// [`Error::Usage`] if a path among the options is no UTF-8 text; [`Error::Io`].
@@ -155,6 +155,9 @@ impl Staged {
             "simd": simd::level().name(),
             "options": options,
         });
+        if let Some(device) = context.used.get() {
+            record["device"] = json!(device);
+        }
         if !results.is_null() {
             record["results"] = results;
         }
@@ -194,6 +197,7 @@ mod tests {
             verb: "eval score".into(),
             command: vec!["drg".into(), "eval".into()],
             device: None,
+            used: std::sync::OnceLock::new(),
         }
     }
 
