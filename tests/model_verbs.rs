@@ -20,7 +20,9 @@ fn predictions_and_effects_agree() {
     assert_eq!(room.ok("predict m.drg sim/sequences.fa -o p.npz -q").out, "p.npz\n");
     room.ok("predict m.drg sim/sequences.fa -o q.npz --batch-size 7 --threads 1 -q");
     room.ok("predict m.drg sim/sequences.fa -o cpu.npz --device cpu -q");
-    assert_eq!(room.json("cpu.npz.json")["device"], "cpu", "the record says what computed");
+    let record = std::fs::read_to_string(room.path("cpu.npz.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["device"], "cpu", "the record says what computed");
     let predictions = |name: &str| room.npz(name).array::<f32, 2>("values").unwrap();
     let ([n, tracks], all) = predictions("p.npz");
     assert_eq!(((n, tracks), &all), ((80, 2), &predictions("q.npz").1));
