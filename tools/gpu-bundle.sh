@@ -48,7 +48,7 @@ chmod -R u+w "$folder"
 {
     printf 'drg %s\n' "$(git describe --always --dirty 2>/dev/null || echo 'of no repository')"
     "$folder/drg" devices | grep '^GPU kernels'
-    ldd --version 2>/dev/null | head -n 1
+    ldd --version 2>/dev/null | sed -n 1p
 } >"$folder/VERSION"
 
 kib=$(du -sk "$folder" | cut -f 1)
