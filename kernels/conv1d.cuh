@@ -30,31 +30,25 @@ template <class T> struct Shifted {
   const float* x;
   const int *base, *position;   // of the tile's rows, in shared memory
   int c, taps, extent, dilation, scale;
-  bool wide;
-  gemm::Walk walk;
+  gemm::Pieces own;
 
-  __device__ __forceinline__ void start(int slice) {
-    wide = c % 4 == 0 && aligned16(x);
-    walk = gemm::Walk::start(slice * gemm::SLICE + (wide ? threadIdx.x % 8 * 4 : threadIdx.x % 32), c);
-  }
+  __device__ __forceinline__ void start(int slice) { own.start(x, c, slice); }
   __device__ __forceinline__ void load(uint32_t tile) {
-    if (wide) pieces<4>(tile);
-    else pieces<1>(tile);
-    walk.next(c);
+    own.load(c, [&](auto v) { pieces<decltype(v)::value>(tile); });
   }
 
  private:
   template <int V> __device__ __forceinline__ void pieces(uint32_t tile) {
     constexpr int PIECES = gemm::SLICE / V, STEP = T::THREADS / PIECES;
-    const int k = (int)threadIdx.x % PIECES * V, moved = walk.tap * dilation;
-    const bool tap = walk.tap < taps;
+    const int k = (int)threadIdx.x % PIECES * V, moved = own.walk.tap * dilation;
+    const bool tap = own.walk.tap < taps;
     static_assert(T::BM % STEP == 0, "threads share the tile evenly");
 #pragma unroll(V)
     for (int i = 0; i < T::BM / STEP; i++) {
       const int row = (int)threadIdx.x / PIECES + i * STEP;
       const unsigned v = (unsigned)(position[row] + moved);
       const bool exists = tap && v < (unsigned)extent;
-      const float* from = x + (long long)(int)(v * (unsigned)scale + (unsigned)base[row]) * c + walk.channel;
+      const float* from = x + (long long)(int)(v * (unsigned)scale + (unsigned)base[row]) * c + own.walk.channel;
       cp_async<4 * V>(tile + 4 * gemm::Operand<T::BM, gemm::Major::K>::at(row, k), exists ? from : x, exists);
     }
   }

@@ -23,29 +23,23 @@ namespace {
 template <class T> struct Transposed {
   const float* w;
   int n, c, taps, first, tap_first, tap_step;
-  bool wide;
-  gemm::Walk walk;
+  gemm::Pieces own;
 
-  __device__ __forceinline__ void start(int slice) {
-    wide = c % 4 == 0 && aligned16(w);
-    walk = gemm::Walk::start(slice * gemm::SLICE + (wide ? threadIdx.x % 8 * 4 : threadIdx.x % 32), c);
-  }
+  __device__ __forceinline__ void start(int slice) { own.start(w, c, slice); }
   __device__ __forceinline__ void load(uint32_t tile) {
-    if (wide) pieces<4>(tile);
-    else pieces<1>(tile);
-    walk.next(c);
+    own.load(c, [&](auto v) { pieces<decltype(v)::value>(tile); });
   }
 
  private:
   template <int V> __device__ __forceinline__ void pieces(uint32_t tile) {
     constexpr int PIECES = gemm::SLICE / V, STEP = T::THREADS / PIECES;
     const int k = (int)threadIdx.x % PIECES * V;
-    const float* from = w + ((long long)(tap_first + walk.tap * tap_step) * n + first) * c + walk.channel;
+    const float* from = w + ((long long)(tap_first + own.walk.tap * tap_step) * n + first) * c + own.walk.channel;
     static_assert(T::BN % STEP == 0, "threads share the tile evenly");
 #pragma unroll 4
     for (int j = 0; j < T::BN / STEP; j++) {
       const int i = (int)threadIdx.x / PIECES + j * STEP;
-      const bool exists = walk.tap < taps && first + i < n;
+      const bool exists = own.walk.tap < taps && first + i < n;
       cp_async<4 * V>(tile + 4 * gemm::Operand<T::BN, gemm::Major::K>::at(i, k), exists ? from + (long long)i * c : w, exists);
     }
   }

@@ -197,37 +197,30 @@ DRG_DEVICE void named_barrier_arrive(int id, int threads, DRG_HERE) {
 #endif
 }
 
-template <typename T> DRG_DEVICE T warp_sum(T v) {
+struct Adding {
+  template <typename T> DRG_DEVICE T of(T a, T b) { return a + b; }
+};
+struct Larger {
+  template <typename T> DRG_DEVICE T of(T a, T b) { return max(a, b); }
+};
+template <class F, typename T> DRG_DEVICE T warp_fold(T v) {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset >>= 1) v += __shfl_xor_sync(0xffffffffu, v, offset);
+  for (int offset = 16; offset > 0; offset >>= 1) v = F::of(v, __shfl_xor_sync(0xffffffffu, v, offset));
   return v;
 }
-template <typename T> DRG_DEVICE T warp_max(T v) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset >>= 1) v = max(v, __shfl_xor_sync(0xffffffffu, v, offset));
-  return v;
-}
-template <int THREADS, typename T> DRG_DEVICE T block_sum(T v) {
+template <class F, int THREADS, typename T> DRG_DEVICE T block_fold(T v) {
   static_assert(THREADS % 32 == 0, "whole warps");
   SHARED(T, partial, THREADS / 32);
-  v = warp_sum(v);
-  __syncthreads();   // an earlier call's partial sums have been read
+  v = warp_fold<F>(v);
+  __syncthreads();   // what an earlier call left has been read
   if (lane_index() == 0) partial[warp_index()] = v;
   __syncthreads();
-  T sum = partial[0];
+  T all = partial[0];
 #pragma unroll
-  for (int w = 1; w < THREADS / 32; w++) sum += partial[w];
-  return sum;
+  for (int w = 1; w < THREADS / 32; w++) all = F::of(all, partial[w]);
+  return all;
 }
-template <int THREADS, typename T> DRG_DEVICE T block_max(T v) {
-  static_assert(THREADS % 32 == 0, "whole warps");
-  SHARED(T, partial, THREADS / 32);
-  v = warp_max(v);
-  __syncthreads();   // an earlier call's partial maxima have been read
-  if (lane_index() == 0) partial[warp_index()] = v;
-  __syncthreads();
-  T most = partial[0];
-#pragma unroll
-  for (int w = 1; w < THREADS / 32; w++) most = max(most, partial[w]);
-  return most;
-}
+template <typename T> DRG_DEVICE T warp_sum(T v) { return warp_fold<Adding>(v); }
+template <typename T> DRG_DEVICE T warp_max(T v) { return warp_fold<Larger>(v); }
+template <int THREADS, typename T> DRG_DEVICE T block_sum(T v) { return block_fold<Adding, THREADS>(v); }
+template <int THREADS, typename T> DRG_DEVICE T block_max(T v) { return block_fold<Larger, THREADS>(v); }

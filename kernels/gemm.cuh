@@ -296,4 +296,21 @@ struct Walk {
   }
 };
 
+// A thread's pieces of an operand in which k runs fastest: of 4 k, or of 1 where alignment does not allow that; slice after slice.
+struct Pieces {
+  bool wide;
+  Walk walk;
+
+  __device__ __forceinline__ void start(const float* x, int channels, int slice) {
+    wide = channels % 4 == 0 && aligned16(x);
+    walk = Walk::start(slice * SLICE + (wide ? threadIdx.x % 8 * 4 : threadIdx.x % 32), channels);
+  }
+  // f(std::integral_constant<int, k of a piece>) asks for those of this slice.
+  template <class F> __device__ __forceinline__ void load(int channels, F f) {
+    if (wide) f(std::integral_constant<int, 4>{});
+    else f(std::integral_constant<int, 1>{});
+    walk.next(channels);
+  }
+};
+
 }  // namespace gemm

@@ -109,6 +109,18 @@ impl Operands {
     }
 }
 
+/// The entry for a tile and a precision.
+macro_rules! entry {
+    ($tile:expr, $precision:expr; $($by:ident: $f32:ident $tf32:ident $bf16:ident $f16:ident,)*) => {
+        match ($tile, $precision) {
+            $((Tile::$by, Precision::F32) => launch::$f32,
+            (Tile::$by, Precision::Tf32) => launch::$tf32,
+            (Tile::$by, Precision::Bf16) => launch::$bf16,
+            (Tile::$by, Precision::F16) => launch::$f16,)*
+        }
+    };
+}
+
 /// The sizes of a launch as kernels take them.
 fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
     match sizes.iter().find(|&&n| i32::try_from(n).is_err()) {
@@ -137,26 +149,12 @@ pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operan
 /// # Safety
 /// As [`rows`].
 unsafe fn rows_with(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
-    use Precision::{Bf16, F16, F32, Tf32};
-    use Tile::{By16, By64, By128, By160};
-    let kernel = match (tile, p) {
-        (By160, F32) => launch::conv1d_fwd160_f32,
-        (By160, Tf32) => launch::conv1d_fwd160_tf32,
-        (By160, Bf16) => launch::conv1d_fwd160_bf16,
-        (By160, F16) => launch::conv1d_fwd160_f16,
-        (By128, F32) => launch::conv1d_fwd128_f32,
-        (By128, Tf32) => launch::conv1d_fwd128_tf32,
-        (By128, Bf16) => launch::conv1d_fwd128_bf16,
-        (By128, F16) => launch::conv1d_fwd128_f16,
-        (By64, F32) => launch::conv1d_fwd64_f32,
-        (By64, Tf32) => launch::conv1d_fwd64_tf32,
-        (By64, Bf16) => launch::conv1d_fwd64_bf16,
-        (By64, F16) => launch::conv1d_fwd64_f16,
-        (By16, F32) => launch::conv1d_fwd16_f32,
-        (By16, Tf32) => launch::conv1d_fwd16_tf32,
-        (By16, Bf16) => launch::conv1d_fwd16_bf16,
-        (By16, F16) => launch::conv1d_fwd16_f16,
-    };
+    let kernel = entry!(tile, p;
+        By160: conv1d_fwd160_f32 conv1d_fwd160_tf32 conv1d_fwd160_bf16 conv1d_fwd160_f16,
+        By128: conv1d_fwd128_f32 conv1d_fwd128_tf32 conv1d_fwd128_bf16 conv1d_fwd128_f16,
+        By64: conv1d_fwd64_f32 conv1d_fwd64_tf32 conv1d_fwd64_bf16 conv1d_fwd64_f16,
+        By16: conv1d_fwd16_f32 conv1d_fwd16_tf32 conv1d_fwd16_bf16 conv1d_fwd16_f16,
+    );
     let s = |n: usize| n as isize;
     // Twice, because rows that do not exist lie at -2^30.
     ints([s(r.taps * r.c), 2 * s((r.taps - 1) * r.dilation + r.l)])?;
@@ -323,26 +321,12 @@ unsafe fn input_gradient_with(
     from: Operands,
     dx: PtrMut<f32>,
 ) -> Result<()> {
-    use Precision::{Bf16, F16, F32, Tf32};
-    use Tile::{By16, By64, By128, By160};
-    let kernel = match (tile, p) {
-        (By160, F32) => launch::conv1d_grad_input160_f32,
-        (By160, Tf32) => launch::conv1d_grad_input160_tf32,
-        (By160, Bf16) => launch::conv1d_grad_input160_bf16,
-        (By160, F16) => launch::conv1d_grad_input160_f16,
-        (By128, F32) => launch::conv1d_grad_input128_f32,
-        (By128, Tf32) => launch::conv1d_grad_input128_tf32,
-        (By128, Bf16) => launch::conv1d_grad_input128_bf16,
-        (By128, F16) => launch::conv1d_grad_input128_f16,
-        (By64, F32) => launch::conv1d_grad_input64_f32,
-        (By64, Tf32) => launch::conv1d_grad_input64_tf32,
-        (By64, Bf16) => launch::conv1d_grad_input64_bf16,
-        (By64, F16) => launch::conv1d_grad_input64_f16,
-        (By16, F32) => launch::conv1d_grad_input16_f32,
-        (By16, Tf32) => launch::conv1d_grad_input16_tf32,
-        (By16, Bf16) => launch::conv1d_grad_input16_bf16,
-        (By16, F16) => launch::conv1d_grad_input16_f16,
-    };
+    let kernel = entry!(tile, p;
+        By160: conv1d_grad_input160_f32 conv1d_grad_input160_tf32 conv1d_grad_input160_bf16 conv1d_grad_input160_f16,
+        By128: conv1d_grad_input128_f32 conv1d_grad_input128_tf32 conv1d_grad_input128_bf16 conv1d_grad_input128_f16,
+        By64: conv1d_grad_input64_f32 conv1d_grad_input64_tf32 conv1d_grad_input64_bf16 conv1d_grad_input64_f16,
+        By16: conv1d_grad_input16_f32 conv1d_grad_input16_tf32 conv1d_grad_input16_bf16 conv1d_grad_input16_f16,
+    );
     let (s, Back { rows: r, taps: (first_tap, tap_step), into: (y_per, y_first, y_step) }) = (|n: usize| n as isize, r);
     ints([s(r.taps * r.c), 2 * s(r.taps * r.dilation + r.l), s(y_per) * s(r.rows / r.per.max(1))])?;
     let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), r.pad, s(r.dilation)];
@@ -391,26 +375,12 @@ unsafe fn weight_gradient_with(
     dy: Ptr<f32>,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    use Precision::{Bf16, F16, F32, Tf32};
-    use Tile::{By16, By64, By128, By160};
-    let kernel = match (tile, p) {
-        (By160, F32) => launch::conv1d_grad_weight160_f32,
-        (By160, Tf32) => launch::conv1d_grad_weight160_tf32,
-        (By160, Bf16) => launch::conv1d_grad_weight160_bf16,
-        (By160, F16) => launch::conv1d_grad_weight160_f16,
-        (By128, F32) => launch::conv1d_grad_weight128_f32,
-        (By128, Tf32) => launch::conv1d_grad_weight128_tf32,
-        (By128, Bf16) => launch::conv1d_grad_weight128_bf16,
-        (By128, F16) => launch::conv1d_grad_weight128_f16,
-        (By64, F32) => launch::conv1d_grad_weight64_f32,
-        (By64, Tf32) => launch::conv1d_grad_weight64_tf32,
-        (By64, Bf16) => launch::conv1d_grad_weight64_bf16,
-        (By64, F16) => launch::conv1d_grad_weight64_f16,
-        (By16, F32) => launch::conv1d_grad_weight16_f32,
-        (By16, Tf32) => launch::conv1d_grad_weight16_tf32,
-        (By16, Bf16) => launch::conv1d_grad_weight16_bf16,
-        (By16, F16) => launch::conv1d_grad_weight16_f16,
-    };
+    let kernel = entry!(tile, p;
+        By160: conv1d_grad_weight160_f32 conv1d_grad_weight160_tf32 conv1d_grad_weight160_bf16 conv1d_grad_weight160_f16,
+        By128: conv1d_grad_weight128_f32 conv1d_grad_weight128_tf32 conv1d_grad_weight128_bf16 conv1d_grad_weight128_f16,
+        By64: conv1d_grad_weight64_f32 conv1d_grad_weight64_tf32 conv1d_grad_weight64_bf16 conv1d_grad_weight64_f16,
+        By16: conv1d_grad_weight16_f32 conv1d_grad_weight16_tf32 conv1d_grad_weight16_bf16 conv1d_grad_weight16_f16,
+    );
     let s = |n: usize| n as isize;
     ints([s(r.taps * r.c), s(r.rows + chunk)])?;
     let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation), s(chunk)];

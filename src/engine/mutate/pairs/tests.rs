@@ -18,7 +18,7 @@ fn run<P: Predictor>(model: &P, codes: &[u8], list: &Pairs, options: &Options) -
         blocks.push(block);
         Ok(true)
     })
-    .unwrap();
+    .expect("the job runs");
     blocks
 }
 
@@ -76,7 +76,7 @@ impl Predictor for Own {
 
 /// The weights of these networks are constants of their own.
 fn nothing() -> Parameters {
-    Builder::default().finish(DType::F64, 0).unwrap()
+    Builder::default().finish(DType::F64, 0).expect("no numbers always fit")
 }
 
 /// A stem, a middle, flatten or mean, two dense layers.
@@ -90,7 +90,7 @@ fn own(
     let mut weight = |shape: &[usize]| {
         let fan: usize = shape[..shape.len() - 1].iter().product();
         let w = r.normal(shape).to_f64().into_iter().map(|w| w / (fan as f64).sqrt());
-        Var::constant(Tensor::new(shape, w.collect::<Vec<_>>()).unwrap())
+        Var::constant(Tensor::new(shape, w.collect::<Vec<_>>()).expect("as many numbers as the shape says"))
     };
     let (stem, last) = (weight(&[4, 4, 6]), weight(&[5, 2]));
     let inner = [weight(&[3, 6, 6]), weight(&[6]), weight(&[6])];
@@ -195,7 +195,7 @@ fn bits_depend_on_no_other_pair_block_or_thread() {
     let range = Pairs::Range { positions: 3..75, within: Some(50) };
     let all = run(&model, &codes, &range, &wide);
     for threads in [1, 3] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
         assert_eq!(all, pool.install(|| run(&model, &codes, &range, &wide)), "{threads} threads");
     }
     let some = Options { blocks: Some(vec![1, 7]), ..wide.clone() };
@@ -209,8 +209,8 @@ fn bits_depend_on_no_other_pair_block_or_thread() {
     for block in run(&model, &codes, &list, &wide) {
         for (m, &[b, a]) in block.pairs.iter().enumerate() {
             let same = |other: &&PairBlock| other.sequence == block.sequence && other.pairs.contains(&[a, b]);
-            let other = all.iter().find(same).unwrap();
-            let k = other.pairs.iter().position(|&p| p == [a, b]).unwrap();
+            let other = all.iter().find(same).expect("every block is among all");
+            let k = other.pairs.iter().position(|&p| p == [a, b]).expect("every pair is in its block");
             assert_eq!(block.effects[m * 3..][..3], other.effects[k * 3..][..3]);
             assert_eq!(block.singles[1][m * 3..][..3], other.singles[0][k * 3..][..3]);
         }
@@ -266,7 +266,7 @@ fn tracks_are_chosen_and_bad_jobs_refused() {
 /// The published shape that the speed of this file is told for: pairs at every distance.
 #[test]
 fn a_wide_model_agrees_on_a_sample() {
-    let model = ZooModel::new(ZooName::SeqToFunc251, 1).unwrap();
+    let model = ZooModel::new(ZooName::SeqToFunc251, 1).expect("a model of the zoo is sound");
     let codes: Vec<u8> = (0..251).map(|i| (i * i / 3 % 4) as u8).collect();
     let other = |at: usize| Edit { at, to: (codes[at] + 1) % 4 };
     let list =
