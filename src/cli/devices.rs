@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::talk;
+use crate::device::driver::About;
 use crate::device::kernels::{ARCHS, BUILT, KERNELS, MODULES};
-use crate::device::probe::{self, Absence, Card, Driver};
+use crate::device::probe::{self, Absence, Driver};
 use crate::device::{Gpu, Processor};
 use crate::error::Result;
 use crate::util::{par, simd};
@@ -29,7 +30,7 @@ pub(super) struct Args {
 
 /// A GPU, and what this build can do with it.
 struct Fit {
-    card: Card,
+    about: About,
     /// Why it cannot be used.
     obstacle: Option<String>,
     /// Files of kernels for it, and their entries.
@@ -41,7 +42,8 @@ struct Fit {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let driver = probe::probe();
-    let fits: Vec<Fit> = driver.iter().flat_map(|d| &d.gpus).map(|card| Fit::new(card.clone(), &driver)).collect();
+    let gpus = driver.iter().flat_map(|d| d.gpus.iter().enumerate());
+    let fits: Vec<Fit> = gpus.map(|(number, about)| Fit::new(number, about.clone(), &driver)).collect();
     match args.json {
         true => talk::print(format_args!("{:#}\n", as_json(&driver, &fits))),
         false => talk::print(as_table(&driver, &fits)),
@@ -49,25 +51,25 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 impl Fit {
-    fn new(card: Card, driver: &std::result::Result<Driver, Absence>) -> Self {
+    fn new(number: usize, about: About, driver: &std::result::Result<Driver, Absence>) -> Self {
         // The text names the GPU; here it stands beside it.
-        let obstacle = Gpu::obstacle(card.number, driver).map(|e| {
+        let obstacle = Gpu::obstacle(number, driver).map(|e| {
             let text = e.to_string();
-            text.strip_prefix(&format!("cuda:{}: ", card.number)).map(String::from).unwrap_or(text)
+            text.strip_prefix(&format!("{}: ", about.device)).map(String::from).unwrap_or(text)
         });
         let runs = |module: usize| {
             let module = &MODULES[module];
-            !module.fatbin.is_empty() && (!module.sm90 || card.capability == (9, 0))
+            !module.fatbin.is_empty() && (!module.sm90 || about.capability == (9, 0))
         };
         let modules = (0..MODULES.len()).filter(|&m| runs(m)).count();
         let entries = KERNELS.iter().filter(|k| runs(k.module)).count();
-        Self { obstacle, modules, entries, code: code_for(card.capability, ARCHS), card }
+        Self { obstacle, modules, entries, code: code_for(about.capability, ARCHS), about }
     }
 
     fn json(&self) -> Value {
-        let Card { number, name, memory_bytes, capability, multiprocessors, .. } = &self.card;
+        let About { device, name, memory_bytes, capability, multiprocessors, .. } = &self.about;
         json!({
-            "device": format!("cuda:{number}"), "name": name, "memory_bytes": memory_bytes,
+            "device": device, "name": name, "memory_bytes": memory_bytes,
             "compute_capability": format!("{}.{}", capability.0, capability.1), "multiprocessors": multiprocessors,
             "usable": self.obstacle.is_none(), "kernel_files": self.modules, "kernels": self.entries,
             "machine_code": if BUILT.is_some() { Some(&self.code) } else { None }, "not_usable_because": self.obstacle,
@@ -75,9 +77,9 @@ impl Fit {
     }
 
     fn row(&self) -> String {
-        let Card { number, name, memory_bytes, capability: (major, minor), multiprocessors, .. } = &self.card;
+        let About { device, name, memory_bytes, capability: (major, minor), multiprocessors, .. } = &self.about;
         let memory = *memory_bytes as f64 / GIB;
-        let what = format!("cuda:{number}: {name}, {memory:.1} GiB, compute capability {major}.{minor}");
+        let what = format!("{device}: {name}, {memory:.1} GiB, compute capability {major}.{minor}");
         let use_of = match &self.obstacle {
             None => format!("used, with {} kernels as {}", self.entries, self.code),
             Some(why) => format!("NOT USED: {why}"),
@@ -132,7 +134,7 @@ fn as_json(driver: &std::result::Result<Driver, Absence>, fits: &[Fit]) -> Value
 /// What `--device auto` takes: the first GPU if it can be used.
 fn auto(fits: &[Fit]) -> String {
     let first = fits.first().filter(|f| f.obstacle.is_none());
-    first.map_or_else(|| "cpu".into(), |f| format!("cuda:{}", f.card.number))
+    first.map_or_else(|| "cpu".into(), |f| f.about.device.clone())
 }
 
 fn as_table(driver: &std::result::Result<Driver, Absence>, fits: &[Fit]) -> String {
@@ -172,17 +174,17 @@ mod tests {
 
     #[test]
     fn a_gpu_that_cannot_be_used_says_why() {
-        let card = Card {
-            number: 1,
+        let old = About {
+            device: "cuda:1".into(),
             name: "An old GPU".into(),
             memory_bytes: 3 << 29,
             capability: (7, 5),
             multiprocessors: 40,
             shared_bytes: 1 << 16,
         };
-        let first = Card { number: 0, ..card.clone() };
-        let driver = Ok(Driver { cuda: (13, 0), gpus: vec![first, card.clone()] });
-        let fit = Fit::new(card, &driver);
+        let first = About { device: "cuda:0".into(), ..old.clone() };
+        let driver = Ok(Driver { cuda: (13, 0), gpus: vec![first, old.clone()] });
+        let fit = Fit::new(1, old, &driver);
         let row = fit.row();
         assert!(row.starts_with("cuda:1: An old GPU, 1.5 GiB, compute capability 7.5, 40 multi"), "{row}");
         assert!(row.contains("NOT USED: An old GPU has compute capability 7.5; the kernels need 8.0"), "{row}");

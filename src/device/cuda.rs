@@ -36,7 +36,7 @@ pub(super) fn usable(number: usize, driver: &std::result::Result<probe::Driver, 
         Ok(driver) => driver,
         Err(absence) => return refuse(absence.to_string()),
     };
-    let Some(card) = driver.gpus.iter().find(|g| g.number == number) else {
+    let Some(card) = driver.gpus.get(number) else {
         let n = driver.gpus.len();
         return refuse(match n {
             1 => "the driver knows 1 GPU, cuda:0".into(),
@@ -65,14 +65,7 @@ pub(super) fn usable(number: usize, driver: &std::result::Result<probe::Driver, 
             "the driver serves CUDA up to {a}.{b}, the kernels need {c}.{d}; update the NVIDIA driver"
         ));
     }
-    Ok(About {
-        device,
-        name: card.name.clone(),
-        memory_bytes: card.memory_bytes,
-        capability: card.capability,
-        multiprocessors: card.multiprocessors,
-        shared_bytes: card.shared_bytes,
-    })
+    Ok(card.clone())
 }
 
 /// `(13, 0)` of `... release 13.0, V13.0.88`.
@@ -491,23 +484,23 @@ impl Drop for Cuda {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::probe::{Absence, Card};
+    use crate::device::probe::Absence;
 
     #[test]
     fn what_cannot_be_used_is_said() {
-        let card = Card {
-            number: 0,
+        let card = About {
+            device: "cuda:0".into(),
             name: "A GPU".into(),
             memory_bytes: 1 << 30,
             capability: (9, 0),
             multiprocessors: 132,
             shared_bytes: 232_448,
         };
-        let driver = |cuda, card: &Card| Ok(probe::Driver { cuda, gpus: vec![card.clone()] });
+        let driver = |cuda, card: &About| Ok(probe::Driver { cuda, gpus: vec![card.clone()] });
         let text = |number, d: &_| usable(number, d).map_or_else(|e| e.to_string(), |a| a.name);
         assert!(text(0, &Err(Absence::NoDriver)).starts_with("cuda:0: no NVIDIA driver"));
         assert!(text(3, &driver((13, 0), &card)).contains("cuda:3: the driver knows 1 GPU, cuda:0"));
-        let old = Card { capability: (7, 5), ..card.clone() };
+        let old = About { capability: (7, 5), ..card.clone() };
         assert!(text(0, &driver((13, 0), &old)).contains("compute capability 7.5; the kernels need 8.0"));
         let outdated = text(0, &driver((11, 8), &card));
         match BUILT {

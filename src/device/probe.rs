@@ -6,30 +6,15 @@
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::fmt;
 
-/// A GPU.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Card {
-    /// Its number, as in `cuda:N`.
-    pub number: usize,
-    /// What its maker calls it.
-    pub name: String,
-    /// Size of its memory.
-    pub memory_bytes: u64,
-    /// Compute capability, e.g. (9, 0).
-    pub capability: (u32, u32),
-    /// Streaming multiprocessors.
-    pub multiprocessors: u32,
-    /// The most shared memory that a block may ask for.
-    pub shared_bytes: u32,
-}
+use super::driver::About;
 
 /// A driver that works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Driver {
     /// Latest CUDA version that it serves, e.g. (13, 0).
     pub cuda: (u32, u32),
-    /// Its GPUs, one at least.
-    pub gpus: Vec<Card>,
+    /// Its GPUs by number, one at least.
+    pub gpus: Vec<About>,
 }
 
 /// Why there is no GPU to speak to.
@@ -160,8 +145,8 @@ fn ask(calls: &Calls) -> Result<Driver, Absence> {
             done("cuDeviceGetAttribute", unsafe { (calls.attribute)(&mut value, which, device) })?;
             Ok(value as u32)
         };
-        gpus.push(Card {
-            number: number as usize,
+        gpus.push(About {
+            device: format!("cuda:{number}"),
             // SAFETY: the text ends with a zero within the array.
             name: unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned(),
             memory_bytes: memory_bytes as u64,
@@ -225,8 +210,8 @@ mod tests {
     fn gpus_are_described() {
         let driver = ask(&two()).unwrap();
         assert_eq!((driver.cuda, driver.gpus.len()), ((13, 0), 2));
-        let first = Card {
-            number: 0,
+        let first = About {
+            device: "cuda:0".into(),
             name: "A GPU".into(),
             memory_bytes: 40,
             capability: (75, 76),
@@ -234,7 +219,11 @@ mod tests {
             shared_bytes: 97,
         };
         assert_eq!(driver.gpus[0], first);
-        assert_eq!((driver.gpus[1].number, driver.gpus[1].name.len()), (1, 127), "a name without an end is cut");
+        assert_eq!(
+            (&*driver.gpus[1].device, driver.gpus[1].name.len()),
+            ("cuda:1", 127),
+            "a name without an end is cut"
+        );
     }
 
     #[test]
