@@ -281,7 +281,9 @@ fn predictions_equal_those_of_the_cpu() {
             let (want, got) = (run(&cpu, 5, Precision::F32), run(&there, 5, Precision::F32));
             check::nmse(&name, &got, &want, 1e-10);
             assert_eq!(got, run(&there, 2, Precision::F32), "{name}: another batch");
-            check::nmse(&format!("{name}, bf16"), &run(&there, 5, Precision::Bf16), &want, 1e-3);
+            let rounded = run(&there, 5, Precision::Bf16);
+            check::nmse(&format!("{name}, bf16"), &rounded, &want, 1e-3);
+            assert_ne!(got, rounded, "{name}: bf16 is not f32");
         }
     }
 }
@@ -311,15 +313,20 @@ fn effects_equal_those_of_the_cpu() {
                 let power: f64 = exact.iter().map(|v| v * v).sum();
                 (got.iter().zip(&exact).map(|(g, w)| (g - w).powi(2)).sum::<f64>() / power).sqrt()
             };
+            let mut last = 0.0;
             for (precision, limit) in [(Precision::F32, 1e-4), (Precision::F16, 1e-2)] {
                 let got = run(&there, delta(precision));
                 let found = error(&got);
                 eprintln!("{name}, {}: relative RMS of effects {found:.1e}", precision.name());
-                assert!(found < limit, "{name}, {}: {found:e}", precision.name());
+                // Fewer bits show.
+                assert!(found < limit && found > 3.0 * last, "{name}, {}: {found:e}, {last:e}", precision.name());
+                last = found;
                 assert_eq!(got, run(&there, delta(precision)), "{name}: a second run");
             }
-            let naive = Options { engine: Engine::Naive, ..Options::default() };
-            assert!(error(&run(&there, naive)) < 1e-3, "{name}: naive");
+            let naive = |precision| run(&there, Options { engine: Engine::Naive, precision, ..Options::default() });
+            let exact = naive(Precision::F32);
+            assert!(error(&exact) < 1e-3, "{name}: naive");
+            assert_ne!(exact, naive(Precision::Bf16), "{name}: naive in bf16 is not f32");
         }
     }
 }

@@ -68,10 +68,9 @@ pub(super) fn usable(number: usize, driver: &std::result::Result<probe::Driver, 
     Ok(card.clone())
 }
 
-/// `(13, 0)` of `... release 13.0, V13.0.88`.
+/// `(13, 0)` of `13.0, V13.0.88`, as the build writes it.
 fn compiler_version(text: &str) -> (u32, u32) {
-    let version = text.split("release ").nth(1).unwrap_or_default();
-    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
@@ -510,6 +509,11 @@ mod tests {
                 assert_eq!(text(0, &driver((99, 0), &card)), "A GPU");
             }
         }
-        assert_eq!(compiler_version("Cuda compilation tools, release 13.0, V13.0.88"), (13, 0));
+        assert_eq!(compiler_version("13.0, V13.0.88"), (13, 0));
+        if let Some(built) = BUILT {
+            let (major, _) = compiler_version(built);
+            assert!(major >= 12, "{built}");
+            assert!(text(0, &driver((major - 1, 9), &card)).contains("update the NVIDIA driver"));
+        }
     }
 }

@@ -68,7 +68,13 @@ fn outputs(network: &Network, padded: &[u8], precision: Precision) -> Result<Vec
 /// Sequences whose widest map takes about 16 MB: enough for full speed, little enough for the caches.
 pub(super) fn automatic_batch(network: &Network) -> usize {
     let widest = network.spec().padded_length() * network.spec().stem.kernels * 4;
-    match network.parameters().device() {
+    batch_on(&network.parameters().device(), widest)
+}
+
+/// Sequences of a batch whose widest map has `widest` bytes a sequence.
+pub(super) fn batch_on(device: &Device, widest: usize) -> usize {
+    match device {
+        // Enough for full speed, little enough for the caches.
         Device::Cpu => ((16 << 20) / widest.max(1)).clamp(1, 512),
         // A GPU wants more at once: a few maps of that size and those after them fit easily.
         Device::Cuda(gpu) => (gpu.about().memory_bytes as usize / 128 / widest.max(1)).clamp(1, 4096),

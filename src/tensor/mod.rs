@@ -303,11 +303,14 @@ impl Tensor {
     /// The same numbers in another float type (a clone if it is the same).
     ///
     /// # Errors
-    /// [`Error::DType`] for packed bases.
+    /// [`Error::DType`] for packed bases, [`Error::Unsupported`] for elements in the memory of a GPU.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         match (self.dtype(), dtype) {
             (a, b) if a == b => Ok(self.clone()),
-            (DType::F32, DType::F64) => Ok(Self::of(&self.shape, self.to_f64())),
+            (DType::F32, DType::F64) => {
+                self.host()?;
+                Ok(Self::of(&self.shape, self.to_f64()))
+            }
             (DType::F64, DType::F32) => {
                 Ok(Self::of(&self.shape, self.cpu::<f64>()?.iter().map(|&x| x as f32).collect::<Vec<_>>()))
             }

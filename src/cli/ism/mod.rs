@@ -273,6 +273,7 @@ impl Job {
     /// The plan, decided on the first sequence.
     fn plan(&self) -> Result<(Plan, Reference)> {
         let reference = Reference::new(&self.model.network, self.sequences.row(0))?;
+        let reference = reference.with_precision(self.options.precision);
         let plan = Plan::new(self.options.engine, &reference, &self.edits(), self.sequences.len())?;
         Ok((plan, reference))
     }

@@ -31,8 +31,9 @@ pub(super) fn text(job: &Job) -> Result<String> {
         Ok(clock.elapsed().as_secs_f64())
     };
     let naive_batch = (SAMPLE * 600 / l.max(1)).clamp(1, SAMPLE);
-    let naive = seconds(&mut || job.model.network.predict(&codes.repeat(naive_batch)).map(drop))? / naive_batch as f64;
-    let network = &job.model.network;
+    let (network, precision) = (&job.model.network, job.options.precision);
+    let batch = codes.repeat(naive_batch);
+    let naive = seconds(&mut || network.predict_in(&batch, precision).map(drop))? / naive_batch as f64;
     let wide = if network.device().is_gpu() { None } else { Some(network.to_dtype(DType::F64)?) };
     let pass = seconds(&mut || match &wide {
         Some(wide) => Reference::rounded(network, wide, codes).map(drop),

@@ -15,8 +15,6 @@ use super::{Edits, Engine, Plan, Predictor, Reference};
 
 /// Blocks that may wait for the consumer.
 const AHEAD: usize = 2;
-/// Bytes of recorded activations, about: more sequences share a pass until they fill this.
-const RECORDED: usize = 256 << 20;
 
 /// How a job is run.
 #[derive(Clone, Debug, Default)]
@@ -119,9 +117,7 @@ pub fn each_block<P: Predictor>(
                     engine = Plan::new(engine, reference, edits, n)?.engine;
                 }
                 let (_, mutants) = edits.shape(n);
-                // Enough sequences that their mutants fill a group.
-                let wanted = (reference.group() as f64 / mutants.max(1.0)).ceil() as usize;
-                together = wanted.clamp(1, (RECORDED / reference.bytes().max(1)).max(1));
+                together = reference.sequences(mutants);
             } else {
                 together = 16;
             }

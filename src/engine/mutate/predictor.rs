@@ -1,6 +1,7 @@
 //! What the mutation engine needs of a model: a forward pass on a tape. It never asks what the model is made of.
 
 use crate::device::{Device, Precision};
+use crate::engine::predict::batch_on;
 use crate::error::{Error, Result};
 use crate::model::spec::PoolPadding;
 use crate::model::{Network, ZooModel};
@@ -117,11 +118,11 @@ pub trait Predictor: Clone + Send + Sync + 'static {
     }
 }
 
-/// Sequences that the naive engine runs at once: as many as asked for, or so many that the widest map, taken to be the sequence
-/// with 300 channels, has about 16 MB; one where a prediction depends on the batch.
+/// Sequences that the naive engine runs at once: as many as asked for, or as many as suit the device, with the sequence with 300
+/// channels taken for the widest map; one where a prediction depends on the batch.
 pub(super) fn batch_size<P: Predictor>(model: &P, asked: Option<usize>) -> usize {
     let most = if model.is_batch_independent() { usize::MAX } else { 1 };
-    let chosen = || ((16 << 20) / (1200 * model.length().max(1))).clamp(1, 512);
+    let chosen = || batch_on(&model.device(), 1200 * model.length());
     asked.unwrap_or_else(chosen).clamp(1, most)
 }
 

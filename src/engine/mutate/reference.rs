@@ -27,12 +27,14 @@ struct Limits {
     lanes: usize,
     /// Mutants of a group once they are vectors.
     vectors: usize,
+    /// Bytes of recorded activations, about: more sequences share a pass until they fill this.
+    recorded: usize,
 }
 
 /// On the CPU what a group reads and writes stays in the caches.
-const CPU: Limits = Limits { bytes: 8 << 20, lanes: 64, vectors: 512 };
+const CPU: Limits = Limits { bytes: 8 << 20, lanes: 64, vectors: 512, recorded: 256 << 20 };
 /// On a GPU a group fills it: 64 mutants of one window position are a tile of a product, and 132 multiprocessors want one each.
-const GPU: Limits = Limits { bytes: 4 << 30, lanes: 64 * 132, vectors: 64 * 132 };
+const GPU: Limits = Limits { bytes: 4 << 30, lanes: 64 * 132, vectors: 64 * 132, recorded: 8 << 30 };
 
 /// Predictions of some sequences, and what a sweep needs to know about how they came to be.
 pub struct Reference {
@@ -129,7 +131,10 @@ impl Reference {
         match &self.device {
             Device::Cpu => CPU,
             // No more than an eighth of the memory: the sweep holds several such maps, and the recorded pass.
-            Device::Cuda(gpu) => Limits { bytes: GPU.bytes.min(gpu.about().memory_bytes as usize / 8), ..GPU },
+            Device::Cuda(gpu) => {
+                let most = gpu.about().memory_bytes as usize / 8;
+                Limits { bytes: GPU.bytes.min(most), recorded: GPU.recorded.min(most), ..GPU }
+            }
         }
     }
 
@@ -206,6 +211,12 @@ impl Reference {
         // Their changes are held twice where they are grouped anew, at the widest map at worst.
         let largest = self.steps(1).iter().map(|s| 4 * s.width * s.channels).max().unwrap_or(0).max(1);
         (self.limits().bytes / (2 * largest)).clamp(64, GPU.lanes) / 64 * 64
+    }
+
+    /// Sequences like this one to record together, each with so many mutants: enough that these fill a group.
+    pub(super) fn sequences(&self, mutants: f64) -> usize {
+        let wanted = (self.group() as f64 / mutants.max(1.0)).ceil() as usize;
+        wanted.clamp(1, (self.limits().recorded / self.bytes().max(1)).max(1))
     }
 
     /// Effects `[M, T]` of mutants: `edits[m]` are made to sequence `rows[m]`. The order of the mutants is free; neighbours in

@@ -30,8 +30,6 @@ use crate::tensor::DType;
 use super::predictor::{batch_size, tracks};
 use super::{Edits, Engine, Plan, Predictor, Reference};
 
-/// Bytes of recorded activations, about: more windows share a pass until they fill this.
-const RECORDED: usize = 256 << 20;
 /// A change that spans more than this share of the window is run whole.
 const WIDE: usize = 4;
 
@@ -460,9 +458,7 @@ impl<P: Predictor> Scorer<P> {
             job.edits.iter().filter(|e| !e.is_empty()).map(|e| e.iter().map(|(_, e)| e.clone()).collect()).collect();
         let n = listed.len();
         let plan = Plan::new(self.options.engine, &reference, &Edits::Listed(Arc::from(listed)), n)?;
-        // Enough windows that their mutants fill a group.
-        let wanted = (reference.group() as f64 / plan.mutants.max(1.0)).ceil() as usize;
-        self.together = wanted.clamp(1, (RECORDED / reference.bytes().max(1)).max(1));
+        self.together = reference.sequences(plan.mutants);
         self.plan = Some(plan);
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Bases deleted and inserted.
 
+use crate::engine::mutate::Engine;
 use crate::engine::mutate::predictor::{batch_size, tracks};
 use crate::error::Result;
 use crate::seq::UNKNOWN;
-use crate::tensor::DType;
 
 use super::{Options, Predictor, Responses, bad, length};
 
@@ -74,23 +74,18 @@ fn moved<P: Predictor>(
     mutant: impl Fn(usize, &[u8], usize) -> Vec<u8>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Responses> {
-    let double;
-    let model = if options.double {
-        double = model.to_dtype(DType::F64)?;
-        &double
-    } else {
-        model
-    };
+    let wide = Options { engine: Engine::Naive, ..options.clone() }.wide(model)?;
+    let model = wide.as_ref().unwrap_or(model);
     let (l, t) = (model.length(), model.tracks());
     let tracks = tracks(model, options.tracks.as_deref(), "mutate")?;
     let batch = batch_size(model, options.batch);
     let mut all = Responses { mutants: positions.len(), tracks: tracks.len(), ..Responses::default() };
     for (n, bases) in sequences.chunks_exact(l).enumerate() {
-        let old = model.predict(bases)?.to_f64();
+        let old = model.predict_in(bases, options.precision)?.to_f64();
         all.reference.extend(tracks.iter().map(|&track| old[track]));
         for positions in positions.chunks(batch) {
             let rows: Vec<u8> = positions.iter().flat_map(|&p| mutant(n, bases, p)).collect();
-            let new = model.predict(&rows)?.to_f64();
+            let new = model.predict_in(&rows, options.precision)?.to_f64();
             let effect = |row: usize, track: usize| new[row * t + track] - old[track];
             all.effects.extend(
                 (0..positions.len()).flat_map(|row| tracks.iter().map(move |&k| (row, k))).map(|(r, k)| effect(r, k)),
