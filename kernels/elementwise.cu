@@ -1,7 +1,8 @@
 // elementwise.cu: sum, difference, product and quotient of two tensors of one shape; values, gradients, changes under mutation.
 // Host side: src/ops/elementwise/cuda.rs
-// Maths:     y = a + b, a - b, a b, a / b (op 0 to 3); product: da = dy b, db = dy a; quotient: da = dy / b, db = -(dy a) / (b b);
-//            change x + z, x - z, a z + x b + x z, (x - a / b z) / (b + z) of the changes x of a and z of b
+// Maths:     y = a + b, a - b, a b, a / b (op 0 to 3), exp(min(a - b, ln 2048)) (4), (relu(a) + 1e-12) / (relu(b) + 1e-12) (5);
+//            product: da = dy b, db = dy a; quotient: da = dy / b, db = -(dy a) / (b b); change x + z, x - z, a z + x b + x z,
+//            (x - a / b z) / (b + z), y expm1(x - z) of the changes x of a and z of b
 // Layout:    row major; a and b [N, size], dy, da and db [R, size] with tape row rows[r]; windows [width, M, C], a and b [N, len, C]
 // Entries:   elementwise_fwd_f32, elementwise_bwd_f32, elementwise_delta_f32: any grid along x, block 256
 //            bwd leaves out what is null; delta: a null change is none, each side on a window of its own
@@ -41,6 +42,41 @@ struct Divide {
     static __device__ __forceinline__ float second(float g, float a, float b) { return -(g * a) / (b * b); }
 };
 
+struct ExpDifference {
+    static constexpr bool linear = false;
+    static __device__ __forceinline__ float value(float a, float b) { return expf(at_most(a - b)); }
+    static __device__ __forceinline__ float difference(float a, float b, float x, float z) {
+        const float old = a - b, by = x - z;
+        const float moved = old <= LARGEST ? (old + by <= LARGEST ? by : LARGEST - old) : (old + by <= LARGEST ? old + by - LARGEST : 0.0f);
+        return expf(at_most(old)) * expm1f(moved);
+    }
+    static __device__ __forceinline__ float first(float g, float a, float b) { return a - b <= LARGEST ? g * expf(a - b) : 0.0f; }
+    static __device__ __forceinline__ float second(float g, float a, float b) { return -first(g, a, b); }
+    static constexpr float LARGEST = 7.6246189861593985f;   // ln 2048
+    // What is no number stays none.
+    static __device__ __forceinline__ float at_most(float d) { return d > LARGEST ? LARGEST : d; }
+};
+struct Fraction {
+    static constexpr bool linear = false;
+    static constexpr float TINY = 1e-12f;
+    static __device__ __forceinline__ float side(float x) { return (x <= 0.0f ? 0.0f : x) + TINY; }
+    // relu(x + d) - relu(x)
+    static __device__ __forceinline__ float moved(float x, float d) {
+        return x > 0.0f ? (x + d > 0.0f ? d : -x) : fmaxf(x + d, 0.0f);
+    }
+    static __device__ __forceinline__ float value(float a, float b) { return side(a) / side(b); }
+    static __device__ __forceinline__ float difference(float a, float b, float x, float z) {
+        const float was = side(b), is = side(b + z), ratio = side(a) / was;
+        // Where the two ratios are far apart, their difference cancels nothing, and the formula would.
+        return is + is < was || was + was < is ? side(a + x) / is - ratio : (moved(a, x) - ratio * moved(b, z)) / is;
+    }
+    static __device__ __forceinline__ float first(float g, float a, float b) { return a > 0.0f ? g / side(b) : 0.0f; }
+    static __device__ __forceinline__ float second(float g, float a, float b) {
+        const float v = side(b);
+        return b > 0.0f ? -(g * side(a)) / (v * v) : 0.0f;
+    }
+};
+
 // Calls f(operation of number `op`), in the order of `Binary` (src/ops/elementwise.rs).
 template <typename F> __device__ __forceinline__ void with_operation(int op, F f) {
     switch (op) {
@@ -48,6 +84,8 @@ template <typename F> __device__ __forceinline__ void with_operation(int op, F f
         case 1: f(Subtract{}); break;
         case 2: f(Multiply{}); break;
         case 3: f(Divide{}); break;
+        case 4: f(ExpDifference{}); break;
+        case 5: f(Fraction{}); break;
     }
 }
 

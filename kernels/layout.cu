@@ -6,6 +6,7 @@
 //            layout_widen_f32  y[r, to + k] = x[r, k] for k < count, other columns are zero
 //            layout_place_f32  columns to .. to + c of the window `start` of y take the change x of the window `old`; zero where x is
 //                              null or has no row, and outside of the sequence
+//            layout_cut_u8     y[r, k] = x[r, from + k] for k < count, bytes
 //            all: any grid along x, block 256
 // Limits:    rows and columns below 2^31; any alignment; groups of 4 elements where widths and addresses are multiples
 // Order:     every element is written by one thread
@@ -23,6 +24,11 @@ extern "C" __global__ void __launch_bounds__(256) layout_copy_f32(
         });
     };
     in_groups(x_width | from | y_width | to | count, copy, x, y);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    layout_cut_u8(const unsigned char* __restrict__ x, unsigned char* __restrict__ y, long long rows, int x_width, int from, int count) {
+    each_cell(rows, count, [=](long long r, int k) { y[r * count + k] = x[r * x_width + from + k]; });
 }
 
 extern "C" __global__ void __launch_bounds__(256)

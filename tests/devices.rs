@@ -255,7 +255,7 @@ const LENGTH: usize = 44;
 
 fn network(options: &str) -> Network {
     let reverse_complement = !options.contains("nfc_layers=3");
-    let facts = DataFacts { length: LENGTH, tracks: vec![3], names: vec![], reverse_complement };
+    let facts = DataFacts::single(LENGTH, vec![3], reverse_complement);
     Network::new(resolve(&parse_option_string(options).unwrap(), &facts).unwrap().0, 3).unwrap()
 }
 
@@ -345,7 +345,7 @@ fn dataset(n: usize) -> Dataset {
 
 /// Log of the losses and bytes of the model of two epochs.
 fn trained(options: &str, dataset: &Dataset, device: &Device) -> (String, Vec<u8>, Vec<f64>) {
-    let facts = DataFacts { length: LENGTH, tracks: vec![3], names: vec![], reverse_complement: true };
+    let facts = DataFacts::single(LENGTH, vec![3], true);
     let options = format!(
         "{options}+epochs=2+batchsize=6+optimizer=AdamW+lr=0.003+seed=4+fc_dropout=0.1+conv_dropout=0.1+loss_function=MSE\
          +finetuning=False"

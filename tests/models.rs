@@ -30,7 +30,7 @@ impl Case {
         let mut npz = Npz::open(&path).unwrap();
         let options = npz.strings("options").unwrap().remove(0);
         let [length, tracks] = ["length", "tracks"].map(|key| npz.numbers::<f64>(key).unwrap().1[0] as usize);
-        let facts = DataFacts { length, tracks: vec![tracks], names: vec![], reverse_complement: true };
+        let facts = DataFacts::single(length, vec![tracks], true);
         let (spec, _) = resolve(&parse_option_string(&options).unwrap(), &facts).unwrap();
         let mut network = Network::new(spec, 1).unwrap();
         let names = npz.strings("names").unwrap();
@@ -57,7 +57,7 @@ impl Case {
         let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
         let x = tape.leaf(Tensor::bases(n, l, self.codes.clone()).unwrap());
         let bound = network.parameters().bind(&mut tape, false).unwrap();
-        let y: Var = network.forward(&mut tape, &bound, &x).unwrap().remove(0);
+        let y: Var = network.forward(&mut tape, &bound, std::slice::from_ref(&x)).unwrap().remove(0);
         let dy = (0..n * self.tracks).map(|i| f64::from(u8::from(i % self.tracks == track))).collect();
         let dy = Tensor::new(y.shape(), dy).unwrap().to_dtype(network.parameters().dtype()).unwrap();
         let rows: Vec<u32> = (0..n as u32).collect();

@@ -16,7 +16,7 @@ impl Room {
         room.ok("simulate -o sim --sequences 80 --length 60 --tracks 3 --motifs 4 --sites 2 --seed 5 -q");
         room.write("m_loss.txt", "0\t1.2\t1.2\t1.1\t1.1\n1\t0.8\t0.8\t0.7\t0.7\n2\t0.9\t0.9\t0.5\t5e-01\n");
         let text = "num_kernels=6+l_kernels=7+pooling_size=6+dilated_convolutions=2+l_dilkernels=3+nfc_layers=1";
-        let facts = DataFacts { length: 60, tracks: vec![3], names: vec![], reverse_complement: true };
+        let facts = DataFacts::single(60, vec![3], true);
         let (spec, training) = resolve(&parse_option_string(text).unwrap(), &facts).unwrap();
         let network = Network::new(spec, 1).unwrap();
         let model = Model { training: Some(training), ..Model::untrained(network) };

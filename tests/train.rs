@@ -17,7 +17,7 @@ use drg::io::pth::read_pth;
 use drg::io::sequences::{SequenceOptions, read_sequences};
 use drg::io::targets::{TargetOptions, Targets, read_targets};
 use drg::model::checkpoint::{Partial, export_state, import_partial, import_state};
-use drg::model::options::{DataFacts, parse_option_string, resolve};
+use drg::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
 use drg::model::spec::{DropLast, LossReduction, ModelSpec, PoolPadding, Select, TrainSpec};
 use drg::model::{Model, Network};
 use drg::ops::{self, Loss};
@@ -40,6 +40,7 @@ const CASES: &[Case] = &[
     Case { name: "12b_train_adamw", rows: 3e-6, predictions: 1.29e-4, weights: 1.47e-5 },
     Case { name: "12c_train_earlystop_finetune", rows: 9.6e-4, predictions: 1.32e-2, weights: 1.02e-3 },
     Case { name: "12d_train_multihead", rows: 1.5e-5, predictions: 6.9e-4, weights: 2.16e-5 },
+    Case { name: "12e_train_two_input_D", rows: 1.5e-5, predictions: 1.47e-3, weights: 1.86e-5 },
     Case { name: "12f_train_restart_high_lr", rows: 3.3e-3, predictions: 5.4e-3, weights: 5.1e-4 },
     Case { name: "12s_train_seeded_init", rows: 3e-6, predictions: 1e-5, weights: 1e-5 },
 ];
@@ -64,17 +65,19 @@ impl Recorded {
             read_targets(&folder.join(name), &options).unwrap()
         };
         let targets: Vec<Targets> = words[3].split(',').map(read).collect();
-        let (sequences, _) =
-            read_sequences(folder.join(words[2]).to_str().unwrap(), &SequenceOptions::default()).unwrap();
-        let dataset = align(vec![sequences], targets).unwrap();
+        let sequences =
+            |name: &str| read_sequences(folder.join(name).to_str().unwrap(), &SequenceOptions::default()).unwrap().0;
+        let dataset = align(words[2].split(',').map(sequences).collect(), targets).unwrap();
+        let strands = config["reverse_complement"].trim_matches(['[', ']']).split(", ");
         let facts = DataFacts {
-            length: dataset.inputs[0].length,
+            inputs: (dataset.inputs.iter().zip(strands))
+                .map(|(s, both)| InputFacts { length: s.length, reverse_complement: both == "True" })
+                .collect(),
             tracks: dataset.targets.iter().map(|t| t.tracks.len()).collect(),
             names: vec![],
-            reverse_complement: config["reverse_complement"] == "True",
         };
         let (mut model, spec) = resolve(&parse_option_string(&config["cnn"]).unwrap(), &facts).unwrap();
-        model.pool_padding = PoolPadding::BatchMin;
+        model.inputs.iter_mut().for_each(|i| i.pool_padding = PoolPadding::BatchMin);
         let mut start = Network::new(model, spec.seed).unwrap();
         if folder.join("init.pth").exists() {
             import_state(&mut start, &read_pth(&folder.join("init.pth")).unwrap()).unwrap();
@@ -211,7 +214,8 @@ fn replay(case: &Case, device: &Device, slack: f64) {
         }
 
         let rows = run.indices("test_idx");
-        let test = run.dataset.inputs[0].select(&rows);
+        let inputs: Vec<Sequences> = run.dataset.inputs.iter().map(|s| s.select(&rows)).collect();
+        let test = Sequences::side_by_side(&inputs).unwrap();
         let found = predict(network, &test.bases, run.spec.batch_size, &mut |_| ()).unwrap();
         let mut reference = Npz::open(&folder.join("ref_pred.npz")).unwrap();
         assert_eq!(reference.strings("names").unwrap(), test.names);
@@ -234,7 +238,7 @@ fn first_gradients_of_the_reference() {
         let mut tape = Tape::new(Keep::BACKWARD, Mode::Train(pass));
         let p = run.start.parameters();
         let bound = p.bind(&mut tape, true).unwrap();
-        let heads = run.start.forward(&mut tape, &bound, &Var::constant(x)).unwrap();
+        let heads = run.start.forward(&mut tape, &bound, &[Var::constant(x)]).unwrap();
         let target = Tensor::new(&[16, 5], y).unwrap();
         let loss = ops::loss(&mut tape, &heads[0], &target, Loss::CorrelationMse, 1.0).unwrap();
         let one = Tensor::new(&[1], vec![1f32]).unwrap();
@@ -288,8 +292,9 @@ fn specification(extra: &str) -> (ModelSpec, TrainSpec) {
          l_dilkernels=3+conv_batch_norm=True+fclayer_size=8+nfc_layers=2+fc_dropout=0.1+loss_function=MSE+lr=0.01+\
          batchsize=16+epochs=5+warm_up_epochs=2+optimizer=Adam+seed=4+loss_reduction=mean+drop_last=never+{extra}"
     );
-    let facts = DataFacts { length: 60, tracks: vec![2, 1], names: vec![], reverse_complement: true };
-    resolve(&parse_option_string(text.trim_end_matches('+')).unwrap(), &facts).unwrap()
+    let facts = DataFacts::single(60, vec![2, 1], true);
+    let (mut model, training) = resolve(&parse_option_string(text.trim_end_matches('+')).unwrap(), &facts).unwrap();
+    (model.inputs.remove(0), training)
 }
 
 const ROWS: usize = 90;

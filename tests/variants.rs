@@ -78,7 +78,7 @@ impl Naive {
 
     /// Predictions of both alleles on all tracks, averaged over strands and shifts; the letters of `reference` are put in.
     fn alleles(&self, row: &[String], strands: &[bool], shifts: &[i64]) -> (Vec<f64>, Vec<f64>) {
-        let length = self.model.network.spec().length;
+        let length = self.model.network.architecture().length();
         let chromosome = &self.genome[&row[0]];
         let at = row[1].parse::<usize>().unwrap() - 1;
         let with = |allele: &str| [&chromosome[..at], allele.as_bytes(), &chromosome[at + row[3].len()..]].concat();
@@ -94,7 +94,7 @@ impl Naive {
                 }
             }
             let y = self.network.predict(&codes).unwrap().to_f64();
-            let (t, n) = (self.network.spec().tracks(), shifts.len() * strands.len());
+            let (t, n) = (self.network.architecture().tracks(), shifts.len() * strands.len());
             let scaling = self.model.scaling.as_ref().unwrap();
             let mean = |track: usize| y.iter().skip(track).step_by(t).sum::<f64>() / n as f64;
             (0..t).map(|t| mean(t) * scaling.deviation[t] + scaling.mean[t]).collect::<Vec<f64>>()

@@ -12,6 +12,7 @@ use super::arithmetic::Computing;
 use super::choose;
 use super::talk::Talk;
 use crate::error::{Error, Result};
+use crate::io::dataset::align;
 use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::model::Model;
 use crate::seq::Sequences;
@@ -63,9 +64,31 @@ impl Reading {
         }
     }
 
-    /// Sequences of a model's input length.
+    /// Sequences of a model's input lengths. For several inputs `spec` names one set each, separated by commas; they are matched by
+    /// name, and a sequence is that of all inputs, one after the other.
     pub(super) fn for_model(&self, spec: &str, model: &Model, context: &Context) -> Result<Sequences> {
-        let length = model.network.spec().length;
+        let lengths = model.network.architecture().lengths();
+        if let [length] = lengths[..] {
+            return self.of_length(spec, length, context);
+        }
+        let specs: Vec<&str> = spec.split(',').collect();
+        if specs.len() != lengths.len() {
+            return Err(Error::Usage(format!(
+                "{spec}: the model has {} inputs; expected so many sets of sequences separated by commas, found {}",
+                lengths.len(),
+                specs.len()
+            )));
+        }
+        let inputs: Vec<Sequences> =
+            specs.iter().zip(lengths).map(|(s, l)| self.of_length(s, l, context)).collect::<Result<_>>()?;
+        let data = align(inputs, vec![])?;
+        if data.left_out > 0 {
+            context.talk.say(format_args!("{} names are in some of the files only and were left out", data.left_out));
+        }
+        Sequences::side_by_side(&data.inputs)
+    }
+
+    fn of_length(&self, spec: &str, length: usize, context: &Context) -> Result<Sequences> {
         let (sequences, notes) = read_sequences(spec, &self.options(Some(length)))?;
         context.talk.notes(spec, &notes);
         if sequences.length > length {

@@ -81,7 +81,7 @@ pub(super) fn select(model: &Model, all: Vec<f64>, tracks: &[usize]) -> Vec<f32>
     if let Some(scaling) = &model.scaling {
         scaling.undo(&mut all);
     }
-    let width = model.network.spec().tracks();
+    let width = model.network.architecture().tracks();
     all.chunks_exact(width).flat_map(|row| tracks.iter().map(|&t| row[t])).collect()
 }
 

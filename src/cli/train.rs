@@ -15,9 +15,12 @@ use super::{Context, predict, talk};
 use crate::engine;
 use crate::engine::train::{Outcome, Trainer, state_path};
 use crate::error::{Error, Result};
-use crate::model::options::{DataFacts, Options, parse_option_string, parse_params_file, parse_toml, resolve};
-use crate::model::spec::{ModelSpec, TrainSpec};
+use crate::model::options::{
+    DataFacts, InputFacts, Options, parse_option_string, parse_params_file, parse_toml, resolve,
+};
+use crate::model::spec::{Architecture, TrainSpec};
 use crate::model::{Model, Network};
+use crate::seq::Sequences;
 use crate::stat::pearson;
 use data::{Prepared, Wanted};
 
@@ -44,7 +47,8 @@ Example:
 #[derive(Debug, clap::Args, Serialize)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
-    /// Sequences: FASTA (.gz), one-hot npz, a table with sequences, or regions.bed@genome.fa
+    /// Sequences: FASTA (.gz), one-hot npz, a table with sequences, or regions.bed@genome.fa; several with commas are the inputs
+    /// of a model that joins a network for each
     #[arg(value_name = "SEQS")]
     sequences: String,
     /// Measurements: text matrix or npz; several files with commas are modalities with a head each. Not needed where the
@@ -63,9 +67,9 @@ pub(super) struct Args {
     /// One option; can be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Both strands are read by the first layer
-    #[arg(long, alias = "reverse_complement")]
-    reverse_complement: bool,
+    /// Both strands are read by the first layer; for several inputs True or False for each, with commas
+    #[arg(long, alias = "reverse_complement", value_name = "BOOL,...", num_args = 0..=1, default_missing_value = "True")]
+    reverse_complement: Option<String>,
     /// Folds (file, number, or hash:K), fold, and the least |value| of an active row (for numbered folds)
     #[arg(long, value_names = ["FOLDS", "FOLD", "CUTOFF"], num_args = 2..=3, visible_alias = "folds")]
     crossvalidation: Vec<String>,
@@ -97,11 +101,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     output::check_file(&args.out)?;
     let (options, wanted) = args.validated()?;
     let prepared = data::prepare(&wanted, context.talk)?;
+    let lengths = prepared.dataset.inputs.iter().map(|s| s.length);
     let facts = DataFacts {
-        length: prepared.dataset.inputs[0].length,
+        inputs: lengths
+            .zip(&wanted.reverse_complement)
+            .map(|(length, &reverse_complement)| InputFacts { length, reverse_complement })
+            .collect(),
         tracks: prepared.dataset.targets.iter().map(|t| t.tracks.len()).collect(),
         names: args.file_classes.clone(),
-        reverse_complement: wanted.reverse_complement,
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
     let computing = args.arithmetic.of(context)?;
@@ -112,12 +119,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     context.talk.say(format_args!(
         "{} sequences of {} bp, {} tracks: {} to train, {} to validate, {} to test; {} parameters",
         prepared.dataset.names.len(),
-        facts.length,
+        facts.inputs.iter().map(|i| i.length.to_string()).collect::<Vec<_>>().join(" + "),
         model_spec.tracks(),
         prepared.split.train.len(),
         prepared.split.validation.len(),
         prepared.split.test.len(),
-        network.plan().parameters(),
+        network.plans().parameters(),
     ));
 
     let clock = std::time::Instant::now();
@@ -169,7 +176,7 @@ impl Args {
         Ok((options, wanted))
     }
 
-    fn network(&self, spec: ModelSpec, seed: u64) -> Result<Network> {
+    fn network(&self, spec: Architecture, seed: u64) -> Result<Network> {
         let Some(path) = &self.from else { return Network::new(spec, seed) };
         let start = Model::load(path)?;
         let mut network = Network::new(spec, seed)?;
@@ -203,8 +210,9 @@ impl Args {
         }
         let model = &outcome.model;
         let network = model.network.to_device(&computing.device)?;
-        let sequences = prepared.dataset.inputs[0].select(rows);
-        let tracks: Vec<usize> = (0..model.network.spec().tracks()).collect();
+        let inputs: Vec<Sequences> = prepared.dataset.inputs.iter().map(|s| s.select(rows)).collect();
+        let sequences = Sequences::side_by_side(&inputs)?;
+        let tracks: Vec<usize> = (0..model.network.architecture().tracks()).collect();
         let bar = inputs::bar(context.talk, rows.len(), "sequences");
         let all = engine::predict::predict_in(&network, &sequences.bases, None, computing.precision, &mut |n| {
             bar.set_position(n as u64)
@@ -236,7 +244,7 @@ impl Args {
         context: &Context,
         outcome: &Outcome,
         prepared: &Prepared,
-        specs: (&ModelSpec, &TrainSpec),
+        specs: (&Architecture, &TrainSpec),
         scores: &[(String, f64)],
         seconds: f64,
     ) -> Result<()> {

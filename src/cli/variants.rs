@@ -117,7 +117,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let model = inputs::model(&args.model, &computing)?;
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let names: Vec<String> = tracks.iter().map(|&t| model.track_names()[t].to_string()).collect();
-    let views = Views::new(model.network.spec().length, job.strand, &args.shifts, args.sequences.is_some())?;
+    let views = Views::new(model.network.architecture().length(), job.strand, &args.shifts, args.sequences.is_some())?;
     let source = args.source(&model, context)?;
     let options = ScorerOptions {
         engine: job.engine,

@@ -3,12 +3,11 @@
 use crate::device::{Device, Precision};
 use crate::error::{Error, Result};
 use crate::model::Network;
-use crate::ops;
-use crate::seq::{UNIFORM, pad};
-use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
 
-/// Predictions `[N, T]` of the network's own scale for packed bases `[N, L]`, L the input length; heads side by side. They are
+use super::mutate::Predictor;
+
+/// Predictions `[N, T]` of the network's own scale for packed bases `[N, L]`, L the length of all inputs, which stand one after the
+/// other; outputs side by side. They are
 /// computed where the network's numbers are, in batches of `batch` (chosen from the size of the network if `None`), which change
 /// no bit unless weighted pools pad with the minimum of the batch. `progress` hears how many sequences are done.
 ///
@@ -34,41 +33,27 @@ pub fn predict_in(
     precision: Precision,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<f64>> {
-    let spec = network.spec();
-    if !bases.len().is_multiple_of(spec.length) {
+    let (length, tracks) = (network.architecture().length(), network.architecture().tracks());
+    if !bases.len().is_multiple_of(length) {
         return Err(Error::Shape {
             op: "predict",
             arg: "bases",
-            expected: format!("[N, {}], the model's input length", spec.length),
+            expected: format!("[N, {length}], the model's input length"),
             found: vec![bases.len()],
         });
     }
-    let mut all = Vec::with_capacity(bases.len() / spec.length * spec.tracks());
-    for rows in bases.chunks(batch.unwrap_or_else(|| automatic_batch(network)).max(1) * spec.length) {
-        let padded: Vec<u8> =
-            rows.chunks_exact(spec.length).flat_map(|row| pad(row, spec.shift, spec.shift, UNIFORM)).collect();
-        all.extend(outputs(network, &padded, precision)?);
-        progress(all.len() / spec.tracks());
+    let mut all = Vec::with_capacity(bases.len() / length * tracks);
+    for rows in bases.chunks(batch.unwrap_or_else(|| automatic_batch(network)).max(1) * length) {
+        all.extend(Predictor::predict_in(network, rows, precision)?.to_f64());
+        progress(all.len() / tracks);
     }
     Ok(all)
 }
 
-/// Predictions `[n, T]` of one batch of packed bases with the shift padding already on.
-fn outputs(network: &Network, padded: &[u8], precision: Precision) -> Result<Vec<f64>> {
-    let l = network.spec().padded_length();
-    let mut tape = Tape::predict();
-    tape.precision = precision;
-    let bound = network.parameters().bind(&mut tape, false)?;
-    let device = network.parameters().device();
-    let x = Var::constant(Tensor::bases(padded.len() / l, l, padded.to_vec())?.to_device(&device)?);
-    let heads = network.forward(&mut tape, &bound, &x)?;
-    Ok(ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>())?.value.to_cpu()?.to_f64())
-}
-
 /// Sequences whose widest map takes about 16 MB: enough for full speed, little enough for the caches.
 pub(super) fn automatic_batch(network: &Network) -> usize {
-    let widest = network.spec().padded_length() * network.spec().stem.kernels * 4;
-    batch_on(&network.parameters().device(), widest)
+    let widest = network.inputs().iter().map(|i| i.padded_length() * i.stem.kernels * 4).max();
+    batch_on(&network.parameters().device(), widest.unwrap_or(1))
 }
 
 /// Sequences of a batch whose widest map has `widest` bytes a sequence.
@@ -90,7 +75,7 @@ mod tests {
     fn batches_change_no_bit() {
         let text = "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+\
                     shift_sequence=1+random_shift=1";
-        let facts = DataFacts { length: 10, tracks: vec![2, 1], names: vec![], reverse_complement: true };
+        let facts = DataFacts::single(10, vec![2, 1], true);
         let net = Network::new(resolve(&parse_option_string(text).unwrap(), &facts).unwrap().0, 3).unwrap();
         let bases: Vec<u8> = (0..70).map(|i| (i * i % 5) as u8).collect();
         let mut seen = vec![];

@@ -149,7 +149,7 @@ impl<'a> Trainer<'a> {
         train: Vec<usize>,
         validation: Vec<usize>,
     ) -> Result<Self> {
-        let data = Data::new(dataset, network.spec(), &spec, train, validation)?;
+        let data = Data::new(dataset, network.architecture(), &spec, train, validation)?;
         let losses = pass::losses(&spec)?;
         let mut rates = vec![spec.lr];
         rates.extend(spec.kernel_lr);
@@ -205,8 +205,14 @@ impl<'a> Trainer<'a> {
         let group = |name: &str| usize::from(self.spec.kernel_lr.is_some() && name.contains("convolutions"));
         let mut optimizer = Optimizer::new(rule(&self.spec), self.spec.weight_decay, parameters, group);
         let state_path = self.model_path.as_deref().map(state_path);
-        let identity =
-            Identity::new(self.network.spec(), &self.spec, self.precision, self.dataset, &self.data, parameters)?;
+        let identity = Identity::new(
+            self.network.architecture(),
+            &self.spec,
+            self.precision,
+            self.dataset,
+            &self.data,
+            parameters,
+        )?;
         let (mut best, start);
         match state_path.as_deref().filter(|p| resume && p.exists()) {
             Some(path) => {

@@ -1,6 +1,6 @@
 //! Models of the reference that tests compare with: `cases.txt` beside this file.
 
-use super::options::DataFacts;
+use super::options::{DataFacts, InputFacts};
 
 /// One model of the reference.
 pub(crate) struct Case {
@@ -28,10 +28,11 @@ pub(crate) fn cases() -> Vec<Case> {
                 outputs: list("outputs"),
                 cnn: text("cnn"),
                 facts: DataFacts {
-                    length: text("length").parse().unwrap(),
+                    inputs: (list("length").iter().zip(list("strands")))
+                        .map(|(l, both)| InputFacts { length: l.parse().unwrap(), reverse_complement: both == "true" })
+                        .collect(),
                     tracks: list("tracks").iter().map(|n| n.parse().unwrap()).collect(),
                     names: Vec::new(),
-                    reverse_complement: text("strands") == "true",
                 },
                 outname: text("outname"),
                 tensors: field("tensors").map(|items| items.split(' ').flat_map(tensors).collect()),

@@ -16,7 +16,7 @@ pub use import::{Partial, PartialReport, import_partial, import_state};
 use crate::error::{Error, Result, hint};
 use crate::io::pth::{PthData, PthTensor};
 use crate::model::Network;
-use crate::model::spec::{ModelSpec, TrainSpec};
+use crate::model::spec::{Architecture, TrainSpec};
 use crate::nn::Kind;
 
 /// Version of the format; files of other versions are refused.
@@ -90,7 +90,7 @@ pub struct Record {
 #[serde(deny_unknown_fields)]
 struct Meta {
     format: u32,
-    model: ModelSpec,
+    model: Architecture,
     tracks: Vec<Vec<String>>,
     scaling: Option<Scaling>,
     training: Option<TrainSpec>,
@@ -100,8 +100,8 @@ struct Meta {
 impl Model {
     /// A model that was not trained here; tracks are numbered.
     pub fn untrained(network: Network) -> Self {
-        let heads = &network.spec().heads;
-        let tracks = heads.iter().map(|h| (0..h.tracks).map(|t| format!("C{t}")).collect()).collect();
+        let outputs = network.architecture().outputs();
+        let tracks = outputs.into_iter().map(|(_, n)| (0..n).map(|t| format!("C{t}")).collect()).collect();
         Self { network, tracks, scaling: None, training: None, record: None }
     }
 
@@ -115,10 +115,10 @@ impl Model {
     /// # Errors
     /// [`Error::Io`]; [`Error::Usage`] if names or scaling do not fit the heads.
     pub fn save(&self, path: &Path) -> Result<()> {
-        check_tracks(self.network.spec(), &self.tracks, self.scaling.as_ref()).map_err(Error::Usage)?;
+        check_tracks(self.network.architecture(), &self.tracks, self.scaling.as_ref()).map_err(Error::Usage)?;
         let meta = Meta {
             format: FORMAT,
-            model: self.network.spec().clone(),
+            model: self.network.architecture().clone(),
             tracks: self.tracks.clone(),
             scaling: self.scaling.clone(),
             training: self.training.clone(),
@@ -203,18 +203,18 @@ pub fn export_state(network: &Network) -> Result<Vec<(String, PthTensor)>> {
 }
 
 fn check_tracks(
-    spec: &ModelSpec,
+    model: &Architecture,
     tracks: &[Vec<String>],
     scaling: Option<&Scaling>,
 ) -> std::result::Result<(), String> {
     let (expected, found): (Vec<usize>, Vec<usize>) =
-        (spec.heads.iter().map(|h| h.tracks).collect(), tracks.iter().map(Vec::len).collect());
+        (model.outputs().into_iter().map(|o| o.1).collect(), tracks.iter().map(Vec::len).collect());
     if expected != found {
         return Err(format!("names of {found:?} tracks for heads of {expected:?}"));
     }
     match scaling {
-        Some(s) if s.mean.len() != spec.tracks() || s.deviation.len() != spec.tracks() => {
-            Err(format!("scaling of {} and {} tracks for {}", s.mean.len(), s.deviation.len(), spec.tracks()))
+        Some(s) if s.mean.len() != model.tracks() || s.deviation.len() != model.tracks() => {
+            Err(format!("scaling of {} and {} tracks for {}", s.mean.len(), s.deviation.len(), model.tracks()))
         }
         _ => Ok(()),
     }
@@ -237,7 +237,7 @@ pub(crate) mod tests {
 
     fn model() -> Model {
         let (network, training) = small(3);
-        let t = network.spec().tracks();
+        let t = network.architecture().tracks();
         Model {
             scaling: Some(Scaling { mean: vec![0.1; t], deviation: vec![3.0; t] }),
             training: Some(training),
@@ -254,7 +254,7 @@ pub(crate) mod tests {
         m.network.parameters_mut().counters_mut()[0] = 7;
         m.save(&path).unwrap();
         let n = Model::load(&path).unwrap();
-        assert_eq!(n.network.spec(), m.network.spec());
+        assert_eq!(n.network.architecture(), m.network.architecture());
         assert_eq!((&n.tracks, &n.scaling, &n.training, &n.record), (&m.tracks, &m.scaling, &m.training, &m.record));
         assert_eq!(export_state(&n.network).unwrap(), export_state(&m.network).unwrap());
         assert_eq!(n.track_names()[..2], ["C0", "C1"]);

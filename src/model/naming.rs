@@ -1,7 +1,8 @@
 //! The reference's output names: what files, flags and options a model was trained with, in one file name.
 
 use crate::error::Result;
-use crate::model::options::{DataFacts, Options, Value};
+use crate::model::options::{DataFacts, Options, Value, resolve};
+use crate::model::spec::{Architecture, Combination};
 
 /// Endings that are cut out of file names, in this order, wherever they stand.
 const ENDINGS: [&str; 11] = [".dat", ".hmot", ".txt", ".npz", ".list", ".tab", ".tsv", ".csv", ".fasta", ".fa", ".bed"];
@@ -94,8 +95,13 @@ pub fn merge(a: &str, b: &str, word: &str) -> String {
 }
 
 /// The part of a name that comes from options.
+///
+/// # Errors
+/// [`crate::Error::Usage`] for options that do not name a model.
 pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
     let o = Reader { options };
+    // Names of models with several inputs show what options came to.
+    let joined = if facts.inputs.len() > 1 { Some(resolve(options, facts)?.0) } else { None };
     let mut name = String::from("_");
     name += &match o.value("loss_function") {
         Value::List(losses) => distinct(&losses),
@@ -118,7 +124,7 @@ pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
         name += &net_function;
     }
     name += &stem_pool(&o, facts)?;
-    name += if facts.reverse_complement { "rcT" } else { "" };
+    name += if facts.inputs.iter().any(|i| i.reverse_complement) { "rcT" } else { "" };
     let validation = o.value("validation_loss");
     if validation != Value::None && validation != o.value("loss_function") {
         name += "vl";
@@ -131,7 +137,7 @@ pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
     name += &first_block(&o)?;
     name += &o.positive("embedding_convs", "ec");
     name += &attention(&o)?;
-    name += &second_block(&o)?;
+    name += &second_block(&o, joined.as_ref())?;
     if o.value("nfc_layers").as_usize() != Some(0) {
         let layers = o.value("nfc_layers");
         let texts: Vec<String> =
@@ -145,7 +151,11 @@ pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
         name += &o.positive("nfc_residuals", "r");
     }
     name += &tags(&o, &[("interaction_layer", "_intlT")])?;
-    name += &match o.value("outclass") {
+    let kinds = match o.value("outclass") {
+        kind @ Value::Str(_) if joined.is_some() && facts.tracks.len() > 1 => Value::List(vec![kind]),
+        kinds => kinds,
+    };
+    name += &match kinds {
         Value::List(kinds) | Value::Tuple(kinds) => {
             let texts: Vec<String> = kinds.iter().map(|kind| ends(&kind.to_string(), 2)).collect();
             if kinds.iter().all(|kind| *kind == kinds[0]) { texts[0].clone() } else { texts.concat() }
@@ -164,7 +174,45 @@ pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
     }
     name += &regularisation(&o)?;
     name += &training(&o);
+    name += &joined.map_or(Ok(String::new()), |model| join(&o, facts, &model))?;
     Ok(name)
+}
+
+/// How several inputs are joined.
+fn join(o: &Reader, facts: &DataFacts, model: &Architecture) -> Result<String> {
+    let outputs = model.join.iter().flat_map(|j| &j.outputs);
+    let by_formula = outputs.clone().any(|o| matches!(o.by, Combination::Relation { .. }));
+    let shared = model.inputs[0].heads.len() == 1;
+    let mut widths: Vec<usize> = model.inputs[0].heads.iter().map(|h| h.tracks).collect();
+    let mut seen = vec![];
+    widths.retain(|w| {
+        !seen.contains(w) && {
+            seen.push(*w);
+            true
+        }
+    });
+    let layers: Vec<String> = match o.value("n_combine_layers") {
+        _ if by_formula => vec!["0".into()],
+        Value::List(layers) => layers.iter().map(Value::to_string).collect(),
+        layers => vec![layers.to_string()],
+    };
+    let mut functions: Vec<String> = match o.value("combine_function") {
+        Value::List(names) => names.iter().map(Value::to_string).collect(),
+        // The output of a lone formula other than a fraction is linear, whatever was asked for.
+        _ if by_formula && facts.tracks.len() == 1 => vec![model.inputs[0].heads[0].output.name().into()],
+        name => vec![name.to_string()],
+    };
+    functions.dedup();
+    let layers = if layers.iter().all(|l| *l == layers[0]) { layers[0].clone() } else { layers.concat() };
+    let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
+    Ok(format!(
+        "_comb{}{}nl{layers}{}{}r{}",
+        if shared { "se" } else { "" },
+        widths.join("-"),
+        functions.join("-"),
+        o.text("combine_widening"),
+        o.text("combine_residual")
+    ))
 }
 
 /// Options with their defaults, as texts.
@@ -220,7 +268,7 @@ fn stem_pool(o: &Reader, facts: &DataFacts) -> Result<String> {
         _ => return Ok(String::new()),
     };
     let short = |text: String| text.chars().take(3).collect::<String>();
-    let whole = |key: &str| if o.given(key) { o.text(key) } else { facts.length.to_string() };
+    let whole = |key: &str| if o.given(key) { o.text(key) } else { facts.inputs[0].length.to_string() };
     let size = whole("pooling_size");
     let steps = if o.given("pooling_steps") { o.text("pooling_steps") } else { size.clone() };
     let mut name = format!("{kind}{}", short(size.clone()));
@@ -294,14 +342,20 @@ fn first_block(o: &Reader) -> Result<String> {
     Ok(name)
 }
 
-fn second_block(o: &Reader) -> Result<String> {
+fn second_block(o: &Reader, joined: Option<&Architecture>) -> Result<String> {
     if o.positive("transformer_convolutions", "_tc").is_empty() {
         return Ok(String::new());
     }
+    let channels = match joined {
+        Some(model) if !o.given("trconv_dim") => {
+            let plan = model.inputs[0].plan()?;
+            plan.second_block.and_then(|b| Some(b.layers.first()?.conv.inputs)).map_or("None".into(), |c| c.to_string())
+        }
+        _ => o.text("trconv_dim"),
+    };
     let mut name = format!(
-        "_tc{}d{}d{}s{}",
+        "_tc{}d{channels}d{}s{}",
         o.text("transformer_convolutions"),
-        o.text("trconv_dim"),
         o.plain("trdilations"),
         o.plain("trstrides")
     );
@@ -434,7 +488,7 @@ mod tests {
             let parts = NameParts {
                 inputs: case.inputs.iter().map(String::as_str).collect(),
                 outputs: case.outputs.iter().map(String::as_str).collect(),
-                reverse_complement: case.facts.reverse_complement,
+                reverse_complement: case.facts.inputs.iter().any(|i| i.reverse_complement),
                 addname: Some("sd1"),
                 fold: Some(FoldTag::File(10.0, 1)),
                 ..NameParts::default()
@@ -445,7 +499,7 @@ mod tests {
 
     #[test]
     fn names_of_the_seed_commands() {
-        let facts = DataFacts { length: 400, tracks: vec![5], names: vec![], reverse_complement: true };
+        let facts = DataFacts::single(400, vec![5], true);
         let shared = "loss_function=Correlationmse+validation_loss=Correlationdata+num_kernels=6+l_kernels=15+max_pooling=False\
             +weighted_pooling=True+pooling_size=4+net_function=GELU+dilated_convolutions=3+l_dilkernels=3+dilations=[1,2,4]\
             +transformer_convolutions=3+l_trkernels=3+fclayer_size=20+conv_batch_norm=True+fc_dropout=0.1+lr=0.00001+batchsize=8\
@@ -497,7 +551,7 @@ mod tests {
 
     #[test]
     fn less_common_tokens() {
-        let facts = DataFacts { length: 1200, tracks: vec![2, 2], names: vec![], reverse_complement: false };
+        let facts = DataFacts::single(1200, vec![2, 2], false);
         for (text, name) in [
             ("num_kernels=4", "_MSEk4l7TfGELUmax120tr0.01Adam-F"),
             ("num_kernels=4+loss_function=['MSE','L1Loss']+max_pooling=False", "_MSEL1ssk4l7TfGELUtr0.01Adam-F"),

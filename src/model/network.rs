@@ -1,15 +1,19 @@
-//! The single-input DRG network: from a [`ModelSpec`] to parameters, and from sequences to one output a head.
+//! The DRG network: from an [`Architecture`] to parameters, and from sequences to its outputs.
 //!
-//! Stem on both strands, activation, pool; a block of dilated convolutions; attention; a block of convolutions with pools;
-//! flatten; fully connected layers; heads. Tensors carry the names of the reference's state dict.
+//! For every input: stem on both strands, activation, pool; a block of dilated convolutions; attention; a block of convolutions
+//! with pools; flatten; fully connected layers; heads. Several inputs are joined behind their heads ([`join`]). Tensors carry
+//! the names of the reference's state dict.
+
+mod join;
 
 use std::sync::Arc;
 
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::spec::{
-    ActivationName, AttentionPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, HeadOutput, Init, ModelSpec, NormPlan,
-    Plan, PoolKind as PoolName, PoolPadding, PoolPlan, Residual, Role, SkipPlan, StrandPool, TensorPlan,
+    ActivationName, Architecture, AttentionPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, FcPlan, FcSpec, HeadOutput,
+    HeadPlan, Init, ModelSpec, NormPlan, Plan, Plans, PoolKind as PoolName, PoolPadding, PoolPlan, Residual, Role,
+    SkipPlan, StrandPool, TensorPlan,
 };
 use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
 use crate::ops::{self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
@@ -25,8 +29,8 @@ const EPS: f64 = 1e-5;
 /// A network with its numbers. A clone copies them when one of the two is changed.
 #[derive(Clone, Debug)]
 pub struct Network {
-    spec: Arc<ModelSpec>,
-    plan: Arc<Plan>,
+    architecture: Arc<Architecture>,
+    plans: Arc<Plans>,
     parameters: Parameters,
 }
 
@@ -49,18 +53,19 @@ pub enum Tap {
     HeadInput,
 }
 
-/// What a forward pass reports about one of its tensors.
-pub type Observer<'a> = &'a mut dyn FnMut(Tap, &Var);
+/// What a forward pass reports about one of its tensors: number of the input, place, value.
+pub type Observer<'a> = &'a mut dyn FnMut(usize, Tap, &Var);
 
 impl Network {
     /// A network with initial values drawn from `seed`: weights and biases uniform within `1 / sqrt(fan in)`.
     ///
     /// # Errors
     /// [`crate::Error::Usage`] if a layer cannot have its shape.
-    pub fn new(spec: ModelSpec, seed: u64) -> Result<Self> {
-        let plan = spec.plan()?;
+    pub fn new(architecture: impl Into<Architecture>, seed: u64) -> Result<Self> {
+        let architecture = architecture.into();
+        let plans = architecture.plan()?;
         let mut builder = Builder::default();
-        for t in plan.tensors() {
+        for t in plans.tensors() {
             let initial = match t.init {
                 Init::Uniform { fan_in } => Initial::Uniform(1.0 / (fan_in as f64).sqrt()),
                 Init::One => Initial::Constant(1.0),
@@ -71,35 +76,39 @@ impl Network {
                 Role::Buffer => Kind::Buffer,
                 Role::Counter => Kind::Counter,
             };
-            builder.push(&t.name, &t.shape, layout(&plan, &t), kind, initial);
+            builder.push(&t.name, &t.shape, layout(&plans, &t), kind, initial);
         }
         // Tables of positions are fixed, but a checkpoint may bring its own: PyTorch's sines are not correctly rounded.
-        let tables: Vec<ParamId> = plan
-            .attention
-            .iter()
+        let attention = || plans.inputs.iter().flat_map(|p| &p.attention);
+        let tables: Vec<ParamId> = attention()
             .map(|a| {
                 let (name, zero) = (format!("{}.{POSITIONS}", a.name), Initial::Constant(0.0));
                 builder.push(&name, &[a.inputs, a.from], Layout::Dense, Kind::Buffer, zero)
             })
             .collect();
         let mut parameters = builder.finish(DType::F32, seed)?;
-        for (a, id) in plan.attention.iter().zip(tables) {
+        for (a, id) in attention().zip(tables) {
             let (c, l) = (a.inputs, a.from);
             let table = ops::position_table(c, l);
             let torch: Vec<f64> = (0..c * l).map(|i| f64::from(table[i % l * c + i / l])).collect();
             parameters.set_torch(id, &torch)?;
         }
-        Ok(Self { parameters, spec: Arc::new(spec), plan: Arc::new(plan) })
+        Ok(Self { parameters, architecture: Arc::new(architecture), plans: Arc::new(plans) })
     }
 
     /// The architecture.
-    pub fn spec(&self) -> &ModelSpec {
-        &self.spec
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Architectures of the networks of the inputs.
+    pub fn inputs(&self) -> &[ModelSpec] {
+        &self.architecture.inputs
     }
 
     /// Its layers.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn plans(&self) -> &Plans {
+        &self.plans
     }
 
     /// The numbers.
@@ -130,95 +139,123 @@ impl Network {
 
     /// The same numbers with other padding of weighted pools.
     pub fn with_pool_padding(&self, padding: PoolPadding) -> Self {
-        let spec = ModelSpec { pool_padding: padding, ..(*self.spec).clone() };
-        Self { spec: Arc::new(spec), ..self.clone() }
+        let mut architecture = (*self.architecture).clone();
+        architecture.inputs.iter_mut().for_each(|spec| spec.pool_padding = padding);
+        Self { architecture: Arc::new(architecture), ..self.clone() }
     }
 
-    /// Runs the network on packed bases `[N, L]` or numbers `[N, L, 4]`, L = [`ModelSpec::padded_length`]; one output a
-    /// head, `[N, tracks]`.
+    /// Runs the network on packed bases `[N, L]` or numbers `[N, L, 4]` for every input, L = [`ModelSpec::padded_length`]; one
+    /// result an output, `[N, tracks]`.
     ///
     /// # Errors
-    /// Shapes that do not fit, with the layer's path.
-    pub fn forward(&self, tape: &mut Tape, bound: &Bound, x: &Var) -> Result<Vec<Var>> {
-        self.observed(tape, bound, x, &mut |_, _| ())
+    /// [`crate::Error::Argument`] for another number of inputs; shapes that do not fit, with the layer's path.
+    pub fn forward(&self, tape: &mut Tape, bound: &Bound, x: &[Var]) -> Result<Vec<Var>> {
+        self.observed(tape, bound, x, &mut |_, _, _| ())
     }
 
     /// As [`Network::forward`], reporting the tensors at the taps (of the given strand, where both are averaged).
     ///
     /// # Errors
     /// As [`Network::forward`].
-    pub fn observed(&self, tape: &mut Tape, bound: &Bound, x: &Var, observe: Observer) -> Result<Vec<Var>> {
-        let heads = self.strand(tape, bound, x, observe)?;
-        if !self.spec.average_strands || *tape.mode() != Mode::Eval {
-            return Ok(heads);
+    pub fn observed(&self, tape: &mut Tape, bound: &Bound, x: &[Var], observe: Observer) -> Result<Vec<Var>> {
+        let inputs = self.inputs();
+        if x.len() != inputs.len() {
+            let what = format!("{} sequences for a network of {} inputs", x.len(), inputs.len());
+            return Err(Error::Argument { op: "network", what });
         }
-        tape.scoped("other_strand", |t| {
-            let x = ops::reverse_complement(t, x)?;
-            let others = self.strand(t, bound, &x, &mut |_, _| ())?;
-            heads.iter().zip(&others).map(|(a, b)| mean(t, a, b)).collect()
-        })
+        let Some(join) = &self.architecture.join else {
+            let heads = self.run(bound, 0, 0).heads(tape, &x[0], observe)?.0;
+            if !inputs[0].average_strands || *tape.mode() != Mode::Eval {
+                return Ok(heads);
+            }
+            return tape.scoped("other_strand", |t| {
+                let x = ops::reverse_complement(t, &x[0])?;
+                let others = self.run(bound, 0, 0).heads(t, &x, &mut |_, _, _| ())?.0;
+                heads.iter().zip(&others).map(|(a, b)| mean(t, a, b)).collect()
+            });
+        };
+        let (mut heads, mut dropouts) = (vec![], 0);
+        for (i, x) in x.iter().enumerate() {
+            let (found, passed) =
+                tape.scoped(format!("input{i}"), |t| self.run(bound, i, dropouts).heads(t, x, observe))?;
+            heads.push(found);
+            dropouts = passed;
+        }
+        self.join(tape, bound, join, &heads, dropouts)
     }
 
-    fn strand(&self, tape: &mut Tape, bound: &Bound, x: &Var, observe: Observer) -> Result<Vec<Var>> {
-        let mut run = Run { network: self, bound, dropouts: 0 };
-        let (spec, plan) = (&*self.spec, &*self.plan);
-        let mut x = tape.scoped("stem", |t| run.stem(t, x, observe))?;
-        observe(Tap::Pool, &x);
-        if let (Some(s), Some(p)) = (&spec.first_block, &plan.first_block) {
-            x = tape.scoped("first_block", |t| run.block(t, s, p, x))?;
-        }
-        observe(Tap::FirstBlock, &x);
-        if let Some(conv) = &plan.embedding {
-            x = tape.scoped("embedding", |t| run.conv(t, conv, &x))?;
-        }
-        for (i, block) in plan.attention.iter().enumerate() {
-            x = tape.scoped(format!("attention{i}"), |t| run.attention(t, block, x))?;
-        }
-        observe(Tap::Attention, &x);
-        if let (Some(s), Some(p)) = (&spec.second_block, &plan.second_block) {
-            x = tape.scoped("second_block", |t| run.block(t, s, p, x))?;
-        }
-        observe(Tap::SecondBlock, &x);
-        let flat = ops::flatten(tape, &x)?;
-        drop(x);
-        observe(Tap::Flat, &flat);
-        let mut stacks = vec![];
-        for i in 0..plan.fc.len() {
-            stacks.push(tape.scoped(format!("fc{i}"), |t| run.stack(t, i, &flat))?);
-        }
-        observe(Tap::HeadInput, stacks.first().unwrap_or(&flat));
-        let mut outputs = vec![];
-        for (i, head) in plan.heads.iter().enumerate() {
-            let x = head.stack.map_or(&flat, |s| &stacks[s]);
-            let y = tape.scoped(format!("head{i}"), |t| {
-                let x = match &head.norm {
-                    Some(n) => run.norm(t, n, x, Activation::Identity)?,
-                    None => x.clone(),
-                };
-                let y = run.dense(t, &head.dense, &x)?;
-                match head.output {
-                    HeadOutput::Linear => Ok(y),
-                    HeadOutput::Class => ops::activation(t, &y, Activation::Sigmoid),
-                    HeadOutput::MultiClass => ops::softmax(t, &y),
-                    HeadOutput::Function(f) => activate(t, &y, f),
-                }
-            })?;
-            outputs.push(y);
-        }
-        Ok(outputs)
+    /// A pass of the network of one input, behind so many dropout layers.
+    fn run<'a>(&'a self, bound: &'a Bound, input: usize, dropouts: u32) -> Run<'a> {
+        let (spec, plan) = (&self.inputs()[input], &self.plans.inputs[input]);
+        Run { parameters: &self.parameters, bound, input, spec, plan, dropouts }
     }
 }
 
-/// One forward pass: where the numbers are, and how many dropout layers have passed.
+/// One forward pass of the network of an input: where the numbers are, and how many dropout layers have passed.
 struct Run<'a> {
-    network: &'a Network,
+    parameters: &'a Parameters,
     bound: &'a Bound,
+    input: usize,
+    spec: &'a ModelSpec,
+    plan: &'a Plan,
     dropouts: u32,
 }
 
 impl Run<'_> {
+    /// One output a head, and the dropout layers that have passed.
+    fn heads(mut self, tape: &mut Tape, x: &Var, observe: Observer) -> Result<(Vec<Var>, u32)> {
+        let (spec, plan, input) = (self.spec, self.plan, self.input);
+        let mut x = tape.scoped("stem", |t| self.stem(t, x, observe))?;
+        observe(input, Tap::Pool, &x);
+        if let (Some(s), Some(p)) = (&spec.first_block, &plan.first_block) {
+            x = tape.scoped("first_block", |t| self.block(t, s, p, x))?;
+        }
+        observe(input, Tap::FirstBlock, &x);
+        if let Some(conv) = &plan.embedding {
+            x = tape.scoped("embedding", |t| self.conv(t, conv, &x))?;
+        }
+        for (i, block) in plan.attention.iter().enumerate() {
+            x = tape.scoped(format!("attention{i}"), |t| self.attention(t, block, x))?;
+        }
+        observe(input, Tap::Attention, &x);
+        if let (Some(s), Some(p)) = (&spec.second_block, &plan.second_block) {
+            x = tape.scoped("second_block", |t| self.block(t, s, p, x))?;
+        }
+        observe(input, Tap::SecondBlock, &x);
+        let flat = ops::flatten(tape, &x)?;
+        drop(x);
+        observe(input, Tap::Flat, &flat);
+        let mut stacks = vec![];
+        if let Some(fc) = &spec.fc {
+            for (i, stack) in plan.fc.iter().enumerate() {
+                stacks.push(tape.scoped(format!("fc{i}"), |t| self.stack(t, fc, stack, &flat))?);
+            }
+        }
+        observe(input, Tap::HeadInput, stacks.first().unwrap_or(&flat));
+        let mut outputs = vec![];
+        for (i, head) in plan.heads.iter().enumerate() {
+            let x = head.stack.map_or(&flat, |s| &stacks[s]);
+            outputs.push(tape.scoped(format!("head{i}"), |t| self.head(t, head, x))?);
+        }
+        Ok((outputs, self.dropouts))
+    }
+
+    fn head(&self, tape: &mut Tape, head: &HeadPlan, x: &Var) -> Result<Var> {
+        let x = match &head.norm {
+            Some(n) => self.norm(tape, n, x, Activation::Identity)?,
+            None => x.clone(),
+        };
+        let y = self.dense(tape, &head.dense, &x)?;
+        match head.output {
+            HeadOutput::Linear => Ok(y),
+            HeadOutput::Class => ops::activation(tape, &y, Activation::Sigmoid),
+            HeadOutput::MultiClass => ops::softmax(tape, &y),
+            HeadOutput::Function(f) => activate(tape, &y, f),
+        }
+    }
+
     fn id(&self, name: &str, part: &str) -> Result<ParamId> {
-        self.network.parameters.id(&format!("{name}.{part}"))
+        self.parameters.id(&format!("{name}.{part}"))
     }
 
     fn var(&self, name: &str, part: &str) -> Result<&Var> {
@@ -226,7 +263,7 @@ impl Run<'_> {
     }
 
     fn stem(&mut self, tape: &mut Tape, x: &Var, observe: Observer) -> Result<Var> {
-        let (spec, plan) = (&self.network.spec.stem, &self.network.plan.stem);
+        let (spec, plan) = (&self.spec.stem, &self.plan.stem);
         let strands = match spec.strands {
             None => Strands::Forward,
             Some(StrandPool::Max) => Strands::Max,
@@ -236,10 +273,10 @@ impl Run<'_> {
         let bias = if plan.bias { Some(self.var(&plan.name, "bias")?) } else { None };
         let args = StemArgs::same(plan.width, strands);
         let z = ops::stem(tape, x, self.var(&plan.name, "weight")?, bias, args)?;
-        observe(Tap::Stem, &z);
+        observe(self.input, Tap::Stem, &z);
         let y = activate(tape, &z, spec.activation)?;
         drop(z);
-        match &self.network.plan.pool {
+        match &self.plan.pool {
             Some(p) => self.pool(tape, p, &y, false),
             None => Ok(y),
         }
@@ -257,7 +294,7 @@ impl Run<'_> {
             PoolName::Mean => one(PoolKind::Mean, Padding::Exclude),
             PoolName::Weighted => one(
                 PoolKind::Weighted,
-                match self.network.spec.pool_padding {
+                match self.spec.pool_padding {
                     PoolPadding::Exclude => Padding::Exclude,
                     PoolPadding::SequenceMin => Padding::SequenceMin,
                     PoolPadding::BatchMin => Padding::BatchMin,
@@ -323,7 +360,7 @@ impl Run<'_> {
                 if let Some(skip) = &layer.skip {
                     let r = self.skip(t, skip, saved)?;
                     y = if spec.concat { ops::concat(t, &[&h, &r])? } else { ops::add(t, &h, &r)? };
-                    saved = if self.network.spec.residual == Residual::Stream { y.clone() } else { h };
+                    saved = if self.spec.residual == Residual::Stream { y.clone() } else { h };
                 }
                 y = self.dropout(t, y, spec.dropout)?;
                 if let Some(p) = &layer.pool {
@@ -347,7 +384,7 @@ impl Run<'_> {
 
     fn attention(&mut self, tape: &mut Tape, plan: &AttentionPlan, x: Var) -> Result<Var> {
         let name = &plan.name;
-        let spec = self.network.spec.attention.as_ref().expect("a plan with attention has its specification");
+        let spec = self.spec.attention.as_ref().expect("a plan with attention has its specification");
         let x = match &plan.norm {
             Some(n) => self.norm(tape, n, &x, Activation::Identity)?,
             None => x,
@@ -390,9 +427,7 @@ impl Run<'_> {
         ops::layer_norm(tape, x, self.var(name, "weight")?, self.var(name, "bias")?, EPS)
     }
 
-    fn stack(&mut self, tape: &mut Tape, i: usize, flat: &Var) -> Result<Var> {
-        let plan = &self.network.plan.fc[i];
-        let spec = self.network.spec.fc.as_ref().expect("a plan with dense layers has their specification");
+    fn stack(&mut self, tape: &mut Tape, spec: &FcSpec, plan: &FcPlan, flat: &Var) -> Result<Var> {
         let mut x = match &plan.embed {
             Some(d) => self.dense(tape, d, flat)?,
             None => flat.clone(),
@@ -444,15 +479,17 @@ fn is_pointwise(conv: &ConvPlan) -> bool {
 }
 
 /// How a tensor of the state dict lies here.
-fn layout(plan: &Plan, t: &TensorPlan) -> Layout {
-    let flattened = Layout::Flattened { length: plan.length, channels: plan.channels };
+fn layout(plans: &Plans, t: &TensorPlan) -> Layout {
     let prefix = t.name.rsplit_once('.').map_or("", |(prefix, _)| prefix);
-    if reads_flattened(plan, prefix) && (t.shape.len() == 2 || is_norm_of_flattened(plan, prefix)) {
-        return flattened;
+    for plan in &plans.inputs {
+        if reads_flattened(plan, prefix) && (t.shape.len() == 2 || is_norm_of_flattened(plan, prefix)) {
+            return Layout::Flattened { length: plan.length, channels: plan.channels };
+        }
     }
+    let own = |plan: &Plan| plan.stem.name == prefix || strided(plan, prefix);
     match t.shape.len() {
         // Width 1 is a dense layer on rows; the stem and strided convolutions are not.
-        3 if t.shape[2] == 1 && !prefix.starts_with("convolutions.") && !strided(plan, prefix) => Layout::Dense,
+        3 if t.shape[2] == 1 && !plans.inputs.iter().any(own) => Layout::Dense,
         3 => Layout::Conv,
         2 => Layout::Dense,
         _ => Layout::Plain,

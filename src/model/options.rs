@@ -17,7 +17,7 @@ pub use resolve::resolve;
 pub use value::{Value, python_float};
 
 use crate::error::{Error, Result, hint};
-use keys::{DATA_KEYS, DERIVED_KEYS, KEYS, MULTI_KEYS, PROFILE_KEYS, Support, Table};
+use keys::{DATA_KEYS, DERIVED_KEYS, JOINT_KEYS, KEYS, PROFILE_KEYS, Support, Table};
 
 /// Where an option was written; errors name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,14 +54,33 @@ impl std::fmt::Display for Origin {
 /// What the data say about a model: `resolve` needs it beside the options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFacts {
-    /// Input length in bases.
-    pub length: usize,
+    /// What is known of every input.
+    pub inputs: Vec<InputFacts>,
     /// Number of tracks of every modality (target file).
     pub tracks: Vec<usize>,
     /// Name of every modality; empty = `0`, `1`, ...
     pub names: Vec<String>,
+}
+
+/// What the data and the command line say about one input of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputFacts {
+    /// Length in bases.
+    pub length: usize,
     /// Whether the first layer reads both strands.
     pub reverse_complement: bool,
+}
+
+impl DataFacts {
+    /// Name of modality `m`.
+    pub fn name(&self, m: usize) -> String {
+        self.names.get(m).cloned().unwrap_or_else(|| m.to_string())
+    }
+
+    /// One input and modalities without names.
+    pub fn single(length: usize, tracks: Vec<usize>, reverse_complement: bool) -> Self {
+        Self { inputs: vec![InputFacts { length, reverse_complement }], tracks, names: vec![] }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -169,9 +188,15 @@ impl Options {
         }
     }
 
-    /// Fails if an option that this version does not do has another value than its default.
-    fn check_support(&self) -> Result<()> {
+    /// Fails if an option that this version does not do has another value than its default, or if one that joins inputs is
+    /// given for a model of one.
+    fn check_support(&self, inputs: usize) -> Result<()> {
         for Entry { key, value, origin } in &self.entries {
+            if inputs == 1 && JOINT_KEYS.contains(key) {
+                let what =
+                    "it belongs to models with several inputs; give one sequence file per input, separated by commas";
+                return Err(origin.error(key, what));
+            }
             let Some(known) = keys::find(key) else { continue };
             let Support::DefaultOnly(instead) = known.support else { continue };
             let default = default(key);
@@ -269,12 +294,10 @@ fn default(key: &str) -> Value {
 fn unknown(key: &str, origin: &Origin) -> Error {
     let what = if DERIVED_KEYS.contains(&key) {
         "it follows from the data and the command line; leave it out".into()
-    } else if MULTI_KEYS.contains(&key) {
-        "it belongs to models with several inputs; give one sequence file per input".into()
     } else if PROFILE_KEYS.contains(&key) {
         "it belongs to base-resolution models".into()
     } else {
-        let all = [DERIVED_KEYS, MULTI_KEYS, PROFILE_KEYS].concat();
+        let all = [DERIVED_KEYS, PROFILE_KEYS].concat();
         format!("unknown option{}", hint(key, KEYS.iter().map(|k| k.name).chain(all)))
     };
     origin.error(key, what)
@@ -347,7 +370,6 @@ mod tests {
             ("lr=1e+5", ["--cnn", "'5'", "'+'"]),
             ("lr=", ["--cnn", "'lr'", "found nothing"]),
             ("dilations=[1,2", ["--cnn", "'dilations'", "found the end"]),
-            ("combine_function=Linear", ["combine_function", "several inputs", "--cnn"]),
             ("final_kernel=5", ["final_kernel", "base-resolution", "--cnn"]),
             ("l_seqs=100", ["l_seqs", "leave it out", "--cnn"]),
         ] {
@@ -360,7 +382,7 @@ mod tests {
 
     #[test]
     fn unsupported_options_pass_with_their_default() {
-        let check = |text: &str| parse_option_string(text).unwrap().check_support();
+        let check = |text: &str| parse_option_string(text).unwrap().check_support(2);
         for key in KEYS {
             assert!(check(&format!("{}={}", key.name, key.default)).is_ok(), "{}", key.name);
         }
@@ -374,8 +396,10 @@ mod tests {
             assert!(message.contains("not supported") && message.contains(part), "{message}");
         }
         let toml = parse_toml("[model]\nn_hyenaconv = 1", Path::new("m.toml")).unwrap();
-        let message = toml.options.check_support().unwrap_err().to_string();
+        let message = toml.options.check_support(1).unwrap_err().to_string();
         assert!(message.contains("'n_hyenaconv=1' in m.toml [model]"), "{message}");
+        let message = parse_option_string("combine_function=Linear").unwrap().check_support(1).unwrap_err().to_string();
+        assert!(message.contains("'combine_function': it belongs to models with several inputs"), "{message}");
     }
 
     #[test]

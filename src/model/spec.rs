@@ -58,10 +58,12 @@ macro_rules! named {
     };
 }
 
+mod join;
 mod layers;
 mod plan;
 mod train;
 
+pub use join::*;
 pub use layers::*;
 pub use plan::*;
 pub use train::*;

@@ -160,8 +160,7 @@ impl ZooModel {
     pub fn new(name: ZooName, seed: u64) -> Result<Self> {
         let body = match (name.options(), name) {
             (Some((shared, own, tracks)), _) => {
-                let facts =
-                    DataFacts { length: name.length(), tracks: vec![tracks], names: vec![], reverse_complement: false };
+                let facts = DataFacts::single(name.length(), vec![tracks], false);
                 let options = [shared, own].into_iter().filter(|o| !o.is_empty()).collect::<Vec<_>>().join("+");
                 let options = parse_option_string(&options)?;
                 Body::Network(Network::new(resolve(&options, &facts)?.0, seed)?)
@@ -227,9 +226,10 @@ impl ZooModel {
     /// Shapes that do not fit.
     pub fn forward(&self, tape: &mut Tape, bound: &Bound, x: &Var) -> Result<Var> {
         match &self.body {
-            Body::Network(network) => {
-                Ok(network.forward(tape, bound, x)?.pop().expect("a network has a head for its tracks"))
-            }
+            Body::Network(network) => Ok(network
+                .forward(tape, bound, std::slice::from_ref(x))?
+                .pop()
+                .expect("a network has a head for its tracks")),
             Body::Stack(stack) => stack.forward(tape, bound, x),
         }
     }
@@ -237,7 +237,7 @@ impl ZooModel {
     /// Number of outputs.
     pub fn tracks(&self) -> usize {
         match &self.body {
-            Body::Network(network) => network.spec().tracks(),
+            Body::Network(network) => network.architecture().tracks(),
             Body::Stack(stack) => stack.tracks,
         }
     }
@@ -271,7 +271,7 @@ impl ZooModel {
     /// Multiply-adds of convolutions, dense layers and attention for one sequence, the first layer counted on one-hot input.
     pub fn multiply_adds(&self) -> f64 {
         match &self.body {
-            Body::Network(network) => plan_products(network.plan()),
+            Body::Network(network) => network.plans().inputs.iter().map(plan_products).sum(),
             Body::Stack(stack) => stack.products,
         }
     }

@@ -1,6 +1,7 @@
-//! Arithmetic of two tensors of one shape: `a + b`, `a - b`, `a b`, `a / b`.
+//! Arithmetic of two tensors of one shape: `a + b`, `a - b`, `a b`, `a / b`, and two formulas that join outputs of two networks:
+//! `exp(min(a - b, ln 2048))` and `(relu(a) + 1e-12) / (relu(b) + 1e-12)`.
 //!
-//! Any shape; no broadcasting. PyTorch: `+ - * /`. Under mutation the sum of changes (`+ -`), or the product and quotient rules
+//! Any shape; no broadcasting. PyTorch: `+ - * /`, `exp(clamp(a - b, max=log(2048)))`. Under mutation the sum of changes (`+ -`), or the product and quotient rules
 //! with their second-order terms: exact, and relative to the change. An unchanged side counts as no change; windows of
 //! different place and width meet in their hull.
 
@@ -47,6 +48,48 @@ pub fn divide(tape: &mut Tape, a: &Var, b: &Var) -> Result<Var> {
     binary(tape, a, b, Binary::Divide)
 }
 
+/// `exp(min(a - b, ln 2048))`: a ratio of what a and b are logarithms of.
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes differ.
+pub fn exp_difference(tape: &mut Tape, a: &Var, b: &Var) -> Result<Var> {
+    binary(tape, a, b, Binary::ExpDifference)
+}
+
+/// `(relu(a) + 1e-12) / (relu(b) + 1e-12)`: a ratio that is never negative.
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes differ.
+pub fn fraction(tape: &mut Tape, a: &Var, b: &Var) -> Result<Var> {
+    binary(tape, a, b, Binary::Fraction)
+}
+
+/// Added to both sides of a fraction.
+const TINY: f64 = 1e-12;
+/// The largest exponent of a difference, ln 2048.
+const LARGEST: f64 = 11.0 * std::f64::consts::LN_2;
+
+/// `min(d, ln 2048)`; what is no number stays none.
+fn at_most(d: f64) -> f64 {
+    if d > LARGEST { LARGEST } else { d }
+}
+
+/// `max(x, 0)`; what is no number stays none.
+fn relu<T: Real>(x: T) -> T {
+    if x <= T::default() { T::default() } else { x }
+}
+
+/// `relu(x + d) - relu(x)`, without cancellation.
+fn relu_difference<T: Real>(x: T, d: T) -> T {
+    let (zero, new) = (T::default(), x + d);
+    match (x > zero, new > zero) {
+        (true, true) => d,
+        (true, false) => -x,
+        (false, true) => new,
+        (false, false) => zero,
+    }
+}
+
 fn binary(tape: &mut Tape, a: &Var, b: &Var, op: Binary) -> Result<Var> {
     if a.shape() != b.shape() {
         return Err(Error::Shape {
@@ -65,6 +108,8 @@ enum Binary {
     Subtract,
     Multiply,
     Divide,
+    ExpDifference,
+    Fraction,
 }
 
 impl Binary {
@@ -74,6 +119,28 @@ impl Binary {
             Self::Subtract => a - b,
             Self::Multiply => a * b,
             Self::Divide => a / b,
+            Self::ExpDifference => T::of(at_most((a - b).f64()).exp()),
+            Self::Fraction => (relu(a) + T::of(TINY)) / (relu(b) + T::of(TINY)),
+        }
+    }
+
+    /// Derivatives by a and b.
+    fn slopes<T: Real>(self, a: T, b: T) -> (T, T) {
+        let (zero, one, tiny) = (T::default(), T::of(1.0), T::of(TINY));
+        match self {
+            Self::Add => (one, one),
+            Self::Subtract => (one, -one),
+            Self::Multiply => (b, a),
+            Self::Divide => (one / b, -a / (b * b)),
+            Self::ExpDifference => {
+                let d = (a - b).f64();
+                let y = if d <= LARGEST { T::of(d.exp()) } else { zero };
+                (y, -y)
+            }
+            Self::Fraction => {
+                let (u, v) = (relu(a) + tiny, relu(b) + tiny);
+                (if a > zero { one / v } else { zero }, if b > zero { -u / (v * v) } else { zero })
+            }
         }
     }
 
@@ -84,6 +151,25 @@ impl Binary {
             Self::Subtract => da - db,
             Self::Multiply => a * db + da * b + da * db,
             Self::Divide => (da - a / b * db) / (b + db),
+            Self::ExpDifference => {
+                let (old, by) = ((a - b).f64(), (da - db).f64());
+                let moved = match (old <= LARGEST, old + by <= LARGEST) {
+                    (true, true) => by,
+                    (true, false) => LARGEST - old,
+                    (false, true) => old + by - LARGEST,
+                    (false, false) => 0.0,
+                };
+                T::of(at_most(old).exp() * moved.exp_m1())
+            }
+            Self::Fraction => {
+                let side = |x| relu(x) + T::of(TINY);
+                let (old, new, ratio) = (side(b), side(b + db), side(a) / side(b));
+                // Where the two ratios are far apart, their difference cancels nothing, and the formula would.
+                if new + new < old || old + old < new {
+                    return side(a + da) / new - ratio;
+                }
+                (relu_difference(a, da) - ratio * relu_difference(b, db)) / new
+            }
         }
     }
 
@@ -109,6 +195,8 @@ impl Op for Binary {
             Self::Subtract => "subtract",
             Self::Multiply => "multiply",
             Self::Divide => "divide",
+            Self::ExpDifference => "exp_difference",
+            Self::Fraction => "fraction",
         }
     }
 
@@ -153,10 +241,10 @@ impl Op for Binary {
                 return Ok(vec![Some(dy.clone()), Some(each(&|_, g| -g))]);
             }
             let (a, b) = (cx.saved(0)?.cpu::<T>()?, cx.saved(1)?.cpu::<T>()?);
-            Ok(match self {
-                Self::Multiply => vec![Some(each(&|i, g| g * b[i])), Some(each(&|i, g| g * a[i]))],
-                _ => vec![Some(each(&|i, g| g / b[i])), Some(each(&|i, g| -(g * a[i]) / (b[i] * b[i])))],
-            })
+            Ok(vec![
+                Some(each(&|i, g| g * self.slopes(a[i], b[i]).0)),
+                Some(each(&|i, g| g * self.slopes(a[i], b[i]).1)),
+            ])
         })
     }
 
@@ -241,11 +329,40 @@ mod tests {
     use crate::tape::check;
     use crate::util::math::Activation;
 
+    const ALL: [Binary; 6] =
+        [Binary::Add, Binary::Subtract, Binary::Multiply, Binary::Divide, Binary::ExpDifference, Binary::Fraction];
+
+    /// The formulas where they bend, and past it.
+    #[test]
+    fn ends_of_formulas() {
+        let values = [-3.0, -1e-9, 0.0, 1e-9, 0.5, 2.0, 7.6, 7.7, 20.0];
+        for op in [Binary::ExpDifference, Binary::Fraction] {
+            for a in values {
+                for b in values {
+                    for (da, db) in [(0.1, 0.0), (0.0, -0.7), (-9.0, 3.0), (9.0, 0.3)] {
+                        let (got, want) = (op.difference(a, b, da, db), op.value(a + da, b + db) - op.value(a, b));
+                        let scale = op.value::<f64>(a + da, b + db).abs().max(op.value(a, b)).max(1e-12);
+                        assert!((got - want).abs() <= 1e-12 * scale, "{} {a} {b} {da} {db}: {got} {want}", op.name());
+                    }
+                }
+            }
+            assert!(op.value(f64::NAN, 1.0).is_nan() && op.value(1.0, f64::NAN).is_nan());
+        }
+        assert_eq!(Binary::ExpDifference.slopes(20.0, 1.0), (0.0, -0.0));
+        assert_eq!(Binary::Fraction.slopes(-1.0, -1.0), (0.0, 0.0));
+    }
+
     #[test]
     fn cases() {
         type Function = fn(&mut Tape, &Var, &Var) -> Result<Var>;
-        let all: [(&str, Function); 4] =
-            [("add", add), ("subtract", subtract), ("multiply", multiply), ("divide", divide)];
+        let all: [(&str, Function); 6] = [
+            ("add", add),
+            ("subtract", subtract),
+            ("multiply", multiply),
+            ("divide", divide),
+            ("exp_difference", exp_difference),
+            ("fraction", fraction),
+        ];
         for (name, f) in all {
             let mut r = check::Random::new(7);
             let inputs = [r.normal(&[3, 5, 4]), r.uniform(&[3, 5, 4], 0.5, 2.0), r.normal(&[3, 4, 4])];
@@ -272,8 +389,14 @@ mod tests {
     fn windows_and_widths() {
         use crate::ops::{channels, crop};
         type Function = fn(&mut Tape, &Var, &Var) -> Result<Var>;
-        let all: [(&str, Function); 4] =
-            [("add", add), ("subtract", subtract), ("multiply", multiply), ("divide", divide)];
+        let all: [(&str, Function); 6] = [
+            ("add", add),
+            ("subtract", subtract),
+            ("multiply", multiply),
+            ("divide", divide),
+            ("exp_difference", exp_difference),
+            ("fraction", fraction),
+        ];
         for (name, f) in all {
             for c in [3, 8] {
                 let mut r = check::Random::new(11);
@@ -282,7 +405,8 @@ mod tests {
                     let (left, middle, right) = (crop(t, &v[0], 0, 5)?, crop(t, &v[0], 1, 6)?, crop(t, &v[0], 4, 9)?);
                     let wide = add(t, &left, &right)?;
                     let y = f(t, &wide, &middle)?;
-                    f(t, &middle, &y)
+                    // A fraction that falls to 1e-12 leaves the one above it no digits, whichever way it is computed.
+                    if name == "fraction" { Ok(y) } else { f(t, &middle, &y) }
                 };
                 check::delta(name, &inputs[..1], own);
                 check::precision(name, &inputs[..1], own);
@@ -303,7 +427,7 @@ mod tests {
         let flat = check::Random::new(5).uniform(&[2050], 0.5, 2.0).to_dtype(crate::tensor::DType::F32).unwrap();
         for gpu in check::gpus() {
             let moved = flat.to_gpu(gpu).unwrap();
-            for op in [Binary::Add, Binary::Subtract, Binary::Multiply, Binary::Divide] {
+            for op in ALL {
                 let run = |t: &Tensor| {
                     let [a, b] = [1, 2].map(|at| Var::constant(t.view(at, &[512, 4]).unwrap()));
                     check::numbers(&binary(&mut Tape::predict(), &a, &b, op).unwrap().value)
@@ -359,7 +483,7 @@ mod tests {
             }
             all
         };
-        for op in [Binary::Add, Binary::Subtract, Binary::Multiply, Binary::Divide] {
+        for op in ALL {
             check::gpus().iter().for_each(|gpu| check::nmse(op.name(), &run(op, Some(gpu)), &run(op, None), 1e-13));
         }
     }

@@ -7,8 +7,8 @@ mod cuda;
 use crate::error::{Error, Result};
 use crate::ops::checked_rank;
 use crate::real;
-use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
-use crate::tensor::{self, Real, Tensor};
+use crate::tape::{Change, Cx, Delta, Edit, Grads, Op, Save, Tape, Var, Window};
+use crate::tensor::{self, DType, Real, Tensor};
 
 /// `[N, L, C]` to `[N, L C]`, position major. Nothing is copied. A reference checkpoint flattens channel major; its dense
 /// weights are reordered at the checkpoint's door.
@@ -56,12 +56,15 @@ pub fn channels(tape: &mut Tape, x: &Var, from: usize, to: usize) -> Result<Var>
     tape.apply(Channels { from, to, width }, &[x])
 }
 
-/// Rows `from..to` of every sequence of `[N, L, C]`.
+/// Rows `from..to` of every sequence of `[N, L, C]`, or positions of packed bases `[N, L]`, whose edits it hands on as edits.
 ///
 /// # Errors
 /// [`Error::Argument`] if they are not all there.
 pub fn crop(tape: &mut Tape, x: &Var, from: usize, to: usize) -> Result<Var> {
-    let [_, l, _] = checked_rank(x, "crop", "x [N, L, C]")?;
+    let l = match x.value.dtype() {
+        DType::U8 => checked_rank::<2>(x, "crop", "bases [N, L]")?[1],
+        _ => checked_rank::<3>(x, "crop", "x [N, L, C]")?[1],
+    };
     if from >= to || to > l {
         return Err(Error::Argument {
             op: "crop",
@@ -237,6 +240,14 @@ impl Op for Crop {
     }
 
     fn forward(&self, x: &[&Tensor], _: &mut Save) -> Result<Tensor> {
+        if x[0].dtype() == DType::U8 {
+            let ([n, l], size) = (x[0].dims("crop", "x")?, self.to - self.from);
+            if let Some(gpu) = x[0].gpu() {
+                return cuda::cut_bases(gpu, x[0], (self.from, self.to));
+            }
+            let codes = x[0].codes()?.chunks_exact(l.max(1)).flat_map(|row| row[self.from..self.to].iter().copied());
+            return Tensor::bases(n, size, codes.collect());
+        }
         let [n, l, c] = x[0].dims("crop", "x")?;
         if let Some(gpu) = x[0].gpu() {
             let range = (self.from * c, self.to * c);
@@ -264,7 +275,24 @@ impl Op for Crop {
     }
 
     fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
-        Window::hull(x).shifted(-(self.from as i32), 0, len)
+        let at = Window::hull(x).shifted(-(self.from as i32), 0, len);
+        let reach = at.width as i64;
+        let outside = |&s: &i32| i64::from(s) + reach <= 0 || i64::from(s) >= len as i64;
+        Window { width: if at.start.iter().all(outside) { 0 } else { at.width }, ..at }
+    }
+
+    /// Edits of packed bases `[N, L]` are no flattened map.
+    fn takes_rows(&self) -> bool {
+        true
+    }
+
+    fn change(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Change> {
+        let Change::Bases(edits) = &super::changed(dx, 0)?.change else {
+            return self.delta(cx, dx, to).map(Change::Rows);
+        };
+        let here = |e: &&Edit| (self.from..self.to).contains(&e.at);
+        let moved = |e: &Edit| Edit { at: e.at - self.from, ..*e };
+        Ok(Change::Bases(edits.iter().map(|mutant| mutant.iter().filter(here).map(moved).collect()).collect()))
     }
 
     fn is_linear(&self) -> bool {

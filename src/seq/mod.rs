@@ -107,6 +107,20 @@ impl Sequences {
         builder.finish()
     }
 
+    /// Sets of sequences with the same names, sequence by sequence one after the other: `[N, sum of L]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if names or their order differ, or there is no set.
+    pub fn side_by_side(sets: &[Self]) -> Result<Self> {
+        let Some(first) = sets.first() else { return refuse("there is no set of sequences".into()) };
+        if let Some(i) = sets.iter().position(|s| s.names != first.names) {
+            return refuse(format!("set {i} has other names than set 0, or another order"));
+        }
+        let rows = (0..first.len()).flat_map(|row| sets.iter().flat_map(move |s| s.row(row).iter().copied()));
+        let length = sets.iter().map(|s| s.length).sum();
+        Self::from_packed(first.names.clone(), length, rows.collect(), sets.iter().map(|s| s.unknown).sum())
+    }
+
     /// Sequences of codes that already lie in `[N, L]`.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl Tape {
             let x = self.seen(node, &all);
             let x: Vec<Option<&Window>> = x.iter().map(Option::as_ref).collect();
             if let Some(op) = node.op.as_ref().filter(|_| all[id].is_none() && x.iter().any(Option::is_some)) {
-                all[id] = Some(clipped(op.window(&x, node.rows(&x))));
+                all[id] = Some(op.window(&x, node.rows(&x))).filter(|w| w.width > 0).map(clipped);
             }
         }
         all
@@ -218,6 +218,9 @@ impl Walk<'_> {
             let windows: Vec<Option<&Window>> = dx.iter().map(|x| x.map(|x| &x.at)).collect();
             let len = node.rows(&windows);
             let to = if whole == Some(id) { Window::dense(rows.len(), len) } else { op.window(&windows, len) };
+            if to.width == 0 {
+                continue;
+            }
             let escaped = Mutex::new(vec![]);
             let precision = self.tape.precision;
             let cx = Cx { node, rows, precision, partner: None, table: &table, escaped: Some(&escaped) };

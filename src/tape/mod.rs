@@ -250,7 +250,8 @@ pub trait Op: Send + Sync + 'static {
         self.backward(cx, dy)
     }
 
-    /// Window of the output that can change when the inputs change on theirs: geometry alone. `len` = rows of the output.
+    /// Window of the output that can change when the inputs change on theirs: geometry alone. `len` = rows of the output. A
+    /// width of 0 says that nothing changes for any of the mutants.
     fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
         Window { len, ..Window::hull(x) }
     }

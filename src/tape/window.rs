@@ -344,6 +344,20 @@ impl Delta {
         })
     }
 
+    /// No change of `mutants` mutants, on the node of this change.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the change is one of bases, [`Error::Device`] without memory.
+    pub fn unchanged(&self, mutants: usize) -> Result<Self> {
+        let d = self.rows()?;
+        let (at, shape) = (Window::dense(mutants, self.at.len), [self.at.len, mutants, d.shape()[2]]);
+        let zeros = match d.gpu() {
+            Some(gpu) => Tensor::zeros_on(gpu, d.dtype(), &shape)?,
+            None => Tensor::zeros(d.dtype(), &shape)?,
+        };
+        Ok(Self { at, change: Change::Rows(zeros) })
+    }
+
     /// Blocks of mutants side by side, as one block; all on one node.
     ///
     /// # Errors

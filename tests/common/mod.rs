@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use drg::io::pth::{PthData, read_pth};
 use drg::model::Network;
 use drg::model::options::{DataFacts, parse_params_file, resolve};
-use drg::model::spec::is_derived_tensor;
+use drg::model::spec::{Combination, is_derived_tensor};
 
 /// A folder of the development fixtures, which are not part of the repository: `$DRG_SHARED/name` or `../shared/name`.
 pub fn shared(name: &str) -> Option<PathBuf> {
@@ -23,12 +23,18 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// A model as the reference stored it: parameter file and state dict.
-pub fn reference_network(folder: &Path, params: &str, weights: &str, length: usize) -> Network {
+/// A model as the reference stored it: parameter file and state dict. Which inputs are read on both strands a parameter file of
+/// several inputs does not say; `config.txt` beside it does.
+pub fn reference_network(folder: &Path, params: &str, weights: &str) -> Network {
     let path = folder.join(params);
     let file = parse_params_file(&std::fs::read_to_string(&path).unwrap(), &path).unwrap();
     let mut facts: DataFacts = file.facts.clone();
-    facts.length = length;
+    let config = std::fs::read_to_string(folder.join("config.txt")).unwrap_or_default();
+    if let Some(strands) = config.lines().find_map(|l| l.strip_prefix("reverse_complement : [")) {
+        for (input, both) in facts.inputs.iter_mut().zip(strands.trim_end_matches(']').split(", ")) {
+            input.reverse_complement = both == "True";
+        }
+    }
     let (spec, _) = resolve(&file.options, &facts).unwrap();
     let mut network = Network::new(spec, 1).unwrap();
     load(&mut network, &folder.join(weights));
@@ -57,17 +63,24 @@ pub fn load(network: &mut Network, path: &Path) {
 
 /// The same numbers in an architecture without dropout.
 pub fn without_dropout(network: &Network) -> Network {
-    let mut spec = network.spec().clone();
-    for block in spec.first_block.iter_mut().chain(&mut spec.second_block) {
-        block.dropout = 0.0;
+    let mut architecture = network.architecture().clone();
+    for spec in &mut architecture.inputs {
+        for block in spec.first_block.iter_mut().chain(&mut spec.second_block) {
+            block.dropout = 0.0;
+        }
+        if let Some(a) = &mut spec.attention {
+            a.dropout = 0.0;
+        }
+        if let Some(f) = &mut spec.fc {
+            f.dropout = 0.0;
+        }
     }
-    if let Some(a) = &mut spec.attention {
-        a.dropout = 0.0;
+    for output in architecture.join.iter_mut().flat_map(|j| &mut j.outputs) {
+        if let Combination::Stack { fc: Some(fc), .. } = &mut output.by {
+            fc.dropout = 0.0;
+        }
     }
-    if let Some(f) = &mut spec.fc {
-        f.dropout = 0.0;
-    }
-    let mut plain = Network::new(spec, 1).unwrap();
+    let mut plain = Network::new(architecture, 1).unwrap();
     for id in 0..network.parameters().entries().len() {
         plain.parameters_mut().set_torch(id, &network.parameters().to_torch(id)).unwrap();
     }

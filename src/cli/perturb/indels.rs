@@ -97,7 +97,7 @@ impl Places {
 
 pub(super) fn delete(args: &DeleteArgs, context: &Context) -> Result<()> {
     let (model, computing) = args.common.model(context)?;
-    let (length, width) = (model.network.spec().length, args.width);
+    let (length, width) = (model.network.architecture().length(), args.width);
     if width == 0 || width > length {
         return Err(Error::Usage(format!("--width {width}: expected 1 to {length}")));
     }

@@ -7,7 +7,9 @@ use super::numbers::{count, listed, of, three};
 use crate::cli::plot::read_losses;
 use crate::error::Result;
 use crate::model::checkpoint::Model;
-use crate::model::spec::{BlockSpec, HeadOutput, ModelSpec, PoolKind, StrandPool, TrainSpec};
+use crate::model::spec::{
+    Architecture, BlockSpec, Combination, HeadOutput, ModelSpec, PoolKind, StrandPool, TrainSpec,
+};
 use crate::nn::Kind;
 use crate::plot::{LossCurve, LossFigure, LossRow, ReportFigure, Section};
 
@@ -16,7 +18,7 @@ use crate::plot::{LossCurve, LossFigure, LossRow, ReportFigure, Section};
 /// # Errors
 /// What the architecture's plan returns.
 pub(super) fn part(model: &Model) -> Result<Part> {
-    let spec = model.network.spec();
+    let spec = model.network.architecture();
     let entries = model.network.parameters().entries();
     let parameters: usize = entries.iter().filter(|e| e.kind == Kind::Parameter).map(|e| e.len()).sum();
     let mut part = Part::default();
@@ -24,13 +26,14 @@ pub(super) fn part(model: &Model) -> Result<Part> {
         part.number("Trained on", of(record.rows.0, "sequence"));
         part.number("Validated on", of(record.rows.1, "sequence"));
     }
-    part.number("Sequence length", format!("{} bases", count(spec.length)));
+    let lengths: Vec<String> = spec.lengths().into_iter().map(count).collect();
+    part.number("Sequence length", format!("{} bases", lengths.join(" + ")));
     part.number("Tracks", count(spec.tracks()));
     part.number("Parameters", count(parameters));
     if let Some(record) = &model.record {
         part.number("Epochs (best)", format!("{} ({})", record.epochs, record.best_epoch));
     }
-    let mut text = architecture(spec)?.join(" ");
+    let mut text = architecture(spec)?;
     text.push_str(&format!(" All of it has {} numbers to train.", count(parameters)));
     if let Some(training) = &model.training {
         text.push_str(&format!("\n\n{}", recipe(training, model)));
@@ -88,8 +91,33 @@ fn gap(best: &LossRow) -> String {
     )
 }
 
-/// Sentences about the layers, from the input on.
-fn architecture(spec: &ModelSpec) -> Result<Vec<String>> {
+/// Sentences about the networks and what joins them.
+fn architecture(model: &Architecture) -> Result<String> {
+    let Some(join) = &model.join else { return Ok(network(&model.inputs[0])?.join(" ")) };
+    let mut text = format!("The model has {}, with a network each.", of(model.inputs.len(), "input"));
+    for (i, spec) in model.inputs.iter().enumerate() {
+        text.push_str(&format!("\n\nInput {}: {}", i + 1, network(spec)?.join(" ")));
+    }
+    text.push_str("\n\n");
+    for o in &join.outputs {
+        let inputs: Vec<String> = o.inputs.iter().map(|i| format!("input {}", i + 1)).collect();
+        let how = match &o.by {
+            Combination::Relation { relation, log, .. } => {
+                let log = if log.is_some() { ", as a logarithm" } else { "" };
+                format!("'{relation}' of {}{log}", listed(&inputs))
+            }
+            Combination::Stack { fc, .. } => {
+                let layers = fc.as_ref().map_or(0, |fc| fc.layers[0]);
+                format!("{} over the outputs of {}", of(layers, "fully connected layer"), listed(&inputs))
+            }
+        };
+        text.push_str(&format!("Output {} ({}): {how}. ", o.name, of(o.tracks, "track")));
+    }
+    Ok(text.trim_end().into())
+}
+
+/// Sentences about the layers of a network, from the input on.
+fn network(spec: &ModelSpec) -> Result<Vec<String>> {
     let plan = spec.plan()?;
     let stem = &spec.stem;
     let strands = match stem.strands {

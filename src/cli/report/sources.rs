@@ -10,7 +10,7 @@ use crate::cli::{Context, shell};
 use crate::device::Processor;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::Model;
-use crate::model::spec::{ModelSpec, TrainSpec};
+use crate::model::spec::{Architecture, TrainSpec};
 use crate::plot::Provenance;
 
 /// Provenance of the page: its own command line, the command lines that made its inputs, the configuration of the model.
@@ -58,13 +58,13 @@ fn record(input: &Path) -> Option<(String, String)> {
 /// Architecture and training.
 #[derive(Serialize)]
 struct Configuration<'a> {
-    model: &'a ModelSpec,
+    model: &'a Architecture,
     train: Option<&'a TrainSpec>,
 }
 
 /// Architecture and training as TOML.
 fn configuration(model: &Model) -> Result<String> {
     let failed = |e: toml::ser::Error| Error::Failed(format!("cannot write the configuration of the model: {e}"));
-    let parts = Configuration { model: model.network.spec(), train: model.training.as_ref() };
+    let parts = Configuration { model: model.network.architecture(), train: model.training.as_ref() };
     toml::to_string(&parts).map_err(failed)
 }

@@ -14,11 +14,13 @@ use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
 
 /// Where data come from and how they are split: flags, else the configuration, else defaults.
 pub(super) struct Wanted {
-    sequences: String,
+    /// One set of sequences for every input.
+    sequences: Vec<String>,
     targets: Source,
     options: SequenceOptions,
     delimiter: Option<char>,
-    pub(super) reverse_complement: bool,
+    /// For every input whether its first layer reads both strands.
+    pub(super) reverse_complement: Vec<bool>,
     folds: Option<FoldSource>,
     fold: usize,
     cutoff: f64,
@@ -79,8 +81,14 @@ impl Wanted {
                 split[1]
             )));
         }
+        let sequences: Vec<String> = args.sequences.split(',').map(String::from).collect();
         Ok(Self {
-            sequences: args.sequences.clone(),
+            reverse_complement: strands(
+                args.reverse_complement.as_deref(),
+                config.flag("reverse_complement")?,
+                sequences.len(),
+            )?,
+            sequences,
             targets,
             options: SequenceOptions {
                 sequence_column: reading.seq_column.clone().or(config.text("seq_column")?),
@@ -88,7 +96,6 @@ impl Wanted {
                 ..reading.options(None)
             },
             delimiter: reading.delimiter,
-            reverse_complement: args.reverse_complement || config.flag("reverse_complement")?,
             folds: split.first().map(|text| fold_source(text)).transpose()?,
             fold: fold as usize,
             cutoff: number(2, "a cutoff")?.unwrap_or(0.0),
@@ -109,20 +116,44 @@ fn fold_source(text: &str) -> Result<FoldSource> {
     }
 }
 
+/// Whether both strands are read, for each of `inputs` inputs.
+fn strands(flag: Option<&str>, config: bool, inputs: usize) -> Result<Vec<bool>> {
+    let Some(text) = flag else { return Ok(vec![config; inputs]) };
+    let each: Option<Vec<bool>> = text
+        .split(',')
+        .map(|word| match word.to_lowercase().as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        })
+        .collect();
+    match each {
+        Some(list) if list.len() == inputs => Ok(list),
+        Some(list) if list.len() == 1 => Ok(vec![list[0]; inputs]),
+        _ => Err(Error::Usage(format!(
+            "--reverse-complement: expected True or False, or one of them for each of {inputs} inputs (True,False,...); found '{text}'"
+        ))),
+    }
+}
+
 /// Reads, matches by name and splits.
 pub(super) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
-    let (sequences, notes) = read_sequences(&wanted.sequences, &wanted.options)?;
-    talk.notes(&wanted.sequences, &notes);
+    let mut inputs = vec![];
+    for spec in &wanted.sequences {
+        let (sequences, notes) = read_sequences(spec, &wanted.options)?;
+        talk.notes(spec, &notes);
+        inputs.push(sequences);
+    }
     let targets = match &wanted.targets {
         Source::Files(paths) => {
             read_modalities(paths, &TargetOptions { delimiter: wanted.delimiter, ..TargetOptions::default() })?
         }
         Source::Columns(columns) => {
-            let table = Table::read(Path::new(&wanted.sequences), wanted.delimiter)?;
+            let table = Table::read(Path::new(&wanted.sequences[0]), wanted.delimiter)?;
             vec![table.targets(columns, wanted.options.name_column.as_deref(), false)?]
         }
     };
-    let dataset = align(vec![sequences], targets)?;
+    let dataset = align(inputs, targets)?;
     if dataset.left_out > 0 {
         talk.say(format_args!("{} names are in some of the files only and were left out", dataset.left_out));
     }

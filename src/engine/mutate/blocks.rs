@@ -272,7 +272,7 @@ pub struct Blocks {
 /// use drg::seq::Sequences;
 ///
 /// let options = parse_option_string("num_kernels=8+l_kernels=5+pooling_size=2+fclayer_size=6+nfc_layers=1")?;
-/// let facts = DataFacts { length: 12, tracks: vec![2], names: vec![], reverse_complement: true };
+/// let facts = DataFacts::single(12, vec![2], true);
 /// let network = Network::new(resolve(&options, &facts)?.0, 1)?;
 /// let sequence = Sequences::from_strings(vec!["one".into()], &["ACGTTGCATGCA"])?.bases;
 ///

@@ -307,7 +307,7 @@ impl Sweeps {
 
     /// The node where a pair at two positions starts.
     fn start(&self, p: usize, q: usize) -> NodeId {
-        let (p, q) = (p + self.reference.flank, q + self.reference.flank);
+        let (p, q) = (self.reference.place(p), self.reference.place(q));
         let meets = |at: &Window| (at.start[p] - at.start[q]).unsigned_abs() < at.width as u32;
         self.couplings.iter().find(|c| meets(&c.1)).map_or(self.reference.output, |c| c.0)
     }
@@ -405,10 +405,8 @@ impl Sweeps {
         let seed = |part: Range<usize>| match kept.changes.get(&start) {
             Some(d) => d.sums(&part.map(|k| numbers[class[k]]).collect::<Vec<_>>()),
             None => {
-                let moved = |e: Edit| Edit { at: e.at + reference.flank, ..e };
                 // In the order of positions: that of additions must not depend on how a pair is written.
-                let both =
-                    |[a, b]: EditPair| if a.at < b.at { vec![moved(a), moved(b)] } else { vec![moved(b), moved(a)] };
+                let both = |[a, b]: EditPair| reference.placed(&if a.at < b.at { [a, b] } else { [b, a] });
                 Delta::edits(part.map(|k| both(pairs[class[k]])).collect(), reference.length)
             }
         };
@@ -429,7 +427,7 @@ struct Kept {
 
 impl Kept {
     fn new(sweeps: &Sweeps, edits: &[Edit]) -> Result<Self> {
-        let Reference { tape, input, output, flank, length, .. } = &sweeps.reference;
+        let Reference { tape, input, output, length, .. } = &sweeps.reference;
         let mut want = sweeps.starts.clone();
         if !want.contains(output) {
             want.push(*output);
@@ -441,7 +439,7 @@ impl Kept {
         };
         let parts: Vec<Vec<Option<Delta>>> = par::map(edits.len().div_ceil(size), |i| {
             let part = &edits[i * size..((i + 1) * size).min(edits.len())];
-            let moved = part.iter().map(|e| vec![Edit { at: e.at + flank, to: e.to }]).collect();
+            let moved = part.iter().map(|&e| sweeps.reference.placed(&[e])).collect();
             tape.delta(vec![(*input, Delta::edits(moved, *length)?)], &vec![0; part.len()], &want)
         })
         .into_iter()

@@ -12,13 +12,18 @@ use crate::tensor::{DType, Tensor};
 
 /// A model that maps packed bases to one value a track. Clones are cheap: they share their numbers.
 pub trait Predictor: Clone + Send + Sync + 'static {
-    /// Bases of a sequence.
+    /// Bases of a sequence. For a model of several inputs: those of all inputs, one after the other.
     fn length(&self) -> usize;
+
+    /// Bases of every input.
+    fn segments(&self) -> Vec<usize> {
+        vec![self.length()]
+    }
 
     /// Number of outputs.
     fn tracks(&self) -> usize;
 
-    /// Bases that stand before and after every sequence in the input.
+    /// Bases that stand before and after every input.
     fn flank(&self) -> usize;
 
     /// Code of these bases.
@@ -32,7 +37,7 @@ pub trait Predictor: Clone + Send + Sync + 'static {
     /// Its numbers.
     fn parameters(&self) -> &Parameters;
 
-    /// One row of `[N, T]` a sequence, from packed bases `[N, length + 2 flank]`.
+    /// One row of `[N, T]` a sequence, from packed bases `[N, L]` as [`Predictor::input`] makes them: every input with its flanks.
     ///
     /// # Errors
     /// Those of the operations.
@@ -73,11 +78,14 @@ pub trait Predictor: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Shape`] if `codes` holds no whole number of sequences.
     fn input(&self, codes: &[u8]) -> Result<Tensor> {
-        let (l, flank) = (self.length(), self.flank());
-        let (n, padded) = (self.count(codes)?, l + 2 * flank);
+        let (segments, flank, n) = (self.segments(), self.flank(), self.count(codes)?);
+        let padded = self.length() + 2 * flank * segments.len();
         let mut all = vec![self.flank_code(); n * padded];
-        for (row, codes) in all.chunks_exact_mut(padded).zip(codes.chunks_exact(l)) {
-            row[flank..flank + l].copy_from_slice(codes);
+        for (mut row, mut codes) in all.chunks_exact_mut(padded).zip(codes.chunks_exact(self.length())) {
+            for &l in &segments {
+                row[flank..flank + l].copy_from_slice(&codes[..l]);
+                (row, codes) = (&mut row[l + 2 * flank..], &codes[l..]);
+            }
         }
         Tensor::bases(n, padded, all)?.to_device(&self.device())
     }
@@ -141,15 +149,19 @@ pub(super) fn tracks<P: Predictor>(model: &P, asked: Option<&[usize]>, op: &'sta
 
 impl Predictor for Network {
     fn length(&self) -> usize {
-        self.spec().length
+        self.architecture().length()
+    }
+
+    fn segments(&self) -> Vec<usize> {
+        self.architecture().lengths()
     }
 
     fn tracks(&self) -> usize {
-        self.spec().tracks()
+        self.architecture().tracks()
     }
 
     fn flank(&self) -> usize {
-        self.spec().shift
+        self.inputs()[0].shift
     }
 
     fn flank_code(&self) -> u8 {
@@ -157,7 +169,7 @@ impl Predictor for Network {
     }
 
     fn is_batch_independent(&self) -> bool {
-        self.spec().pool_padding != PoolPadding::BatchMin
+        self.inputs().iter().all(|i| i.pool_padding != PoolPadding::BatchMin)
     }
 
     fn parameters(&self) -> &Parameters {
@@ -166,7 +178,19 @@ impl Predictor for Network {
 
     fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         let bound = Network::parameters(self).bind(tape, false)?;
-        let mut heads = Network::forward(self, tape, &bound, x)?;
+        let mut inputs = vec![];
+        let mut from = 0;
+        match self.inputs() {
+            [_] => inputs.push(x.clone()),
+            several => {
+                for spec in several {
+                    let to = from + spec.padded_length();
+                    inputs.push(ops::crop(tape, x, from, to)?);
+                    from = to;
+                }
+            }
+        }
+        let mut heads = Network::forward(self, tape, &bound, &inputs)?;
         match heads.len() {
             1 => Ok(heads.remove(0)),
             _ => ops::concat(tape, &heads.iter().collect::<Vec<_>>()),

@@ -41,9 +41,10 @@ pub struct Reference {
     pub(super) tape: Tape,
     pub(super) input: NodeId,
     pub(super) output: NodeId,
-    /// Bases before the sequence in the input.
-    pub(super) flank: usize,
-    /// Rows of the input.
+    /// Bases of every input of the model; `flank` bases stand before and after each.
+    segments: Vec<usize>,
+    flank: usize,
+    /// Positions of the recorded input.
     pub(super) length: usize,
     predictions: Tensor,
     device: Device,
@@ -95,8 +96,9 @@ impl Reference {
     pub fn new<P: Predictor>(model: &P, codes: &[u8]) -> Result<Self> {
         let device = model.device();
         let (tape, input, output, predictions) = model.record(codes)?;
-        let flank = model.flank();
-        Ok(Self { tape, input, output, flank, length: model.length() + 2 * flank, predictions, device })
+        let (segments, flank) = (model.segments(), model.flank());
+        let length = model.length() + 2 * flank * segments.len();
+        Ok(Self { tape, input, output, segments, flank, length, predictions, device })
     }
 
     /// As [`Reference::new`], but recorded by the same model in f64, `wide`: what sweeps read of the recorded activations is
@@ -145,7 +147,28 @@ impl Reference {
 
     /// Bases of a sequence.
     pub fn length(&self) -> usize {
-        self.length - 2 * self.flank
+        self.segments.iter().sum()
+    }
+
+    /// The input of the model that holds position `at` of a sequence.
+    fn segment(&self, at: usize) -> usize {
+        let mut rest = at;
+        let holds = |l: &usize| {
+            let inside = rest < *l;
+            rest = rest.wrapping_sub(*l);
+            inside
+        };
+        self.segments.iter().position(holds).unwrap_or(self.segments.len() - 1)
+    }
+
+    /// Where position `at` of a sequence lies in the recorded input.
+    pub(super) fn place(&self, at: usize) -> usize {
+        at + self.flank * (2 * self.segment(at) + 1)
+    }
+
+    /// A mutant as edits of the recorded input.
+    pub(super) fn placed(&self, edits: &[Edit]) -> Vec<Edit> {
+        edits.iter().map(|e| Edit { at: self.place(e.at), to: e.to }).collect()
     }
 
     /// Bytes of the recorded activations, about.
@@ -160,9 +183,11 @@ impl Reference {
         self.tape.steps(vec![(self.input, self.sample(span))])
     }
 
-    /// Windows of mutants at neighbouring positions in the middle.
+    /// Windows of mutants at neighbouring positions in the middle of the longest input.
     fn sample(&self, span: usize) -> Window {
-        let middle = self.length.saturating_sub(span) / 2;
+        let longest = (0..self.segments.len()).max_by_key(|&i| self.segments[i]).unwrap_or(0);
+        let before = self.segments[..longest].iter().sum::<usize>() + self.flank * (2 * longest + 1);
+        let middle = before + self.segments[longest].saturating_sub(span) / 2;
         let start = (0..SAMPLE).map(|i| (middle + i / 3).min(self.length.saturating_sub(span)) as i32).collect();
         Window { start, width: span, len: self.length }
     }
@@ -240,15 +265,14 @@ impl Reference {
         }
         let spans: Vec<(usize, usize)> = edits.iter().map(|e| extent(e)).collect();
         let mut order: Vec<usize> = (0..rows.len()).collect();
-        // A wide mutant would widen the windows of a whole block of narrow ones.
-        let bucket = |m: usize| spans[m].1.next_power_of_two();
+        // A wide mutant would widen the windows of a whole block of narrow ones; one of another input would add its network.
+        let bucket = |m: usize| (spans[m].1.next_power_of_two(), self.segment(spans[m].0));
         order.sort_by_key(|&m| (bucket(m), spans[m].0, rows[m]));
         let mut parts = vec![];
         for bucket in order.chunk_by(|&a, &b| bucket(a) == bucket(b)) {
             let stages = self.stages(bucket.iter().map(|&m| spans[m].1).max().unwrap_or(1));
             for group in bucket.chunks(self.group()) {
-                let moved = |m: &usize| edits[*m].iter().map(|e| Edit { at: e.at + self.flank, to: e.to }).collect();
-                let seed = Delta::edits(group.iter().map(moved).collect(), self.length)?;
+                let seed = Delta::edits(group.iter().map(|&m| self.placed(&edits[m])).collect(), self.length)?;
                 let rows: Vec<u32> = group.iter().map(|&m| rows[m]).collect();
                 let Some(d) = self.run(self.input, &stages, seed, &rows, true)? else { continue };
                 parts.push((group.to_vec(), d.vector()?.rows()?.begin_to_cpu()?));
@@ -302,11 +326,11 @@ impl Reference {
             true => par::map(parts, part).into_iter().collect::<Result<_>>()?,
             false => (0..parts).map(part).collect::<Result<_>>()?,
         };
-        // Whether anything changes depends on the graph alone, so it holds for all parts or for none.
-        let parts: Vec<Delta> = parts.into_iter().flatten().collect();
-        if parts.is_empty() {
-            return Ok(None);
-        }
+        // Mutants of an input that nothing reads here do not change.
+        let Some(like) = parts.iter().flatten().next().cloned() else { return Ok(None) };
+        let mutants = |i: usize| lanes.min(m - i * lanes);
+        let zero = |(i, d): (usize, Option<Delta>)| d.map_or_else(|| like.unchanged(mutants(i)), Ok);
+        let parts: Vec<Delta> = parts.into_iter().enumerate().map(zero).collect::<Result<_>>()?;
         drop(seed);
         let joined = Delta::join(&parts)?;
         drop(parts);

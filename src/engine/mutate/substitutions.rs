@@ -95,7 +95,7 @@ mod tests {
         let mut tape = Tape::new(Keep::DELTA, Mode::Eval);
         let x = tape.leaf(Tensor::bases(1, 20, sequence.clone()).unwrap());
         let bound = wide.parameters().bind(&mut tape, false).unwrap();
-        let heads = Network::forward(&wide, &mut tape, &bound, &x).unwrap();
+        let heads = Network::forward(&wide, &mut tape, &bound, std::slice::from_ref(&x)).unwrap();
         for (p, &base) in sequence.iter().enumerate() {
             for to in (0..4).filter(|&b| b != base) {
                 let seed = Delta::edits(vec![vec![Edit { at: p, to }]], 20).unwrap();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::Network;
-use crate::model::options::{DataFacts, parse_option_string, resolve};
+use crate::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
 
 /// A network of every kind of layer that a sweep meets often.
 pub(super) fn network(length: usize, more: &str) -> Network {
@@ -8,7 +8,7 @@ pub(super) fn network(length: usize, more: &str) -> Network {
         "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+dilated_convolutions=2+\
          l_dilkernels=3+conv_batch_norm=True+fclayer_size=6+nfc_layers=2{more}"
     );
-    let facts = DataFacts { length, tracks: vec![2, 1], names: vec![], reverse_complement: true };
+    let facts = DataFacts::single(length, vec![2, 1], true);
     Network::new(resolve(&parse_option_string(&text).unwrap(), &facts).unwrap().0, 3).unwrap()
 }
 
@@ -32,6 +32,54 @@ fn engines_agree_in_f64() {
             assert_eq!((d.index, d.sequence, d.part, &d.edits), (n.index, n.sequence, n.part, &n.edits));
             assert_eq!(d.reference, n.reference);
             crate::tape::check::close("effects", &d.effects, &n.effects, 1e-9);
+        }
+    }
+}
+
+/// Networks of several inputs of unequal lengths: substitutions in any of them, edits in several at once, bases inserted nowhere.
+#[test]
+fn several_inputs() {
+    let shared = "num_kernels=4+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+dilated_convolutions=2+\
+                  l_dilkernels=3+conv_batch_norm=True+fclayer_size=5+nfc_layers=2";
+    let input = |length, reverse_complement| InputFacts { length, reverse_complement };
+    let (two, three) =
+        (vec![input(31, true), input(18, false)], vec![input(12, false), input(25, true), input(17, true)]);
+    for (inputs, tracks, more) in [
+        (two.clone(), vec![2], "+cnn_embedding=6+n_combine_layers=1"),
+        (two.clone(), vec![2, 3], "+cnn_embedding=6+n_combine_layers=0+shift_sequence=2+random_shift=1"),
+        (two.clone(), vec![2, 2, 2], "+outclass=['difference','direct','direct']+input_to_combinefunc=[[0,1],[1],[0]]"),
+        (two, vec![2, 1], "+outclass=['FRACTION','LOGXPLUSEXPDIFFERENCE']+shared_embedding=False"),
+        (three.clone(), vec![1, 2], "+cnn_embedding=4+n_combine_layers=2+input_to_combinefunc=[[0,2],[1]]"),
+        // Nothing reads the last input.
+        (three, vec![2, 2], "+outclass=['EXPDIFFERENCE','DIRECT']+input_to_combinefunc=[[1,0],[0]]"),
+    ] {
+        let facts = DataFacts { inputs: inputs.clone(), tracks: tracks.clone(), names: vec![] };
+        let options = parse_option_string(&format!("{shared}{more}")).unwrap();
+        let net = Network::new(resolve(&options, &facts).unwrap().0, 3).unwrap();
+        let length: usize = inputs.iter().map(|i| i.length).sum();
+        let codes = sequences(2, length);
+        let pairs = |n: usize| (0..40).map(|i| [(i * 7 + n) % length, (i * 13 + 5) % length]).collect::<Vec<_>>();
+        let mutant = |[a, b]: [usize; 2]| {
+            let edit = |at: usize| Edit { at, to: (at % 4) as u8 };
+            if a == b { vec![edit(a)] } else { vec![edit(a.min(b)), edit(a.max(b))] }
+        };
+        let listed: Vec<Vec<Vec<Edit>>> = (0..2).map(|n| pairs(n).into_iter().map(mutant).collect()).collect();
+        for edits in [Edits::Substitutions(0..length), Edits::Listed(listed.into())] {
+            let all = |engine| run(&net, &codes, &edits, &Options { engine, double: true, ..Options::default() });
+            let (delta, naive) = (all(Engine::Delta), all(Engine::Naive));
+            for (d, n) in delta.iter().zip(&naive) {
+                assert_eq!((d.index, &d.edits, &d.reference), (n.index, &n.edits, &n.reference));
+                crate::tape::check::close(more, &d.effects, &n.effects, 1e-9);
+            }
+            // Mutants one by one have the bits that they have in a block.
+            let single: Vec<f64> = (delta[0].edits.iter())
+                .flat_map(|m| {
+                    let alone = Edits::Listed(vec![vec![m.clone()], vec![]].into());
+                    let options = Options { engine: Engine::Delta, double: true, ..Options::default() };
+                    run(&net, &codes, &alone, &options).remove(0).effects
+                })
+                .collect();
+            assert_eq!(single, delta[0].effects, "{more}");
         }
     }
 }

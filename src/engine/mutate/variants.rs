@@ -338,6 +338,12 @@ impl<P: Predictor> Scorer<P> {
         options.scaling = options.scaling.filter(|s| !s.mean.is_empty());
         let bad = |what| Err(Error::Argument { op: "variants", what });
         let tracks = tracks(model, options.tracks.as_deref(), "variants")?;
+        if model.segments().len() > 1 {
+            let what =
+                "a model of several inputs, whose windows on a genome are not known; `drg ism` mutates either input"
+                    .into();
+            return Err(Error::Unsupported { op: "variants", what });
+        }
         if let Some(s) = &options.scaling
             && (s.mean.len() != model.tracks() || s.deviation.len() != model.tracks())
         {

@@ -339,7 +339,7 @@ mod tests {
     use crate::model::options::{DataFacts, parse_option_string, resolve};
 
     fn spec(options: &str) -> TrainSpec {
-        let facts = DataFacts { length: 60, tracks: vec![2], names: vec![], reverse_complement: false };
+        let facts = DataFacts::single(60, vec![2], false);
         resolve(&parse_option_string(&format!("num_kernels=4+{options}")).unwrap(), &facts).unwrap().1
     }
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::model::checkpoint::Scaling;
-use crate::model::spec::{DropLast, ModelSpec, TrainSpec};
+use crate::model::spec::{Architecture, DropLast, TrainSpec};
 use crate::seq::Sequences;
 use crate::tensor::Tensor;
 use crate::util::philox::Philox;
@@ -20,7 +20,8 @@ const SMALLEST: usize = 10;
 
 /// Sequences, targets and the two sets of rows.
 pub(super) struct Data<'a> {
-    pub sequences: &'a Sequences,
+    /// Sequences of every input.
+    pub inputs: &'a [Sequences],
     /// One matrix `[N, T]` a head, scaled.
     targets: Vec<Vec<f32>>,
     pub tracks: Vec<usize>,
@@ -31,8 +32,8 @@ pub(super) struct Data<'a> {
 
 /// A batch and what belongs to its rows.
 pub(super) struct Batch {
-    /// Packed bases `[copies B, L]`.
-    pub x: Tensor,
+    /// Packed bases `[copies B, L]` of every input.
+    pub x: Vec<Tensor>,
     /// Targets `[copies B, T]` of every head.
     pub targets: Vec<Tensor>,
     /// Number of every row within its pass.
@@ -48,18 +49,21 @@ impl<'a> Data<'a> {
     /// [`Error::Usage`] or [`Error::Shape`] naming what does not fit.
     pub fn new(
         data: &'a Dataset,
-        model: &ModelSpec,
+        model: &Architecture,
         spec: &TrainSpec,
         train: Vec<usize>,
         validation: Vec<usize>,
     ) -> Result<Self> {
-        let [sequences] = data.inputs.as_slice() else {
-            let what = format!("expected one set of sequences, found {}", data.inputs.len());
+        if data.inputs.len() != model.inputs.len() {
+            let what = format!("expected {} sets of sequences, found {}", model.inputs.len(), data.inputs.len());
             return Err(Error::Usage(what));
-        };
-        encode::check_length(sequences, model)?;
+        }
+        for (sequences, input) in data.inputs.iter().zip(&model.inputs) {
+            encode::check_length(sequences, input)?;
+        }
+        let n = data.names.len();
         let tracks: Vec<usize> = data.targets.iter().map(|t| t.tracks.len()).collect();
-        let heads: Vec<usize> = model.heads.iter().map(|h| h.tracks).collect();
+        let heads: Vec<usize> = model.outputs().into_iter().map(|o| o.1).collect();
         if tracks != heads {
             let what = format!("the targets have {tracks:?} tracks, the heads of the model {heads:?}");
             return Err(Error::Usage(what));
@@ -72,8 +76,8 @@ impl<'a> Data<'a> {
             if rows.is_empty() {
                 return Err(Error::Usage(format!("the {set} set is empty; training needs both sets")));
             }
-            if let Some(&row) = rows.iter().find(|&&r| r >= sequences.len()) {
-                let what = format!("the {set} set names row {row}, the data have {}", sequences.len());
+            if let Some(&row) = rows.iter().find(|&&r| r >= n) {
+                let what = format!("the {set} set names row {row}, the data have {n}");
                 return Err(Error::Usage(what));
             }
             for t in &data.targets {
@@ -86,9 +90,9 @@ impl<'a> Data<'a> {
                 }
             }
         }
-        if spec.shift.as_ref().is_some_and(|s| s.draws == 0 || s.offsets.iter().any(|&o| o > model.shift)) {
-            let what =
-                format!("shifts need at least one draw and offsets up to {}, found {:?}", model.shift, spec.shift);
+        let most = model.inputs.iter().map(|i| i.shift).min().unwrap_or(0);
+        if spec.shift.as_ref().is_some_and(|s| s.draws == 0 || s.offsets.iter().any(|&o| o > most)) {
+            let what = format!("shifts need at least one draw and offsets up to {most}, found {:?}", spec.shift);
             return Err(Error::Usage(what));
         }
         let scaling = spec.standardize_targets.then(|| scaling(data, &train));
@@ -103,7 +107,7 @@ impl<'a> Data<'a> {
             };
             t.values.iter().enumerate().map(value).collect()
         });
-        Ok(Self { targets: scaled.collect(), sequences, tracks, train, validation, scaling })
+        Ok(Self { targets: scaled.collect(), inputs: &data.inputs, tracks, train, validation, scaling })
     }
 
     /// Targets of rows, `[copies B, T]`, of a head.
@@ -172,7 +176,7 @@ impl Augmentation {
     pub fn batch(
         &mut self,
         data: &Data,
-        model: &ModelSpec,
+        model: &Architecture,
         spec: &TrainSpec,
         rows: &[usize],
         first: usize,
@@ -190,7 +194,9 @@ impl Augmentation {
         let copies = offsets.len();
         let number = |copy: usize, i: usize| ((first + i) * copies + copy) as u32;
         Ok(Batch {
-            x: encode::copies(data.sequences, &given, model.shift, &offsets)?,
+            x: (data.inputs.iter().zip(&model.inputs))
+                .map(|(sequences, input)| encode::copies(sequences, &given, input.shift, &offsets))
+                .collect::<Result<_>>()?,
             targets: (0..data.tracks.len())
                 .map(|h| Tensor::new(&[copies * rows.len(), data.tracks[h]], data.target(h, rows, copies)))
                 .collect::<Result<_>>()?,
@@ -232,7 +238,7 @@ mod tests {
         let dataset = Dataset { names, inputs: vec![sequences], targets: vec![targets], left_out: 0 };
         let options = "num_kernels=2+l_kernels=3+shift_sequence=1+random_shift=2+augment_reverse_complement=True+\
                        standardize_targets=True+max_pooling=False";
-        let facts = DataFacts { length: 3, tracks: vec![2], names: vec![], reverse_complement: false };
+        let facts = DataFacts::single(3, vec![2], false);
         let (model, spec) = resolve(&parse_option_string(options).unwrap(), &facts).unwrap();
         let data = Data::new(&dataset, &model, &spec, (0..30).collect(), vec![39]).unwrap();
         let scaling = data.scaling.clone().unwrap();
@@ -245,10 +251,10 @@ mod tests {
             a.batch(&data, &model, &spec, &rows[..10], first).unwrap()
         };
         let b = batch(true, 20);
-        assert_eq!((b.x.shape(), b.targets[0].shape()), (&[40, 5][..], &[40, 2][..]));
+        assert_eq!((b.x[0].shape(), b.targets[0].shape()), (&[40, 5][..], &[40, 2][..]));
         assert_eq!((b.samples[0], b.samples[1], b.samples[10]), (80, 84, 81));
-        let turned = |b: &Batch| b.x.codes().unwrap()[..50].chunks(5).filter(|row| row.contains(&3)).count();
+        let turned = |b: &Batch| b.x[0].codes().unwrap()[..50].chunks(5).filter(|row| row.contains(&3)).count();
         assert!((1..10).contains(&turned(&b)), "{}", turned(&b));
-        assert_eq!((turned(&batch(false, 0)), batch(true, 0).x.codes().unwrap()), (0, b.x.codes().unwrap()));
+        assert_eq!((turned(&batch(false, 0)), batch(true, 0).x[0].codes().unwrap()), (0, b.x[0].codes().unwrap()));
     }
 }

@@ -69,7 +69,7 @@ impl Trainer<'_> {
         let mut collected = vec![vec![]; self.data.tracks.len()];
         let (mut at, mut sum) = (0, 0.0);
         for (done, &size) in sizes.iter().enumerate() {
-            let model = self.network.spec();
+            let model = self.network.architecture();
             let batch = augmentation.batch(&self.data, model, &self.spec, &rows[at..at + size], at)?;
             let pass = Pass { seed: self.dropout_seed(), number, samples: batch.samples.as_slice().into() };
             let mode = if train_mode { Mode::Train(pass) } else { Mode::Eval };
@@ -107,7 +107,9 @@ impl Trainer<'_> {
         let (forward, from, leaves) = {
             let parameters = self.network.parameters();
             let bound = parameters.bind(&mut tape, trains)?;
-            let outputs = self.network.forward(&mut tape, &bound, &Var::constant(batch.x.to_device(&device)?))?;
+            let x: Vec<Var> =
+                batch.x.iter().map(|x| Ok(Var::constant(x.to_device(&device)?))).collect::<Result<_>>()?;
+            let outputs = self.network.forward(&mut tape, &bound, &x)?;
             let mut total: Option<Var> = None;
             let mut predictions = vec![];
             for (m, y) in outputs.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::io::pth::{PthData, PthTensor};
 use crate::model::checkpoint::container;
-use crate::model::spec::{ModelSpec, TrainSpec};
+use crate::model::spec::{Architecture, TrainSpec};
 use crate::nn::{OptimizerState, Parameters};
 use crate::real;
 use crate::tensor::{DType, Real, Tensor};
@@ -85,7 +85,7 @@ pub(super) struct State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Identity {
-    model: ModelSpec,
+    model: Architecture,
     training: TrainSpec,
     /// Of products on a GPU.
     #[serde(default = "usual_precision")]
@@ -103,7 +103,7 @@ fn usual_precision() -> String {
 
 impl Identity {
     pub fn new(
-        model: &ModelSpec,
+        model: &Architecture,
         spec: &TrainSpec,
         precision: Precision,
         dataset: &Dataset,
@@ -112,7 +112,7 @@ impl Identity {
     ) -> Result<Self> {
         let mut sequences = Hash::default();
         dataset.names.iter().for_each(|n| sequences.add(n.as_bytes()));
-        sequences.add(&data.sequences.bases);
+        data.inputs.iter().for_each(|s| sequences.add(&s.bases));
         let mut targets = Hash::default();
         for t in &dataset.targets {
             t.tracks.iter().for_each(|n| targets.add(n.as_bytes()));

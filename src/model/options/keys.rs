@@ -1,4 +1,4 @@
-//! Every option of a single-input model and its training: name, default, whether this version does it.
+//! Every option of a model and its training: name, default, whether this version does it.
 
 /// Table of a TOML configuration in which an option stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub const DATA_KEYS: &[&str] = &[
 pub const DERIVED_KEYS: &[&str] = &["n_features", "l_seqs", "n_classes", "reverse_complement", "outname"];
 
 /// Options of models with several inputs.
-pub const MULTI_KEYS: &[&str] = &[
+pub const JOINT_KEYS: &[&str] = &[
     "cnn_embedding",
     "n_combine_layers",
     "combine_function",
@@ -262,6 +262,18 @@ pub const KEYS: &[Key] = &[
     train("drop_last", "reference"),
     train("standardize_targets", "False"),
     train("select", "loss"),
+    // Of models with several inputs; also the reference's.
+    model("cnn_embedding", "512"),
+    model("n_combine_layers", "3"),
+    model("combine_function", "GELU"),
+    model("combine_widening", "1.1"),
+    model("combine_residual", "0"),
+    model("shared_embedding", "True"),
+    model("input_to_combinefunc", "ALL"),
+    model("outlog", "2"),
+    model("outlogoffset", "2"),
+    fixed("shared_cnns", "False", "every input has a network of its own; use the default"),
+    fixed_train("cnn_lr", "None", "use lr"),
 ];
 
 #[cfg(test)]
@@ -274,7 +286,8 @@ mod tests {
         for (i, key) in KEYS.iter().enumerate() {
             assert!(KEYS[..i].iter().all(|other| other.name != key.name), "{} twice", key.name);
             assert!(Value::parse(key.default).is_ok(), "{}", key.name);
-            assert!(![DERIVED_KEYS, MULTI_KEYS, PROFILE_KEYS].concat().contains(&key.name), "{}", key.name);
+            assert!(![DERIVED_KEYS, PROFILE_KEYS].concat().contains(&key.name), "{}", key.name);
         }
+        assert!(JOINT_KEYS.iter().all(|key| find(key).is_some()));
     }
 }

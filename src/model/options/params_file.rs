@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keys;
-use super::{DataFacts, Options, Origin, Value};
+use super::{DataFacts, InputFacts, Options, Origin, Value};
 use crate::error::{Error, Result};
 
-/// What a parameter file of the reference says about a model with one input.
+/// What a parameter file of the reference says about a model.
 #[derive(Debug, Clone)]
 pub struct ParamsFile {
     /// All options; weighted pools pad with `sequence-min`, as the reference does for one sequence per pass.
     pub options: Options,
-    /// Input length, tracks and strands.
+    /// Input lengths, tracks and strands. For several inputs the file only says whether any of them reads both strands: then all
+    /// of them stand here as if they did, and it is for the user to say which.
     pub facts: DataFacts,
     /// Name under which the model was saved.
     pub outname: Option<String>,
@@ -37,12 +38,9 @@ pub fn parse_params_file(text: &str, path: &Path) -> Result<ParamsFile> {
         let origin = Origin::Line(shared.clone(), number);
         let parse = |value: &str| Value::parse(value).map_err(|what| origin.error(key, what));
         match key {
-            "n_inputs" | "l_out" => {
-                let kind = if key == "l_out" { "a base-resolution model" } else { "a model with several inputs" };
-                return Err(Error::Unsupported {
-                    op: "parameter file",
-                    what: format!("{kind} ({origin}); expected one input"),
-                });
+            "l_out" => {
+                let what = format!("a base-resolution model ({origin})");
+                return Err(Error::Unsupported { op: "parameter file", what });
             }
             "outname" => outname = Some(value.to_string()),
             "kwargs" => {
@@ -89,11 +87,23 @@ pub fn parse_params_file(text: &str, path: &Path) -> Result<ParamsFile> {
     let tracks = tracks.ok_or_else(|| {
         origin.error("n_classes", format!("expected a number or a list of numbers, found '{classes}'"))
     })?;
+    let (_, lengths, origin) = fact("l_seqs")?;
+    let lengths: Option<Vec<usize>> = match lengths.items() {
+        Some(items) => items.iter().map(Value::as_usize).collect(),
+        None => lengths.as_usize().map(|n| vec![n]),
+    };
+    let lengths = lengths.ok_or_else(|| origin.error("l_seqs", "expected a length, or a list of lengths"))?;
     let (_, strands, origin) = fact("reverse_complement")?;
-    let reverse_complement = strands
-        .as_bool()
-        .ok_or_else(|| origin.error("reverse_complement", format!("expected True or False, found '{strands}'")))?;
-    let facts = DataFacts { length: number("l_seqs")?, tracks, names: Vec::new(), reverse_complement };
+    let both: Option<Vec<bool>> = match strands.items() {
+        Some(items) => items.iter().map(Value::as_bool).collect(),
+        None => strands.as_bool().map(|b| vec![b; lengths.len()]),
+    };
+    let both = both.filter(|b| b.len() == lengths.len()).ok_or_else(|| {
+        let what = format!("expected True or False, or a list of {} of them, found '{strands}'", lengths.len());
+        origin.error("reverse_complement", what)
+    })?;
+    let input = |(&length, reverse_complement)| InputFacts { length, reverse_complement };
+    let facts = DataFacts { inputs: lengths.iter().zip(both).map(input).collect(), tracks, names: vec![] };
     Ok(ParamsFile { options, facts, outname })
 }
 
@@ -147,7 +157,7 @@ mod tests {
     fn reads_options_facts_and_name() {
         let file = parse_params_file(FILE, Path::new("x_model_params.dat")).unwrap();
         assert_eq!(file.outname.as_deref(), Some("exonic_k12"));
-        let facts = DataFacts { length: 166, tracks: vec![2, 3], names: vec![], reverse_complement: true };
+        let facts = DataFacts::single(166, vec![2, 3], true);
         assert_eq!(file.facts, facts);
         for (key, text) in [
             ("seed", "1"),
@@ -171,7 +181,9 @@ mod tests {
             ("n_classes : [2, 3]", "n_classes : two", "x.dat:10: option 'n_classes'"),
             ("l_seqs : 166\n", "", "x.dat: expected a line 'l_seqs : value'"),
             ("n_features : 4", "n_features : 5", "not supported: n_features 5"),
-            ("seed : 1", "n_inputs : 2", "several inputs (x.dat:4)"),
+            ("seed : 1", "l_out : 2", "base-resolution model (x.dat:4)"),
+            ("l_seqs : 166", "l_seqs : [166, x]", "x.dat:9: option 'l_seqs'"),
+            ("reverse_complement : True", "reverse_complement : [True, False]", "a list of 1 of them"),
             ("{'finetuning_rate'", "{finetuning_rate", "x.dat:6: option 'kwargs': expected a quoted key"),
         ] {
             let message = parse_params_file(&FILE.replace(from, to), path).unwrap_err().to_string();

@@ -1,21 +1,24 @@
 //! Options and facts of the data -> a complete architecture and training plan.
 
+mod join;
 mod train;
 
-use super::{DataFacts, Options, Value};
+use super::{DataFacts, InputFacts, Options, Value};
 use crate::error::{Error, Result, hint};
 use crate::model::spec::*;
 
-/// The model and the training that `options` ask for on data like `facts`. Whatever was not given has the reference's
+/// The architecture and the training that `options` ask for on data like `facts`. Whatever was not given has the reference's
 /// default. Errors name the option, what was expected and what was found; options that this version does not do are an
 /// error unless they have their default.
-pub fn resolve(options: &Options, facts: &DataFacts) -> Result<(ModelSpec, TrainSpec)> {
-    options.check_support()?;
+pub fn resolve(options: &Options, facts: &DataFacts) -> Result<(Architecture, TrainSpec)> {
+    options.check_support(facts.inputs.len())?;
     let heads = facts.tracks.len();
-    if facts.length == 0 || heads == 0 || facts.tracks.contains(&0) {
+    let lengths: Vec<usize> = facts.inputs.iter().map(|i| i.length).collect();
+    if lengths.is_empty() || lengths.contains(&0) || heads == 0 || facts.tracks.contains(&0) {
         return Err(Error::Usage(format!(
-            "a model needs sequences of at least 1 base and at least 1 track in every target file; found length {} and tracks {:?}",
-            facts.length, facts.tracks
+            "a model needs sequences of at least 1 base and at least 1 track in every target file; found lengths {lengths:?} \
+             and tracks {:?}",
+            facts.tracks
         )));
     }
     if !facts.names.is_empty() && facts.names.len() != heads {
@@ -25,8 +28,18 @@ pub fn resolve(options: &Options, facts: &DataFacts) -> Result<(ModelSpec, Train
             facts.names.join(", ")
         )));
     }
-    let reader = Reader { options, heads };
-    Ok((reader.model(facts)?, reader.training()?))
+    if let [input] = facts.inputs[..] {
+        let reader = Reader { options, heads };
+        return Ok((reader.model(input, reader.heads(facts)?)?.into(), reader.training()?));
+    }
+    // Two defaults are others in the reference's program for several inputs.
+    let mut all = Options::new();
+    for (key, default) in [("patience", Value::Int(50)), ("init_adjust", Value::Bool(true))] {
+        all.set(key, default, super::Origin::Flag("default"))?;
+    }
+    all.extend(options.clone());
+    let reader = Reader { options: &all, heads };
+    Ok((reader.joined(facts)?, reader.training()?))
 }
 
 /// Typed access to options.
@@ -132,7 +145,21 @@ impl Reader<'_> {
         Err(Error::Unsupported { op: "option", what })
     }
 
-    fn model(&self, facts: &DataFacts) -> Result<ModelSpec> {
+    /// The heads of a model with one input.
+    fn heads(&self, facts: &DataFacts) -> Result<Vec<HeadSpec>> {
+        let names = HEAD_OUTPUTS.join(", ");
+        let outputs = self.per_head("outclass", &format!("one of {names}, an activation"), |v| {
+            if v.as_str() == Some("Complex") {
+                return self.unsupported("outclass", "the learned powers of 'Complex' are not built; use Linear");
+            }
+            Ok(v.as_str().and_then(HeadOutput::from_name))
+        })?;
+        let head = |(m, (&tracks, output)): (usize, (&usize, _))| HeadSpec { name: facts.name(m), tracks, output };
+        Ok(facts.tracks.iter().zip(outputs).enumerate().map(head).collect())
+    }
+
+    /// The network of an input with these heads.
+    fn model(&self, input: InputFacts, heads: Vec<HeadSpec>) -> Result<ModelSpec> {
         let alphabet = self.read("alphabet", "four different letters", |v| {
             let text = v.as_str()?;
             let letters: Vec<char> = text.chars().collect();
@@ -144,7 +171,7 @@ impl Reader<'_> {
             width: self.positive("l_kernels")?,
             bias: self.flag("kernel_bias")?,
             activation: self.named("kernel_function")?,
-            strands: if facts.reverse_complement { Some(self.named("complement_pool")?) } else { None },
+            strands: if input.reverse_complement { Some(self.named("complement_pool")?) } else { None },
             pool: self.stem_pool()?,
         };
         let dropout = self.share("dropout")?;
@@ -156,21 +183,10 @@ impl Reader<'_> {
         let first_block = self.block(&FIRST_BLOCK, conv, stem.width, residual)?;
         let second_block = self.block(&SECOND_BLOCK, conv, stem.width, residual)?;
         let attention = self.attention(norm("attention_batch_norm")?, dropout("attention_dropout")?)?;
-        let fc = self.fc(norm("fc_batch_norm")?, dropout("fc_dropout")?)?;
-        let names = HEAD_OUTPUTS.join(", ");
-        let outputs = self.per_head("outclass", &format!("one of {names}, an activation"), |v| {
-            if v.as_str() == Some("Complex") {
-                return self.unsupported("outclass", "the learned powers of 'Complex' are not built; use Linear");
-            }
-            Ok(v.as_str().and_then(HeadOutput::from_name))
-        })?;
-        let heads = facts.tracks.iter().zip(outputs).enumerate().map(|(m, (&tracks, output))| {
-            let name = facts.names.get(m).cloned().unwrap_or_else(|| m.to_string());
-            HeadSpec { name, tracks, output }
-        });
+        let fc = self.fc(norm("fc_batch_norm")?, dropout("fc_dropout")?, heads.len())?;
         Ok(ModelSpec {
             alphabet,
-            length: facts.length,
+            length: input.length,
             shift: self.shift()?.map_or(0, |s| s.offsets.into_iter().max().unwrap_or(0)),
             stem,
             first_block,
@@ -180,7 +196,7 @@ impl Reader<'_> {
             fc,
             // `batch_norm` alone leaves the head without a norm.
             head_batch_norm: self.flag("fc_batch_norm")?,
-            heads: heads.collect(),
+            heads,
             pool_padding: self.named("pool_padding")?,
             pool_align: self.named("pool_align")?,
             average_strands: self.flag("average_strands")?,
@@ -292,8 +308,7 @@ impl Reader<'_> {
         }))
     }
 
-    fn fc(&self, batch_norm: bool, dropout: f64) -> Result<Option<FcSpec>> {
-        let heads = self.heads;
+    fn fc(&self, batch_norm: bool, dropout: f64, heads: usize) -> Result<Option<FcSpec>> {
         let expected = format!("a whole number from 0, or a list of {heads} numbers from 1 (one per target file)");
         let layers = self.read("nfc_layers", &expected, |v| match v.items() {
             Some(items) if items.len() == heads && heads > 1 => {

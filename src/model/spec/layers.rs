@@ -235,6 +235,36 @@ pub struct Plan {
     pub heads: Vec<HeadPlan>,
 }
 
+/// Layers of a whole model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plans {
+    /// The network of every input.
+    pub inputs: Vec<Plan>,
+    /// For every output of a join what is learned there, fully connected layers and a head; none for a formula. Empty without a
+    /// join.
+    pub outputs: Vec<Option<(Option<FcPlan>, HeadPlan)>>,
+}
+
+impl Plans {
+    /// Every tensor in the order of the reference's state dict, without those of [`is_derived_tensor`].
+    pub fn tensors(&self) -> Vec<TensorPlan> {
+        let mut all = Tensors(self.inputs.iter().flat_map(Plan::tensors).collect());
+        let outputs = || self.outputs.iter().flatten();
+        outputs().filter_map(|(fc, _)| fc.as_ref()).for_each(|fc| all.fc(fc));
+        outputs().for_each(|(_, head)| all.head(head));
+        all.0
+    }
+
+    /// Number of trainable values.
+    pub fn parameters(&self) -> usize {
+        trainable(self.tensors())
+    }
+}
+
+fn trainable(tensors: Vec<TensorPlan>) -> usize {
+    tensors.iter().filter(|t| t.role == Role::Parameter).map(|t| t.shape.iter().product::<usize>()).sum()
+}
+
 /// Tensors of a plan, gathered in the order of the state dict.
 #[derive(Default)]
 struct Tensors(Vec<TensorPlan>);
@@ -282,6 +312,20 @@ impl Tensors {
         }
     }
 
+    fn fc(&mut self, stack: &FcPlan) {
+        stack.embed.iter().for_each(|dense| self.dense(dense));
+        for layer in &stack.layers {
+            self.norm(&layer.norm);
+            self.dense(&layer.dense);
+            layer.skip.iter().for_each(|skip| self.dense(skip));
+        }
+    }
+
+    fn head(&mut self, head: &HeadPlan) {
+        self.norm(&head.norm);
+        self.dense(&head.dense);
+    }
+
     fn attention(&mut self, block: &AttentionPlan) {
         let AttentionPlan { name, inputs, heads, key_dim, value_dim, joined, .. } = block;
         let mut pointwise = |part: &str, outputs: usize, inputs: usize| {
@@ -311,25 +355,45 @@ impl Plan {
         self.embedding.iter().for_each(|conv| all.conv(conv));
         self.attention.iter().for_each(|block| all.attention(block));
         self.second_block.iter().for_each(|block| all.block(block));
-        for stack in &self.fc {
-            stack.embed.iter().for_each(|dense| all.dense(dense));
-            for layer in &stack.layers {
-                all.norm(&layer.norm);
-                all.dense(&layer.dense);
-                layer.skip.iter().for_each(|skip| all.dense(skip));
-            }
-        }
-        for head in &self.heads {
-            all.norm(&head.norm);
-            all.dense(&head.dense);
-        }
+        self.fc.iter().for_each(|stack| all.fc(stack));
+        self.heads.iter().for_each(|head| all.head(head));
         all.0
     }
 
     /// Number of trainable values.
     pub fn parameters(&self) -> usize {
-        let sizes = self.tensors().into_iter().filter(|t| t.role == Role::Parameter);
-        sizes.map(|t| t.shape.iter().product::<usize>()).sum()
+        trainable(self.tensors())
+    }
+
+    /// The names of all layers, for a prefix.
+    pub(super) fn names_mut(&mut self) -> Vec<&mut String> {
+        fn norm(norm: &mut Option<NormPlan>) -> Option<&mut String> {
+            norm.as_mut().map(|n| &mut n.name)
+        }
+        let mut all = vec![&mut self.stem.name];
+        all.extend(self.embedding.iter_mut().map(|e| &mut e.name));
+        for layer in self.first_block.iter_mut().chain(&mut self.second_block).flat_map(|b| &mut b.layers) {
+            all.extend(norm(&mut layer.norm));
+            all.push(&mut layer.conv.name);
+            all.extend(layer.skip.iter_mut().filter_map(|s| s.conv.as_mut()).map(|c| &mut c.name));
+        }
+        for block in &mut self.attention {
+            all.extend(norm(&mut block.norm));
+            all.push(&mut block.name);
+        }
+        for stack in &mut self.fc {
+            all.extend(stack.embed.iter_mut().map(|e| &mut e.name));
+            for layer in &mut stack.layers {
+                all.extend(norm(&mut layer.norm));
+                all.push(&mut layer.dense.name);
+                all.extend(layer.skip.iter_mut().map(|s| &mut s.name));
+            }
+        }
+        for head in &mut self.heads {
+            all.extend(norm(&mut head.norm));
+            all.push(&mut head.dense.name);
+        }
+        all
     }
 }
 

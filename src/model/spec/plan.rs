@@ -1,8 +1,9 @@
 //! From an architecture to its layers: lengths, channels, padding.
 
 use super::{
-    AttentionPlan, BlockLayerPlan, BlockPlan, BlockPool, BlockSpec, ConvPlan, DensePlan, FcLayerPlan, FcPlan, FcSpec,
-    FirstChannels, HeadPlan, HeadSpec, ModelSpec, NormPlan, Plan, PoolAlign, PoolKind, PoolPlan, Pooling, SkipPlan,
+    Architecture, AttentionPlan, BlockLayerPlan, BlockPlan, BlockPool, BlockSpec, Combination, ConvPlan, DensePlan,
+    FcLayerPlan, FcPlan, FcSpec, FirstChannels, HeadOutput, HeadPlan, HeadSpec, ModelSpec, NormPlan, Plan, Plans,
+    PoolAlign, PoolKind, PoolPlan, Pooling, SkipPlan,
 };
 use crate::error::{Error, Result};
 
@@ -84,7 +85,7 @@ impl ModelSpec {
         let features = channels * length;
         let fc = self.fc.as_ref().map_or_else(Vec::new, |spec| fc_stacks(spec, features));
         if fc.iter().flat_map(|stack| &stack.layers).any(|layer| layer.dense.outputs == 0) {
-            return Err(Error::Usage("layer_widening leaves a fully connected layer without features".into()));
+            return Err(no_features());
         }
         let heads = self.head_plans(&fc, features);
         Ok(Plan { stem, pool, first_block, embedding, attention, second_block, channels, length, fc, heads })
@@ -242,13 +243,9 @@ impl ModelSpec {
     fn head_plans(&self, fc: &[FcPlan], features: usize) -> Vec<HeadPlan> {
         let several = self.heads.len() > 1;
         let plan = |(m, head): (usize, &HeadSpec)| {
-            let prefix = if several { format!("classifier.{m}.classifier") } else { "classifier.classifier".into() };
             let stack = if fc.len() > 1 { Some(m) } else { fc.first().map(|_| 0) };
             let inputs = stack.map_or(features, |s| fc[s].width);
-            let norm =
-                self.head_batch_norm.then(|| NormPlan { name: format!("{prefix}.ClassBnorm"), features: inputs });
-            let dense = DensePlan { name: format!("{prefix}.Linear"), inputs, outputs: head.tracks, bias: true };
-            HeadPlan { norm, dense, output: head.output, stack }
+            head_plan(several.then_some(m), inputs, head.tracks, self.head_batch_norm, head.output, stack)
         };
         self.heads.iter().enumerate().map(plan).collect()
     }
@@ -269,38 +266,90 @@ fn pointwise(name: &str, inputs: usize, outputs: usize, length: usize) -> ConvPl
 }
 
 fn fc_stacks(spec: &FcSpec, features: usize) -> Vec<FcPlan> {
-    let stack = |(m, &layers): (usize, &usize)| {
-        let prefix = if spec.layers.len() > 1 { format!("nfcs.{m}.nfcs") } else { "nfcs.nfcs".into() };
-        let width = spec.width.unwrap_or(features);
-        let embed = spec.width.map(|outputs| DensePlan {
-            name: format!("{prefix}.EmbeddtoFully"),
-            inputs: features,
+    let several = spec.layers.len() > 1;
+    let prefix = |m: usize| if several { format!("nfcs.{m}.nfcs") } else { "nfcs.nfcs".into() };
+    spec.layers.iter().enumerate().map(|(m, &layers)| fc_stack(spec, layers, features, &prefix(m))).collect()
+}
+
+/// A stack of so many layers behind `features` features.
+fn fc_stack(spec: &FcSpec, layers: usize, features: usize, prefix: &str) -> FcPlan {
+    let width = spec.width.unwrap_or(features);
+    let embed = spec.width.map(|outputs| DensePlan {
+        name: format!("{prefix}.EmbeddtoFully"),
+        inputs: features,
+        outputs,
+        bias: true,
+    });
+    let (mut inputs, mut saved) = (width, width);
+    let layer = |(i, outputs): (usize, usize)| {
+        let norm =
+            spec.batch_norm.then(|| NormPlan { name: format!("{prefix}.Bnorm_fullyconnected{i}"), features: inputs });
+        let dense = DensePlan { name: format!("{prefix}.Fullyconnected{i}"), inputs, outputs, bias: true };
+        let ends = spec.residual.is_some_and(|every| (i + 1).is_multiple_of(every));
+        let skip = ends.then(|| DensePlan {
+            name: format!("{prefix}.Residuallayer{i}"),
+            inputs: std::mem::replace(&mut saved, outputs),
             outputs,
-            bias: true,
+            bias: false,
         });
-        let (mut inputs, mut saved) = (width, width);
-        let layers = fc_widths(width, width, layers, spec.widening)
-            .into_iter()
-            .enumerate()
-            .map(|(i, outputs)| {
-                let norm = spec
-                    .batch_norm
-                    .then(|| NormPlan { name: format!("{prefix}.Bnorm_fullyconnected{i}"), features: inputs });
-                let dense = DensePlan { name: format!("{prefix}.Fullyconnected{i}"), inputs, outputs, bias: true };
-                let ends = spec.residual.is_some_and(|every| (i + 1).is_multiple_of(every));
-                let skip = ends.then(|| DensePlan {
-                    name: format!("{prefix}.Residuallayer{i}"),
-                    inputs: std::mem::replace(&mut saved, outputs),
-                    outputs,
-                    bias: false,
-                });
-                inputs = outputs;
-                FcLayerPlan { norm, dense, skip }
-            })
-            .collect();
-        FcPlan { embed, layers, width }
+        inputs = outputs;
+        FcLayerPlan { norm, dense, skip }
     };
-    spec.layers.iter().enumerate().map(stack).collect()
+    let layers = fc_widths(width, width, layers, spec.widening).into_iter().enumerate().map(layer).collect();
+    FcPlan { embed, layers, width }
+}
+
+/// The linear layer of a head, numbered if there are several.
+fn head_plan(
+    m: Option<usize>,
+    inputs: usize,
+    tracks: usize,
+    batch_norm: bool,
+    output: HeadOutput,
+    stack: Option<usize>,
+) -> HeadPlan {
+    let prefix = m.map_or_else(|| "classifier.classifier".into(), |m| format!("classifier.{m}.classifier"));
+    let norm = batch_norm.then(|| NormPlan { name: format!("{prefix}.ClassBnorm"), features: inputs });
+    let dense = DensePlan { name: format!("{prefix}.Linear"), inputs, outputs: tracks, bias: true };
+    HeadPlan { norm, dense, output, stack }
+}
+
+fn no_features() -> Error {
+    Error::Usage("layer_widening leaves a fully connected layer without features".into())
+}
+
+impl Architecture {
+    /// The layers of all networks and of what joins them. Fails where a layer cannot have its shape.
+    pub fn plan(&self) -> Result<Plans> {
+        self.check()?;
+        let Some(join) = &self.join else {
+            return Ok(Plans { inputs: vec![self.inputs[0].plan()?], outputs: vec![] });
+        };
+        let mut inputs = vec![];
+        for (i, spec) in self.inputs.iter().enumerate() {
+            let mut plan = spec.plan()?;
+            plan.names_mut().into_iter().for_each(|name| name.insert_str(0, &format!("cnns.CNN{i}.")));
+            inputs.push(plan);
+        }
+        let several = join.outputs.len() > 1;
+        let mut outputs = vec![];
+        for (m, o) in join.outputs.iter().enumerate() {
+            let Combination::Stack { fc, batch_norm, output } = &o.by else {
+                outputs.push(None);
+                continue;
+            };
+            let features = o.inputs.iter().map(|&i| self.inputs[i].heads[0].tracks).sum();
+            let prefix = if several { format!("nclayers.{m}.nfcs") } else { "nclayers.nfcs".into() };
+            let fc = fc.as_ref().map(|fc| fc_stack(fc, fc.layers[0], features, &prefix));
+            if fc.iter().flat_map(|stack| &stack.layers).any(|layer| layer.dense.outputs == 0) {
+                return Err(no_features());
+            }
+            let width = fc.as_ref().map_or(features, |fc| fc.width);
+            let head = head_plan(several.then_some(m), width, o.tracks, *batch_norm, *output, None);
+            outputs.push(Some((fc, head)));
+        }
+        Ok(Plans { inputs, outputs })
+    }
 }
 
 #[cfg(test)]
@@ -310,8 +359,8 @@ mod tests {
     use crate::model::options::{DataFacts, parse_option_string, resolve};
 
     fn spec(text: &str, length: usize, tracks: &[usize]) -> ModelSpec {
-        let facts = DataFacts { length, tracks: tracks.to_vec(), names: vec![], reverse_complement: true };
-        resolve(&parse_option_string(text).unwrap(), &facts).unwrap().0
+        let facts = DataFacts::single(length, tracks.to_vec(), true);
+        resolve(&parse_option_string(text).unwrap(), &facts).unwrap().0.inputs.remove(0)
     }
 
     #[test]
@@ -354,7 +403,7 @@ mod tests {
             assert_eq!(found, expected, "{}", case.name);
             compared += 1;
         }
-        assert_eq!(compared, 18);
+        assert_eq!(compared, 25);
     }
 
     #[test]

@@ -13,6 +13,16 @@ pub(super) fn cut(gpu: &Gpu, x: &Tensor, width: usize, (from, to): (usize, usize
     Ok(y)
 }
 
+/// Positions `from..to` of packed bases.
+pub(super) fn cut_bases(gpu: &Gpu, x: &Tensor, (from, to): (usize, usize)) -> Result<Tensor> {
+    let ([n, width], count) = (x.dims("crop", "x")?, to - from);
+    let (mut y, cfg) = (Tensor::on(gpu, DType::U8, &[n, count])?, Launch::elements(n * count));
+    let [width, from, count] = [width, from, count].map(|n| n as i32);
+    // SAFETY: x has `n` rows of `width` bases, which hold `from + count`, y as many of `count`.
+    unsafe { launch::layout_cut_u8(gpu, cfg, x.ptr()?, y.ptr_mut()?, n as i64, width, from, count)? };
+    Ok(y)
+}
+
 /// The reverse of [`cut`]: zeros around the columns of `x`, in rows of `width`.
 pub(super) fn widen(
     gpu: &Gpu,

@@ -2,7 +2,7 @@
 
 use crate::engine::mutate::Engine;
 use crate::engine::mutate::predictor::{batch_size, tracks};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::seq::UNKNOWN;
 
 use super::{Options, Predictor, Responses, bad, length};
@@ -74,6 +74,10 @@ fn moved<P: Predictor>(
     mutant: impl Fn(usize, &[u8], usize) -> Vec<u8>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Responses> {
+    if model.segments().len() > 1 {
+        let what = "a model of several inputs: bases that move would pass from one input into the next".into();
+        return Err(Error::Unsupported { op: "deletions and insertions", what });
+    }
     let wide = Options { engine: Engine::Naive, ..options.clone() }.wide(model)?;
     let model = wide.as_ref().unwrap_or(model);
     let (l, t) = (model.length(), model.tracks());

@@ -5,11 +5,12 @@ use crate::model::cases::cases;
 use crate::model::options::{parse_option_string, parse_params_file};
 
 fn facts(tracks: &[usize]) -> DataFacts {
-    DataFacts { length: 400, tracks: tracks.to_vec(), names: vec![], reverse_complement: true }
+    DataFacts::single(400, tracks.to_vec(), true)
 }
 
 fn ok(text: &str, tracks: &[usize]) -> (ModelSpec, TrainSpec) {
-    resolve(&parse_option_string(text).unwrap(), &facts(tracks)).unwrap()
+    let (mut model, training) = resolve(&parse_option_string(text).unwrap(), &facts(tracks)).unwrap();
+    (model.inputs.remove(0), training)
 }
 
 #[test]
@@ -78,8 +79,8 @@ fn specs_round_trip_through_json_and_toml() {
     for case in cases() {
         let Ok((model, train)) = resolve(&parse_option_string(&case.cnn).unwrap(), &case.facts) else { continue };
         let text = serde_json::to_string(&(&model, &train)).unwrap();
-        assert_eq!(serde_json::from_str::<(ModelSpec, TrainSpec)>(&text).unwrap(), (model.clone(), train.clone()));
-        assert_eq!(toml::from_str::<ModelSpec>(&toml::to_string(&model).unwrap()).unwrap(), model);
+        assert_eq!(serde_json::from_str::<(Architecture, TrainSpec)>(&text).unwrap(), (model.clone(), train.clone()));
+        assert_eq!(toml::from_str::<Architecture>(&toml::to_string(&model).unwrap()).unwrap(), model);
         assert_eq!(toml::from_str::<TrainSpec>(&toml::to_string(&train).unwrap()).unwrap(), train);
     }
     let (model, train) = ok("num_kernels=3+schedule=one-cycle+optimizer=AdamW+shift_sequence=2+random_shift=1", &[1]);
@@ -100,14 +101,25 @@ fn parameter_files_say_the_same_as_option_strings() {
             continue;
         };
         let file = parse_params_file(&text, &path).unwrap();
-        assert_eq!(file.facts, case.facts, "{}", case.name);
+        let mut facts = file.facts.clone();
+        if facts.inputs.len() > 1 {
+            // The file says that some input is read on both strands, not which.
+            assert_eq!(facts.inputs[0].reverse_complement, case.facts.inputs.iter().any(|i| i.reverse_complement));
+            facts.inputs.clone_from(&case.facts.inputs);
+        }
+        assert_eq!(facts, case.facts, "{}", case.name);
         assert!(file.outname.unwrap().ends_with(&case.outname), "{}", case.name);
-        let (model, train) = resolve(&file.options, &file.facts).unwrap();
+        let (mut model, train) = resolve(&file.options, &facts).unwrap();
         let (mut expected, wanted) = resolve(&parse_option_string(&case.cnn).unwrap(), &case.facts).unwrap();
-        assert_eq!(model.pool_padding, PoolPadding::SequenceMin);
-        expected.pool_padding = PoolPadding::SequenceMin;
+        assert!(model.inputs.iter().all(|i| i.pool_padding == PoolPadding::SequenceMin));
+        expected.inputs.iter_mut().for_each(|i| i.pool_padding = PoolPadding::SequenceMin);
         if case.name.starts_with("09e") {
-            expected.stem.pool = Some(Pooling { kind: PoolKind::Max, size: Some(124), stride: None });
+            expected.inputs[0].stem.pool = Some(Pooling { kind: PoolKind::Max, size: Some(124), stride: None });
+        }
+        if facts.inputs.len() > 1 {
+            // Channels that are kept are a number there.
+            assert_eq!(model.plan().unwrap(), expected.plan().unwrap(), "{}", case.name);
+            model.inputs.iter_mut().zip(&expected.inputs).for_each(|(a, b)| a.second_block.clone_from(&b.second_block));
         }
         assert_eq!(model, expected, "{}", case.name);
         assert_eq!(train, wanted, "{}", case.name);
