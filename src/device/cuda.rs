@@ -379,24 +379,14 @@ impl Driver for Cuda {
     }
 
     fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
-        use sys::CUtensorMapDataType_enum as Type;
         self.enter()?;
-        let dtype = if boxes.element_bytes == 2 {
-            Type::CU_TENSOR_MAP_DATA_TYPE_UINT16
-        } else {
-            Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT32
-        };
-        let swizzle = match boxes.swizzled {
-            true => sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
-            false => sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_NONE,
-        };
         let mut map = sys::CUtensorMap { opaque: [0; 16] };
         let steps = vec![1u32; boxes.dims.len()];
         // SAFETY: the arrays have as many entries as the rank says; the driver checks what they hold.
         let code = unsafe {
             sys::cuTensorMapEncodeTiled(
                 &mut map,
-                dtype,
+                sys::CUtensorMapDataType_enum::CU_TENSOR_MAP_DATA_TYPE_UINT16,
                 boxes.dims.len() as u32,
                 address as *mut c_void,
                 boxes.dims.as_ptr(),
@@ -404,7 +394,7 @@ impl Driver for Cuda {
                 boxes.size.as_ptr(),
                 steps.as_ptr(),
                 sys::CUtensorMapInterleave_enum::CU_TENSOR_MAP_INTERLEAVE_NONE,
-                swizzle,
+                sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
                 sys::CUtensorMapL2promotion_enum::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                 sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
             )

@@ -23,20 +23,17 @@ pub struct About {
     pub shared_bytes: u32,
 }
 
-/// An array in the memory of a GPU that bulk copies read box by box (`cuTensorMapEncodeTiled`). Sizes are given from the
-/// dimension that runs fastest; what lies outside of the array reads as zero.
+/// An array of 16-bit floats in the memory of a GPU that bulk copies read box by box (`cuTensorMapEncodeTiled`). Sizes are given
+/// from the dimension that runs fastest; what lies outside of the array reads as zero. 16-byte units are permuted within rows of
+/// 128 bytes, as matrix instructions want them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boxes {
-    /// Bytes of an element: 2 for 16-bit floats, 4 for f32.
-    pub element_bytes: u32,
     /// Elements in every dimension.
     pub dims: Vec<u64>,
     /// Bytes from one index to the next in every dimension but the first; multiples of 16.
     pub strides: Vec<u64>,
     /// Elements of a box in every dimension, at most 256.
     pub size: Vec<u32>,
-    /// Whether 16-byte units are permuted within 128-byte rows, as matrix instructions want them.
-    pub swizzled: bool,
 }
 
 /// A copy to the host that has begun.

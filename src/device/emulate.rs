@@ -128,13 +128,13 @@ impl Driver for Emulation {
         let status = unsafe {
             drg_emulate_tensor_map(
                 (&raw mut map).cast(),
-                boxes.element_bytes as c_int,
+                2,
                 boxes.dims.len() as c_int,
                 address as *mut c_void,
                 boxes.dims.as_ptr(),
                 boxes.strides.as_ptr(),
                 boxes.size.as_ptr(),
-                if boxes.swizzled { 128 } else { 0 },
+                128,
             )
         };
         self.done(status).map(|()| map)

@@ -5,6 +5,7 @@
 //! that name and those arguments ([`super::kernels::launch`]): a launch with a wrong number or type of arguments does not
 //! compile.
 
+#[cfg(feature = "emulate")]
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
@@ -133,6 +134,3 @@ pub struct Module {
     /// Whether it exists for compute capability 9.0 only.
     pub sm90: bool,
 }
-
-/// Arguments of a launch as the driver takes them: the address of every value.
-pub type Arguments<'a> = &'a mut [*mut c_void];

@@ -282,11 +282,9 @@ fn address(t: &Tensor) -> Result<u64> {
 /// Describes boxes of `[.., rows, channels]`.
 fn boxes(channels: usize, rows: usize, rest: usize, size: [usize; 2]) -> Boxes {
     Boxes {
-        element_bytes: 2,
         dims: [channels, rows, rest].map(|n| n as u64).to_vec(),
         strides: [2 * channels, 2 * channels * rows].map(|n| n as u64).to_vec(),
         size: vec![SLICE as u32, size[0] as u32, size[1] as u32],
-        swizzled: true,
     }
 }
 
