@@ -204,7 +204,7 @@ impl Gpu {
         if launch.block == 0 || launch.block > most {
             return refused(format!("{} threads a block; expected 1 to {most}", launch.block));
         }
-        if x > i32::MAX as u32 || y > 65_535 || z > 65_535 {
+        if x > i32::MAX as u32 || y.max(z) as usize > Launch::MOST_YZ {
             return refused(format!("a grid of {x} x {y} x {z} blocks"));
         }
         if launch.shared_bytes > self.about().shared_bytes {
