@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString, c_void};
+use std::fmt::Display;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -146,7 +147,7 @@ fn check(code: sys::CUresult) -> std::result::Result<(), sys::CUresult> {
     if code == sys::CUresult::CUDA_SUCCESS { Ok(()) } else { Err(code) }
 }
 
-fn error(device: &str, call: &str, code: sys::CUresult) -> Error {
+fn error(device: &str, call: impl Display, code: sys::CUresult) -> Error {
     let mut text = std::ptr::null();
     // SAFETY: the driver writes a pointer to a text of its own, or refuses.
     let known = unsafe { check(sys::cuGetErrorString(code, &mut text)) }.is_ok() && !text.is_null();
@@ -163,7 +164,8 @@ fn error(device: &str, call: &str, code: sys::CUresult) -> Error {
 }
 
 impl Cuda {
-    fn done(&self, call: &str, code: sys::CUresult) -> Result<()> {
+    /// Nothing, or the error of `call`, whose text is made only then.
+    fn done(&self, call: impl Display, code: sys::CUresult) -> Result<()> {
         check(code).map_err(|code| error(&self.about.device, call, code))
     }
 
@@ -176,33 +178,42 @@ impl Cuda {
     /// The function of a kernel, allowed to have `shared` bytes of shared memory.
     fn function(&self, kernel: &'static Kernel, shared: u32) -> Result<sys::CUfunction> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let (function, allowed) = match loaded.functions.get(kernel.name) {
-            Some(&found) => found,
-            None => {
-                let module = match loaded.modules.get(&kernel.module) {
-                    Some(&module) => module,
-                    None => {
-                        let module = self.load(kernel.module)?;
-                        loaded.modules.insert(kernel.module, module);
-                        module
-                    }
-                };
-                let mut function = null_mut();
-                let name = CString::new(kernel.name).expect("names of kernels hold no zero");
-                // SAFETY: the module is loaded; the name ends with a zero.
-                let code = unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
-                self.done(&format!("cuModuleGetFunction({})", kernel.name), code)?;
-                // Shared memory that a kernel declares itself counts too, so every request is allowed by name.
-                (function, 0)
-            }
+        let known = loaded.functions.get(kernel.name).copied();
+        if let Some((function, allowed)) = known
+            && shared <= allowed
+        {
+            return Ok(function);
+        }
+        let function = match known {
+            Some((function, _)) => function,
+            None => self.find(&mut loaded, kernel)?,
         };
-        if shared > allowed {
+        // Shared memory that a kernel declares itself counts too, so every request is allowed by name.
+        if shared > 0 {
             let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function belongs to a loaded module.
             let code = unsafe { sys::cuFuncSetAttribute(function, attribute, shared as i32) };
-            self.done(&format!("{shared} bytes of shared memory for {}", kernel.name), code)?;
+            self.done(format_args!("{shared} bytes of shared memory for {}", kernel.name), code)?;
         }
-        loaded.functions.insert(kernel.name, (function, allowed.max(shared)));
+        loaded.functions.insert(kernel.name, (function, shared));
+        Ok(function)
+    }
+
+    /// The function of a kernel, of a module that is loaded if it was not.
+    fn find(&self, loaded: &mut Loaded, kernel: &'static Kernel) -> Result<sys::CUfunction> {
+        let module = match loaded.modules.get(&kernel.module) {
+            Some(&module) => module,
+            None => {
+                let module = self.load(kernel.module)?;
+                loaded.modules.insert(kernel.module, module);
+                module
+            }
+        };
+        let mut function = null_mut();
+        let name = CString::new(kernel.name).expect("names of kernels hold no zero");
+        // SAFETY: the module is loaded; the name ends with a zero.
+        let code = unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
+        self.done(format_args!("cuModuleGetFunction({})", kernel.name), code)?;
         Ok(function)
     }
 
@@ -212,13 +223,10 @@ impl Cuda {
             let what = format!("the kernels '{}' are not in this build for {}", image.name, self.about.name);
             return Err(Error::Device { device: self.about.device.clone(), what });
         }
-        // The driver wants them aligned.
-        let mut aligned: Vec<u64> = vec![0; image.fatbin.len().div_ceil(8)];
-        bytemuck::cast_slice_mut::<u64, u8>(&mut aligned)[..image.fatbin.len()].copy_from_slice(image.fatbin);
         let mut handle = null_mut();
-        // SAFETY: the image is what the compiler wrote, complete.
-        let code = unsafe { sys::cuModuleLoadData(&mut handle, aligned.as_ptr().cast()) };
-        self.done(&format!("loading the kernels '{}'", image.name), code)?;
+        // SAFETY: the image is what the compiler wrote, complete, and as aligned as the build says.
+        let code = unsafe { sys::cuModuleLoadData(&mut handle, image.fatbin.as_ptr().cast()) };
+        self.done(format_args!("loading the kernels '{}'", image.name), code)?;
         Ok(handle)
     }
 
@@ -375,7 +383,7 @@ impl Driver for Cuda {
             let args = args.as_mut_ptr();
             sys::cuLaunchKernel(function, x, y, z, block, 1, 1, shared_bytes, self.stream, args, null_mut())
         };
-        self.done(&format!("kernel {}", kernel.name), code)
+        self.done(format_args!("kernel {}", kernel.name), code)
     }
 
     fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
@@ -399,7 +407,7 @@ impl Driver for Cuda {
                 sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
             )
         };
-        self.done(&format!("describing {boxes:?} for bulk copies"), code)?;
+        self.done(format_args!("describing {boxes:?} for bulk copies"), code)?;
         Ok(TensorMap(map.opaque))
     }
 
