@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys;
 
-use super::driver::{About, Boxes, Driver, Ticket};
+use super::driver::{About, Boxes, Done, Driver, Failure, Ticket};
 use super::kernels::{BUILT, KERNELS, MODULES};
 use super::launch::{Kernel, Launch, TensorMap};
 use super::probe;
@@ -97,7 +97,7 @@ pub(super) fn open(number: usize) -> Result<Box<dyn Driver>> {
     let cuda = Cuda { about, device, context, stream, loaded: Mutex::default(), pinned: Mutex::default() };
     // What the driver cannot load is said now, while `auto` can still take the CPU.
     if let Some(kernel) = KERNELS.iter().find(|k| !MODULES[k.module].sm90) {
-        cuda.function(kernel, 0)?;
+        cuda.function(kernel, 0).map_err(Failure::error)?;
     }
     Ok(Box::new(cuda))
 }
@@ -165,18 +165,21 @@ fn error(device: &str, call: impl Display, code: sys::CUresult) -> Error {
 
 impl Cuda {
     /// Nothing, or the error of `call`, whose text is made only then.
-    fn done(&self, call: impl Display, code: sys::CUresult) -> Result<()> {
-        check(code).map_err(|code| error(&self.about.device, call, code))
+    fn done(&self, call: impl Display, code: sys::CUresult) -> Done<()> {
+        check(code).map_err(|code| {
+            let error = error(&self.about.device, call, code);
+            if code == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY { Failure::NoMemory(error) } else { error.into() }
+        })
     }
 
     /// Makes the context that of the calling thread.
-    fn enter(&self) -> Result<()> {
+    fn enter(&self) -> Done<()> {
         // SAFETY: the context lives as long as `self`.
         self.done("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) })
     }
 
     /// The function of a kernel, allowed to have `shared` bytes of shared memory.
-    fn function(&self, kernel: &'static Kernel, shared: u32) -> Result<sys::CUfunction> {
+    fn function(&self, kernel: &'static Kernel, shared: u32) -> Done<sys::CUfunction> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let known = loaded.functions.get(kernel.name).copied();
         if let Some((function, allowed)) = known
@@ -200,7 +203,7 @@ impl Cuda {
     }
 
     /// The function of a kernel, of a module that is loaded if it was not.
-    fn find(&self, loaded: &mut Loaded, kernel: &'static Kernel) -> Result<sys::CUfunction> {
+    fn find(&self, loaded: &mut Loaded, kernel: &'static Kernel) -> Done<sys::CUfunction> {
         let module = match loaded.modules.get(&kernel.module) {
             Some(&module) => module,
             None => {
@@ -217,11 +220,11 @@ impl Cuda {
         Ok(function)
     }
 
-    fn load(&self, module: usize) -> Result<sys::CUmodule> {
+    fn load(&self, module: usize) -> Done<sys::CUmodule> {
         let image = &MODULES[module];
         if image.fatbin.is_empty() || (image.sm90 && self.about.capability != (9, 0)) {
             let what = format!("the kernels '{}' are not in this build for {}", image.name, self.about.name);
-            return Err(Error::Device { device: self.about.device.clone(), what });
+            return Err(Error::Device { device: self.about.device.clone(), what }.into());
         }
         let mut handle = null_mut();
         // SAFETY: the image is what the compiler wrote, complete, and as aligned as the build says.
@@ -235,19 +238,7 @@ impl Cuda {
     }
 
     /// A buffer for `bytes` bytes and an event, for one copy.
-    fn lend(&self, pinned: &mut Pinned, bytes: usize) -> Result<Ticket> {
-        let fits = pinned.free.iter().position(|&(_, size)| size >= bytes && size <= 4 * bytes.max(4096));
-        let buffer = match fits {
-            Some(i) => pinned.free.swap_remove(i).0,
-            None => {
-                let size = bytes.max(4096).next_power_of_two();
-                let mut buffer = null_mut();
-                // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
-                self.done("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut buffer, size, 0) })?;
-                pinned.sizes.insert(buffer as u64, size);
-                buffer as u64
-            }
-        };
+    fn lend(&self, pinned: &mut Pinned, bytes: usize) -> Done<Ticket> {
         let event = match pinned.events.pop() {
             Some(event) => event,
             None => {
@@ -258,11 +249,27 @@ impl Cuda {
                 event
             }
         };
+        let fits = pinned.free.iter().position(|&(_, size)| size >= bytes && size <= 4 * bytes.max(4096));
+        let buffer = match fits {
+            Some(i) => pinned.free.swap_remove(i).0,
+            None => {
+                let size = bytes.max(4096).next_power_of_two();
+                let mut buffer = null_mut();
+                // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
+                let code = unsafe { sys::cuMemHostAlloc(&mut buffer, size, 0) };
+                if let Err(failure) = self.done(format_args!("cuMemHostAlloc of {size} bytes"), code) {
+                    pinned.events.push(event);
+                    return Err(failure);
+                }
+                pinned.sizes.insert(buffer as u64, size);
+                buffer as u64
+            }
+        };
         Ok(Ticket { buffer, bytes, event: event as u64 })
     }
 
     /// Takes back the buffers of copies to the GPU that are done; waits for the oldest while too much is under way.
-    fn reclaim(&self, pinned: &mut Pinned) -> Result<()> {
+    fn reclaim(&self, pinned: &mut Pinned) -> Done<()> {
         while let Some(oldest) = pinned.sent.front() {
             let event = oldest.event as sys::CUevent;
             let crowded = pinned.sent.iter().map(|t| t.bytes).sum::<usize>() > SENT;
@@ -284,14 +291,12 @@ impl Driver for Cuda {
         &self.about
     }
 
-    fn allocate(&self, bytes: usize) -> Result<Option<u64>> {
+    fn allocate(&self, bytes: usize) -> Done<u64> {
         self.enter()?;
         let mut address = 0;
         // SAFETY: a pointer to a live local.
-        match unsafe { sys::cuMemAlloc_v2(&mut address, bytes) } {
-            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Ok(None),
-            code => self.done("cuMemAlloc", code).map(|()| Some(address)),
-        }
+        self.done("cuMemAlloc", unsafe { sys::cuMemAlloc_v2(&mut address, bytes) })?;
+        Ok(address)
     }
 
     unsafe fn release(&self, address: u64) {
@@ -302,7 +307,20 @@ impl Driver for Cuda {
         }
     }
 
-    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+    fn relinquish(&self) {
+        let mut pinned = self.pinned();
+        // What went wrong before is said by whoever asks next.
+        if self.enter().is_err() || self.reclaim(&mut pinned).is_err() {
+            return;
+        }
+        for (buffer, _) in std::mem::take(&mut pinned.free) {
+            pinned.sizes.remove(&buffer);
+            // SAFETY: a buffer of `lend` that no copy uses.
+            let _ = unsafe { sys::cuMemFreeHost(buffer as *mut c_void) };
+        }
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Done<()> {
         self.enter()?;
         let mut pinned = self.pinned();
         for (i, part) in from.chunks(PINNED).enumerate() {
@@ -320,7 +338,7 @@ impl Driver for Cuda {
         Ok(())
     }
 
-    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
+    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Done<()> {
         for (i, part) in to.chunks_mut(PINNED).enumerate() {
             // SAFETY: the caller's.
             let ticket = unsafe { self.begin_download(from + (i * PINNED) as u64, part.len()) }?;
@@ -329,7 +347,7 @@ impl Driver for Cuda {
         Ok(())
     }
 
-    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Result<Ticket> {
+    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Done<Ticket> {
         self.enter()?;
         let ticket = self.lend(&mut self.pinned(), bytes)?;
         // SAFETY: the buffer holds `bytes` bytes and belongs to this copy until its ticket comes back; the caller's for `from`.
@@ -343,7 +361,7 @@ impl Driver for Cuda {
         Ok(ticket)
     }
 
-    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Result<()> {
+    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Done<()> {
         self.enter()?;
         assert!(to.len() <= ticket.bytes, "more bytes than the copy brought");
         // SAFETY: the event belongs to this copy.
@@ -356,7 +374,7 @@ impl Driver for Cuda {
         waited
     }
 
-    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Done<()> {
         self.enter()?;
         if bytes == 0 {
             return Ok(());
@@ -365,7 +383,7 @@ impl Driver for Cuda {
         self.done("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) })
     }
 
-    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()> {
+    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Done<()> {
         self.enter()?;
         if bytes == 0 {
             return Ok(());
@@ -374,7 +392,7 @@ impl Driver for Cuda {
         self.done("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(to, byte, bytes, self.stream) })
     }
 
-    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Result<()> {
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Done<()> {
         self.enter()?;
         let function = self.function(kernel, launch.shared_bytes)?;
         let Launch { grid: [x, y, z], block, shared_bytes } = launch;
@@ -386,7 +404,7 @@ impl Driver for Cuda {
         self.done(format_args!("kernel {}", kernel.name), code)
     }
 
-    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
+    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Done<TensorMap> {
         self.enter()?;
         let mut map = sys::CUtensorMap { opaque: [0; 16] };
         let steps = vec![1u32; boxes.dims.len()];
@@ -411,7 +429,7 @@ impl Driver for Cuda {
         Ok(TensorMap(map.opaque))
     }
 
-    fn mark(&self) -> Result<u64> {
+    fn mark(&self) -> Done<u64> {
         self.enter()?;
         let mut event = null_mut();
         let flags = sys::CUevent_flags_enum::CU_EVENT_DEFAULT as u32;
@@ -423,7 +441,7 @@ impl Driver for Cuda {
         Ok(event as u64)
     }
 
-    fn between_ms(&self, from: u64, to: u64) -> Result<f64> {
+    fn between_ms(&self, from: u64, to: u64) -> Done<f64> {
         self.enter()?;
         let mut ms = 0.0;
         // SAFETY: both are events of `mark`, recorded in the one stream; a pointer to a live local.
@@ -446,7 +464,7 @@ impl Driver for Cuda {
         MODULES.iter().filter(|m| m.sm90).all(|m| !m.fatbin.is_empty())
     }
 
-    fn synchronize(&self) -> Result<()> {
+    fn synchronize(&self) -> Done<()> {
         self.enter()?;
         // SAFETY: the stream lives as long as `self`.
         self.done("the work on the GPU", unsafe { sys::cuStreamSynchronize(self.stream) })
