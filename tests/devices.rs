@@ -195,7 +195,8 @@ fn drivers_that_cannot_be_used_say_why() {
     refuses(&room, |line| with(&room, driver, &[("FAKE_VERSION", "11080")], line), old, false);
     let full = "cuDevicePrimaryCtxRetain failed: out of memory (error 2); other programs hold its memory: nvidia-smi lists them";
     refuses_to_open(&room, |line| with(&room, driver, &[("FAKE_CONTEXT", "2")], line), full);
-    let other = "loading the kernels 'activation' failed: no luck (error 209); the kernels were not compiled for this GPU";
+    let other =
+        "loading the kernels 'activation' failed: no luck (error 209); the kernels were not compiled for this GPU";
     refuses_to_open(&room, |line| with(&room, driver, &[("FAKE_MODULE", "209")], line), other);
     let usable: serde_json::Value = serde_json::from_str(&with(&room, driver, &[], "devices --json").out).unwrap();
     assert_eq!((&usable["cuda"], &usable["device"]), (&true.into(), &"cuda:0".into()), "{usable}");
