@@ -29,8 +29,7 @@ pub fn rust(sources: &[Source], built: &Built) -> String {
          pub const ARCHS: &[&str] = &{:?};\n\n",
         built.archs
     );
-    text +=
-        "/// Bytes as aligned as the driver may want them.\n#[repr(C, align(16))]\nstruct Aligned<T: ?Sized>(T);\n\n";
+    text += "/// Bytes as aligned as the driver wants them.\n#[repr(C, align(16))]\nstruct Aligned<T: ?Sized>(T);\n\n";
     text += "/// Every file of kernels, compiled.\npub static MODULES: &[crate::device::launch::Module] = &[\n";
     for source in sources {
         let bytes = if built.fatbins.contains(&source.stem.as_str()) {

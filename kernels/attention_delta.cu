@@ -1,5 +1,5 @@
 // attention_delta.cu: the change of an attention when some rows of q, k and v change.
-// Host side: src/ops/attention/cuda/delta.rs
+// Host side: src/ops/attention/cuda.rs
 // Maths:     src/ops/attention/delta.rs. A query that does not change: do = (sum_J [a expm1(t) v + a e^t dv] - S o) / (1 + S) over the
 //            changed keys J; one that does, or whose weights move far: do = sum dp v + sum_J p' dv over all keys. Values and outputs are
 //            counted from the mean value and stand multiplied by W, `part` channels a head.

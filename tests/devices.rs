@@ -49,6 +49,9 @@ int cuCtxSetCurrent(void* context) { return 0; }
 int cuStreamCreate(void** stream, unsigned flags) { *stream = &told; return 0; }
 int cuStreamSynchronize(void* stream) { return 0; }
 int cuStreamDestroy_v2(void* stream) { return 0; }
+int cuModuleLoadData(void** module, const void* image) { *module = &told; return told("FAKE_MODULE", 0); }
+int cuModuleGetFunction(void** function, void* module, const char* name) { *function = &told; return 0; }
+int cuModuleUnload(void* module) { return 0; }
 int cuMemAlloc_v2(void** address, size_t bytes) { *address = 0; return 2; }
 "#;
 
@@ -192,6 +195,9 @@ fn drivers_that_cannot_be_used_say_why() {
     refuses(&room, |line| with(&room, driver, &[("FAKE_VERSION", "11080")], line), old, false);
     let full = "cuDevicePrimaryCtxRetain failed: out of memory (error 2); other programs hold its memory: nvidia-smi lists them";
     refuses_to_open(&room, |line| with(&room, driver, &[("FAKE_CONTEXT", "2")], line), full);
+    let other =
+        "loading the kernels 'activation' failed: no luck (error 209); the kernels were not compiled for this GPU";
+    refuses_to_open(&room, |line| with(&room, driver, &[("FAKE_MODULE", "209")], line), other);
     let usable: serde_json::Value = serde_json::from_str(&with(&room, driver, &[], "devices --json").out).unwrap();
     assert_eq!((&usable["cuda"], &usable["device"]), (&true.into(), &"cuda:0".into()), "{usable}");
     assert!(usable["gpus"][0]["kernels"].as_u64().unwrap() > 20, "{usable}");

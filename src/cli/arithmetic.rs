@@ -43,7 +43,7 @@ impl Arithmetic {
     fn on(&self, device: Device) -> Result<Computing> {
         let names = || Precision::ALL.iter().map(|p| p.name()).chain(["f64"]);
         let asked = &*self.precision;
-        let found = Precision::ALL.iter().copied().find(|p| p.name() == asked);
+        let found = Precision::parse(asked);
         let gpu = device.is_gpu();
         match (asked, found) {
             ("f64", _) if gpu => {

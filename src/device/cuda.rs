@@ -5,12 +5,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString, c_void};
+use std::fmt::Display;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys;
 
-use super::driver::{About, Boxes, Driver, Ticket};
+use super::driver::{About, Boxes, Done, Driver, Failure, Ticket};
 use super::kernels::{BUILT, KERNELS, MODULES};
 use super::launch::{Kernel, Launch, TensorMap};
 use super::probe;
@@ -96,7 +97,7 @@ pub(super) fn open(number: usize) -> Result<Box<dyn Driver>> {
     let cuda = Cuda { about, device, context, stream, loaded: Mutex::default(), pinned: Mutex::default() };
     // What the driver cannot load is said now, while `auto` can still take the CPU.
     if let Some(kernel) = KERNELS.iter().find(|k| !MODULES[k.module].sm90) {
-        cuda.function(kernel, 0)?;
+        cuda.function(kernel, 0).map_err(Failure::error)?;
     }
     Ok(Box::new(cuda))
 }
@@ -146,7 +147,7 @@ fn check(code: sys::CUresult) -> std::result::Result<(), sys::CUresult> {
     if code == sys::CUresult::CUDA_SUCCESS { Ok(()) } else { Err(code) }
 }
 
-fn error(device: &str, call: &str, code: sys::CUresult) -> Error {
+fn error(device: &str, call: impl Display, code: sys::CUresult) -> Error {
     let mut text = std::ptr::null();
     // SAFETY: the driver writes a pointer to a text of its own, or refuses.
     let known = unsafe { check(sys::cuGetErrorString(code, &mut text)) }.is_ok() && !text.is_null();
@@ -163,62 +164,72 @@ fn error(device: &str, call: &str, code: sys::CUresult) -> Error {
 }
 
 impl Cuda {
-    fn done(&self, call: &str, code: sys::CUresult) -> Result<()> {
-        check(code).map_err(|code| error(&self.about.device, call, code))
+    /// Nothing, or the error of `call`, whose text is made only then.
+    fn done(&self, call: impl Display, code: sys::CUresult) -> Done<()> {
+        check(code).map_err(|code| {
+            let error = error(&self.about.device, call, code);
+            if code == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY { Failure::NoMemory(error) } else { error.into() }
+        })
     }
 
     /// Makes the context that of the calling thread.
-    fn enter(&self) -> Result<()> {
+    fn enter(&self) -> Done<()> {
         // SAFETY: the context lives as long as `self`.
         self.done("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.context) })
     }
 
     /// The function of a kernel, allowed to have `shared` bytes of shared memory.
-    fn function(&self, kernel: &'static Kernel, shared: u32) -> Result<sys::CUfunction> {
+    fn function(&self, kernel: &'static Kernel, shared: u32) -> Done<sys::CUfunction> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let (function, allowed) = match loaded.functions.get(kernel.name) {
-            Some(&found) => found,
-            None => {
-                let module = match loaded.modules.get(&kernel.module) {
-                    Some(&module) => module,
-                    None => {
-                        let module = self.load(kernel.module)?;
-                        loaded.modules.insert(kernel.module, module);
-                        module
-                    }
-                };
-                let mut function = null_mut();
-                let name = CString::new(kernel.name).expect("names of kernels hold no zero");
-                // SAFETY: the module is loaded; the name ends with a zero.
-                let code = unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
-                self.done(&format!("cuModuleGetFunction({})", kernel.name), code)?;
-                // Shared memory that a kernel declares itself counts too, so every request is allowed by name.
-                (function, 0)
-            }
+        let known = loaded.functions.get(kernel.name).copied();
+        if let Some((function, allowed)) = known
+            && shared <= allowed
+        {
+            return Ok(function);
+        }
+        let function = match known {
+            Some((function, _)) => function,
+            None => self.find(&mut loaded, kernel)?,
         };
-        if shared > allowed {
+        // Shared memory that a kernel declares itself counts too, so every request is allowed by name.
+        if shared > 0 {
             let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function belongs to a loaded module.
             let code = unsafe { sys::cuFuncSetAttribute(function, attribute, shared as i32) };
-            self.done(&format!("{shared} bytes of shared memory for {}", kernel.name), code)?;
+            self.done(format_args!("{shared} bytes of shared memory for {}", kernel.name), code)?;
         }
-        loaded.functions.insert(kernel.name, (function, allowed.max(shared)));
+        loaded.functions.insert(kernel.name, (function, shared));
         Ok(function)
     }
 
-    fn load(&self, module: usize) -> Result<sys::CUmodule> {
+    /// The function of a kernel, of a module that is loaded if it was not.
+    fn find(&self, loaded: &mut Loaded, kernel: &'static Kernel) -> Done<sys::CUfunction> {
+        let module = match loaded.modules.get(&kernel.module) {
+            Some(&module) => module,
+            None => {
+                let module = self.load(kernel.module)?;
+                loaded.modules.insert(kernel.module, module);
+                module
+            }
+        };
+        let mut function = null_mut();
+        let name = CString::new(kernel.name).expect("names of kernels hold no zero");
+        // SAFETY: the module is loaded; the name ends with a zero.
+        let code = unsafe { sys::cuModuleGetFunction(&mut function, module, name.as_ptr()) };
+        self.done(format_args!("cuModuleGetFunction({})", kernel.name), code)?;
+        Ok(function)
+    }
+
+    fn load(&self, module: usize) -> Done<sys::CUmodule> {
         let image = &MODULES[module];
         if image.fatbin.is_empty() || (image.sm90 && self.about.capability != (9, 0)) {
             let what = format!("the kernels '{}' are not in this build for {}", image.name, self.about.name);
-            return Err(Error::Device { device: self.about.device.clone(), what });
+            return Err(Error::Device { device: self.about.device.clone(), what }.into());
         }
-        // The driver wants them aligned.
-        let mut aligned: Vec<u64> = vec![0; image.fatbin.len().div_ceil(8)];
-        bytemuck::cast_slice_mut::<u64, u8>(&mut aligned)[..image.fatbin.len()].copy_from_slice(image.fatbin);
         let mut handle = null_mut();
-        // SAFETY: the image is what the compiler wrote, complete.
-        let code = unsafe { sys::cuModuleLoadData(&mut handle, aligned.as_ptr().cast()) };
-        self.done(&format!("loading the kernels '{}'", image.name), code)?;
+        // SAFETY: the image is what the compiler wrote, complete, and as aligned as the build says.
+        let code = unsafe { sys::cuModuleLoadData(&mut handle, image.fatbin.as_ptr().cast()) };
+        self.done(format_args!("loading the kernels '{}'", image.name), code)?;
         Ok(handle)
     }
 
@@ -227,19 +238,7 @@ impl Cuda {
     }
 
     /// A buffer for `bytes` bytes and an event, for one copy.
-    fn lend(&self, pinned: &mut Pinned, bytes: usize) -> Result<Ticket> {
-        let fits = pinned.free.iter().position(|&(_, size)| size >= bytes && size <= 4 * bytes.max(4096));
-        let buffer = match fits {
-            Some(i) => pinned.free.swap_remove(i).0,
-            None => {
-                let size = bytes.max(4096).next_power_of_two();
-                let mut buffer = null_mut();
-                // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
-                self.done("cuMemHostAlloc", unsafe { sys::cuMemHostAlloc(&mut buffer, size, 0) })?;
-                pinned.sizes.insert(buffer as u64, size);
-                buffer as u64
-            }
-        };
+    fn lend(&self, pinned: &mut Pinned, bytes: usize) -> Done<Ticket> {
         let event = match pinned.events.pop() {
             Some(event) => event,
             None => {
@@ -250,11 +249,27 @@ impl Cuda {
                 event
             }
         };
+        let fits = pinned.free.iter().position(|&(_, size)| size >= bytes && size <= 4 * bytes.max(4096));
+        let buffer = match fits {
+            Some(i) => pinned.free.swap_remove(i).0,
+            None => {
+                let size = bytes.max(4096).next_power_of_two();
+                let mut buffer = null_mut();
+                // SAFETY: a pointer to a live local; ordinary cached memory, because it is also read.
+                let code = unsafe { sys::cuMemHostAlloc(&mut buffer, size, 0) };
+                if let Err(failure) = self.done(format_args!("cuMemHostAlloc of {size} bytes"), code) {
+                    pinned.events.push(event);
+                    return Err(failure);
+                }
+                pinned.sizes.insert(buffer as u64, size);
+                buffer as u64
+            }
+        };
         Ok(Ticket { buffer, bytes, event: event as u64 })
     }
 
     /// Takes back the buffers of copies to the GPU that are done; waits for the oldest while too much is under way.
-    fn reclaim(&self, pinned: &mut Pinned) -> Result<()> {
+    fn reclaim(&self, pinned: &mut Pinned) -> Done<()> {
         while let Some(oldest) = pinned.sent.front() {
             let event = oldest.event as sys::CUevent;
             let crowded = pinned.sent.iter().map(|t| t.bytes).sum::<usize>() > SENT;
@@ -276,14 +291,12 @@ impl Driver for Cuda {
         &self.about
     }
 
-    fn allocate(&self, bytes: usize) -> Result<Option<u64>> {
+    fn allocate(&self, bytes: usize) -> Done<u64> {
         self.enter()?;
         let mut address = 0;
         // SAFETY: a pointer to a live local.
-        match unsafe { sys::cuMemAlloc_v2(&mut address, bytes) } {
-            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Ok(None),
-            code => self.done("cuMemAlloc", code).map(|()| Some(address)),
-        }
+        self.done("cuMemAlloc", unsafe { sys::cuMemAlloc_v2(&mut address, bytes) })?;
+        Ok(address)
     }
 
     unsafe fn release(&self, address: u64) {
@@ -294,7 +307,20 @@ impl Driver for Cuda {
         }
     }
 
-    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+    fn relinquish(&self) {
+        let mut pinned = self.pinned();
+        // What went wrong before is said by whoever asks next.
+        if self.enter().is_err() || self.reclaim(&mut pinned).is_err() {
+            return;
+        }
+        for (buffer, _) in std::mem::take(&mut pinned.free) {
+            pinned.sizes.remove(&buffer);
+            // SAFETY: a buffer of `lend` that no copy uses.
+            let _ = unsafe { sys::cuMemFreeHost(buffer as *mut c_void) };
+        }
+    }
+
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Done<()> {
         self.enter()?;
         let mut pinned = self.pinned();
         for (i, part) in from.chunks(PINNED).enumerate() {
@@ -312,7 +338,7 @@ impl Driver for Cuda {
         Ok(())
     }
 
-    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
+    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Done<()> {
         for (i, part) in to.chunks_mut(PINNED).enumerate() {
             // SAFETY: the caller's.
             let ticket = unsafe { self.begin_download(from + (i * PINNED) as u64, part.len()) }?;
@@ -321,7 +347,7 @@ impl Driver for Cuda {
         Ok(())
     }
 
-    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Result<Ticket> {
+    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Done<Ticket> {
         self.enter()?;
         let ticket = self.lend(&mut self.pinned(), bytes)?;
         // SAFETY: the buffer holds `bytes` bytes and belongs to this copy until its ticket comes back; the caller's for `from`.
@@ -335,7 +361,7 @@ impl Driver for Cuda {
         Ok(ticket)
     }
 
-    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Result<()> {
+    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Done<()> {
         self.enter()?;
         assert!(to.len() <= ticket.bytes, "more bytes than the copy brought");
         // SAFETY: the event belongs to this copy.
@@ -348,7 +374,7 @@ impl Driver for Cuda {
         waited
     }
 
-    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Done<()> {
         self.enter()?;
         if bytes == 0 {
             return Ok(());
@@ -357,7 +383,7 @@ impl Driver for Cuda {
         self.done("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream) })
     }
 
-    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()> {
+    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Done<()> {
         self.enter()?;
         if bytes == 0 {
             return Ok(());
@@ -366,7 +392,7 @@ impl Driver for Cuda {
         self.done("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(to, byte, bytes, self.stream) })
     }
 
-    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Result<()> {
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Done<()> {
         self.enter()?;
         let function = self.function(kernel, launch.shared_bytes)?;
         let Launch { grid: [x, y, z], block, shared_bytes } = launch;
@@ -375,28 +401,18 @@ impl Driver for Cuda {
             let args = args.as_mut_ptr();
             sys::cuLaunchKernel(function, x, y, z, block, 1, 1, shared_bytes, self.stream, args, null_mut())
         };
-        self.done(&format!("kernel {}", kernel.name), code)
+        self.done(format_args!("kernel {}", kernel.name), code)
     }
 
-    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
-        use sys::CUtensorMapDataType_enum as Type;
+    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Done<TensorMap> {
         self.enter()?;
-        let dtype = if boxes.element_bytes == 2 {
-            Type::CU_TENSOR_MAP_DATA_TYPE_UINT16
-        } else {
-            Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT32
-        };
-        let swizzle = match boxes.swizzled {
-            true => sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
-            false => sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_NONE,
-        };
         let mut map = sys::CUtensorMap { opaque: [0; 16] };
         let steps = vec![1u32; boxes.dims.len()];
         // SAFETY: the arrays have as many entries as the rank says; the driver checks what they hold.
         let code = unsafe {
             sys::cuTensorMapEncodeTiled(
                 &mut map,
-                dtype,
+                sys::CUtensorMapDataType_enum::CU_TENSOR_MAP_DATA_TYPE_UINT16,
                 boxes.dims.len() as u32,
                 address as *mut c_void,
                 boxes.dims.as_ptr(),
@@ -404,16 +420,16 @@ impl Driver for Cuda {
                 boxes.size.as_ptr(),
                 steps.as_ptr(),
                 sys::CUtensorMapInterleave_enum::CU_TENSOR_MAP_INTERLEAVE_NONE,
-                swizzle,
+                sys::CUtensorMapSwizzle_enum::CU_TENSOR_MAP_SWIZZLE_128B,
                 sys::CUtensorMapL2promotion_enum::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                 sys::CUtensorMapFloatOOBfill_enum::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
             )
         };
-        self.done(&format!("describing {boxes:?} for bulk copies"), code)?;
+        self.done(format_args!("describing {boxes:?} for bulk copies"), code)?;
         Ok(TensorMap(map.opaque))
     }
 
-    fn mark(&self) -> Result<u64> {
+    fn mark(&self) -> Done<u64> {
         self.enter()?;
         let mut event = null_mut();
         let flags = sys::CUevent_flags_enum::CU_EVENT_DEFAULT as u32;
@@ -425,7 +441,7 @@ impl Driver for Cuda {
         Ok(event as u64)
     }
 
-    fn between_ms(&self, from: u64, to: u64) -> Result<f64> {
+    fn between_ms(&self, from: u64, to: u64) -> Done<f64> {
         self.enter()?;
         let mut ms = 0.0;
         // SAFETY: both are events of `mark`, recorded in the one stream; a pointer to a live local.
@@ -448,7 +464,7 @@ impl Driver for Cuda {
         MODULES.iter().filter(|m| m.sm90).all(|m| !m.fatbin.is_empty())
     }
 
-    fn synchronize(&self) -> Result<()> {
+    fn synchronize(&self) -> Done<()> {
         self.enter()?;
         // SAFETY: the stream lives as long as `self`.
         self.done("the work on the GPU", unsafe { sys::cuStreamSynchronize(self.stream) })

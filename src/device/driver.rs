@@ -4,7 +4,7 @@
 use std::ffi::c_void;
 
 use super::launch::{Kernel, Launch, TensorMap};
-use crate::error::Result;
+use crate::error::Error;
 
 /// What is known of a GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,20 +23,17 @@ pub struct About {
     pub shared_bytes: u32,
 }
 
-/// An array in the memory of a GPU that bulk copies read box by box (`cuTensorMapEncodeTiled`). Sizes are given from the
-/// dimension that runs fastest; what lies outside of the array reads as zero.
+/// An array of 16-bit floats in the memory of a GPU that bulk copies read box by box (`cuTensorMapEncodeTiled`). Sizes are given
+/// from the dimension that runs fastest; what lies outside of the array reads as zero. 16-byte units are permuted within rows of
+/// 128 bytes, as matrix instructions want them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boxes {
-    /// Bytes of an element: 2 for 16-bit floats, 4 for f32.
-    pub element_bytes: u32,
     /// Elements in every dimension.
     pub dims: Vec<u64>,
     /// Bytes from one index to the next in every dimension but the first; multiples of 16.
     pub strides: Vec<u64>,
     /// Elements of a box in every dimension, at most 256.
     pub size: Vec<u32>,
-    /// Whether 16-byte units are permuted within 128-byte rows, as matrix instructions want them.
-    pub swizzled: bool,
 }
 
 /// A copy to the host that has begun.
@@ -50,6 +47,34 @@ pub struct Ticket {
     pub(super) event: u64,
 }
 
+/// Why a call failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// There was not enough memory, on the GPU or of the kind that it copies from and to. The call may be repeated when some was
+    /// given back.
+    NoMemory(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Failure {
+    /// What to tell the user.
+    pub fn error(self) -> Error {
+        match self {
+            Self::NoMemory(error) | Self::Other(error) => error,
+        }
+    }
+}
+
+/// What a call returns.
+pub type Done<T> = Result<T, Failure>;
+
 /// A GPU at work. All calls are ordered: what was asked for first is done first, also where a call returns before that.
 ///
 /// Addresses are those that `allocate` returned, or inside of such an allocation; callers guarantee the lengths.
@@ -57,11 +82,11 @@ pub trait Driver: Send + Sync {
     /// What is known of the GPU.
     fn about(&self) -> &About;
 
-    /// Memory for `bytes` bytes, aligned to 256; `None` if there is not enough.
+    /// Memory for `bytes` bytes, aligned to 256.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] for any other reason.
-    fn allocate(&self, bytes: usize) -> Result<Option<u64>>;
+    /// [`Failure`].
+    fn allocate(&self, bytes: usize) -> Done<u64>;
 
     /// Gives memory back.
     ///
@@ -69,89 +94,92 @@ pub trait Driver: Send + Sync {
     /// `address` came from `allocate`, and nothing asked for later uses it.
     unsafe fn release(&self, address: u64);
 
+    /// Gives back what it keeps for later calls and could make again, such as page-locked memory that no copy uses.
+    fn relinquish(&self) {}
+
     /// Copies to the GPU; `from` may be dropped on return.
     ///
     /// # Errors
-    /// [`crate::Error::Device`].
+    /// [`Failure`].
     ///
     /// # Safety
     /// `to` has room.
-    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()>;
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Done<()>;
 
     /// Copies from the GPU; on return all that was asked for before is done.
     ///
     /// # Errors
-    /// [`crate::Error::Device`], also for what an earlier launch did wrong.
+    /// [`Failure`], also for what an earlier launch did wrong.
     ///
     /// # Safety
     /// `from` holds as many bytes.
-    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()>;
+    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Done<()>;
 
     /// Begins to copy from the GPU; the copy runs when all that was asked for before is done.
     ///
     /// # Errors
-    /// [`crate::Error::Device`].
+    /// [`Failure`].
     ///
     /// # Safety
     /// `from` holds as many bytes, and nothing that is asked for later changes them before the copy.
-    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Result<Ticket>;
+    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Done<Ticket>;
 
     /// Waits for a copy and hands out what it brought; with an empty `to` it only forgets the copy.
     ///
     /// # Errors
-    /// [`crate::Error::Device`], also for what an earlier launch did wrong.
-    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Result<()>;
+    /// [`Failure`], also for what an earlier launch did wrong.
+    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Done<()>;
 
     /// Copies within the GPU's memory.
     ///
     /// # Errors
-    /// [`crate::Error::Device`].
+    /// [`Failure`].
     ///
     /// # Safety
     /// Both places hold `bytes` bytes and do not overlap.
-    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()>;
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Done<()>;
 
     /// Sets bytes.
     ///
     /// # Errors
-    /// [`crate::Error::Device`].
+    /// [`Failure`].
     ///
     /// # Safety
     /// `to` has room.
-    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()>;
+    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Done<()>;
 
     /// Runs a kernel. `args` holds the address of every argument's value.
     ///
     /// # Errors
-    /// [`crate::Error::Device`].
+    /// [`Failure`].
     ///
     /// # Safety
     /// The arguments are those of the kernel's prototype, and the memory that they point to suffices for what it does.
-    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Result<()>;
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Done<()>;
 
     /// Describes an array for bulk copies.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] for sizes or addresses that the hardware cannot take.
-    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap>;
+    /// [`Failure`] for sizes or addresses that the hardware cannot take.
+    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Done<TensorMap>;
 
     /// Waits until all that was asked for is done.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] for what went wrong.
-    fn synchronize(&self) -> Result<()>;
+    /// [`Failure`] for what went wrong.
+    fn synchronize(&self) -> Done<()>;
 
     /// Marks the moment at which all that was asked for before is done; [`Driver::forget`] takes the mark back.
     ///
     /// # Errors
-    /// [`crate::Error::Device`].
-    fn mark(&self) -> Result<u64>;
+    /// [`Failure`].
+    fn mark(&self) -> Done<u64>;
 
     /// Waits for the later of two moments; returns the milliseconds between them.
     ///
     /// # Errors
-    /// [`crate::Error::Device`], also for what an earlier launch did wrong.
-    fn between_ms(&self, from: u64, to: u64) -> Result<f64>;
+    /// [`Failure`], also for what an earlier launch did wrong.
+    fn between_ms(&self, from: u64, to: u64) -> Done<f64>;
 
     /// Takes a mark back.
     fn forget(&self, mark: u64);

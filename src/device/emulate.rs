@@ -5,9 +5,9 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use super::driver::{About, Boxes, Driver, Ticket};
+use super::driver::{About, Boxes, Done, Driver, Failure, Ticket};
 use super::launch::{Kernel, Launch, TensorMap};
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 unsafe extern "C" {
     fn drg_emulate_message() -> *const c_char;
@@ -47,7 +47,7 @@ struct Emulation {
 }
 
 impl Emulation {
-    fn done(&self, status: c_int) -> Result<()> {
+    fn done(&self, status: c_int) -> Result<(), Error> {
         if status == 0 {
             return Ok(());
         }
@@ -62,10 +62,14 @@ impl Driver for Emulation {
         &self.about
     }
 
-    fn allocate(&self, bytes: usize) -> Result<Option<u64>> {
+    fn allocate(&self, bytes: usize) -> Done<u64> {
         // SAFETY: any size may be asked for.
         let address = unsafe { drg_emulate_alloc(bytes) };
-        Ok((!address.is_null()).then_some(address as u64))
+        if address.is_null() {
+            let what = "the host has not enough memory".into();
+            return Err(Failure::NoMemory(Error::Device { device: self.about.device.clone(), what }));
+        }
+        Ok(address as u64)
     }
 
     unsafe fn release(&self, address: u64) {
@@ -73,26 +77,26 @@ impl Driver for Emulation {
         let _ = unsafe { drg_emulate_free(address as *mut c_void) };
     }
 
-    unsafe fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
+    unsafe fn upload(&self, to: u64, from: &[u8]) -> Done<()> {
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to as *mut u8, from.len()) };
         Ok(())
     }
 
-    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Result<()> {
+    unsafe fn download(&self, from: u64, to: &mut [u8]) -> Done<()> {
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), to.len()) };
         Ok(())
     }
 
-    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Result<Ticket> {
+    unsafe fn begin_download(&self, from: u64, bytes: usize) -> Done<Ticket> {
         let mut copy = vec![0u8; bytes].into_boxed_slice();
         // SAFETY: the caller's.
         unsafe { self.download(from, &mut copy)? };
         Ok(Ticket { buffer: Box::into_raw(copy).cast::<u8>() as u64, bytes, event: 0 })
     }
 
-    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Result<()> {
+    fn end_download(&self, ticket: Ticket, to: &mut [u8]) -> Done<()> {
         let copy = std::ptr::slice_from_raw_parts_mut(ticket.buffer as *mut u8, ticket.bytes);
         // SAFETY: the ticket was made of a box of that length, and is handed in once.
         let copy = unsafe { Box::from_raw(copy) };
@@ -100,58 +104,59 @@ impl Driver for Emulation {
         Ok(())
     }
 
-    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<()> {
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Done<()> {
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
         Ok(())
     }
 
-    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Result<()> {
+    unsafe fn fill(&self, to: u64, byte: u8, bytes: usize) -> Done<()> {
         // SAFETY: the caller's.
         unsafe { std::ptr::write_bytes(to as *mut u8, byte, bytes) };
         Ok(())
     }
 
-    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Result<()> {
+    unsafe fn launch(&self, kernel: &'static Kernel, launch: Launch, args: &mut [*mut c_void]) -> Done<()> {
         // SAFETY: the build made the entry from the prototype that `args` was made from; the caller's for the memory.
         self.done(unsafe { (kernel.emulated)(&launch.grid, launch.block, launch.shared_bytes, args.as_ptr()) })?;
         // SAFETY: no preconditions.
-        self.done(unsafe { drg_emulate_check() }).map_err(|e| Error::Device {
-            device: self.about.device.clone(),
-            what: format!("after kernel {}: {e}", kernel.name),
+        self.done(unsafe { drg_emulate_check() }).map_err(|e| {
+            let what = format!("after kernel {}: {e}", kernel.name);
+            Error::Device { device: self.about.device.clone(), what }.into()
         })
     }
 
-    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
+    fn tensor_map(&self, address: u64, boxes: &Boxes) -> Done<TensorMap> {
         let mut map = TensorMap([0; 16]);
         // SAFETY: the arrays have as many entries as the rank says, the map has the size of the driver's.
         let status = unsafe {
             drg_emulate_tensor_map(
                 (&raw mut map).cast(),
-                boxes.element_bytes as c_int,
+                2,
                 boxes.dims.len() as c_int,
                 address as *mut c_void,
                 boxes.dims.as_ptr(),
                 boxes.strides.as_ptr(),
                 boxes.size.as_ptr(),
-                if boxes.swizzled { 128 } else { 0 },
+                128,
             )
         };
-        self.done(status).map(|()| map)
+        self.done(status)?;
+        Ok(map)
     }
 
-    fn mark(&self) -> Result<u64> {
+    fn mark(&self) -> Done<u64> {
         // Launches return when they are done, so that the host's clock tells.
         Ok(self.start.elapsed().as_nanos() as u64)
     }
 
-    fn between_ms(&self, from: u64, to: u64) -> Result<f64> {
+    fn between_ms(&self, from: u64, to: u64) -> Done<f64> {
         Ok(1e-6 * to.saturating_sub(from) as f64)
     }
 
     fn forget(&self, _: u64) {}
 
-    fn synchronize(&self) -> Result<()> {
+    fn synchronize(&self) -> Done<()> {
         Ok(())
     }
 

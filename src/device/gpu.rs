@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::driver::{About, Boxes, Driver, Ticket};
+use super::driver::{About, Boxes, Done, Driver, Failure, Ticket};
 use super::launch::{DeviceType, Kernel, Launch, Ptr, TensorMap};
 use super::pool::{Pool, rounded};
 use crate::error::{Error, Result};
@@ -103,35 +103,53 @@ impl Gpu {
         if self.usage().cached > self.about().memory_bytes as usize / 2 {
             self.trim()?;
         }
-        let mut found = self.0.driver.allocate(size)?;
-        if found.is_none() {
-            self.trim()?;
-            found = self.0.driver.allocate(size)?;
-        }
-        let Some(address) = found else {
-            let Usage { in_use, .. } = self.usage();
-            return Err(self.error(format!(
-                "not enough memory: {:.1} MiB more were needed, {:.1} MiB are in use here, the GPU has {:.1} MiB; use \
-                 smaller batches, or stop other programs on this GPU",
-                mib(bytes),
-                mib(in_use),
-                mib(self.about().memory_bytes as usize)
-            )));
+        let address = match self.twice(|driver| driver.allocate(size)) {
+            Ok(address) => address,
+            Err(Failure::Other(error)) => return Err(error),
+            Err(Failure::NoMemory(_)) => {
+                let Usage { in_use, .. } = self.usage();
+                return Err(self.error(format!(
+                    "not enough memory: {:.1} MiB more were needed, {:.1} MiB are in use here, the GPU has {:.1} MiB; use \
+                     smaller batches, or stop other programs on this GPU",
+                    mib(bytes),
+                    mib(in_use),
+                    mib(self.about().memory_bytes as usize)
+                )));
+            }
         };
         locked(&self.0.pool).count(size);
         Ok(Memory { gpu: self.clone(), block: Block { address, size }, bytes })
     }
 
-    /// Gives memory that waits for reuse back to the driver.
+    /// Does what needs memory of the driver, as everything may that is not done often: kernels are loaded when they are first
+    /// launched, and copies want page-locked memory.
+    fn with_room<T>(&self, call: impl FnMut(&dyn Driver) -> Done<T>) -> Result<T> {
+        self.twice(call).map_err(Failure::error)
+    }
+
+    /// Does something, and once more if there was not enough memory for it: then with all that waits for reuse given back.
+    fn twice<T>(&self, mut call: impl FnMut(&dyn Driver) -> Done<T>) -> Done<T> {
+        let driver = &*self.0.driver;
+        match call(driver) {
+            Err(Failure::NoMemory(_)) => {
+                self.trim()?;
+                call(driver)
+            }
+            done => done,
+        }
+    }
+
+    /// Gives memory that waits for reuse back to the driver, and has it give back its own.
     ///
     /// # Errors
     /// [`Error::Device`] for what went wrong on the GPU before.
     pub fn trim(&self) -> Result<()> {
-        self.0.driver.synchronize()?;
+        self.synchronize()?;
         for address in locked(&self.0.pool).drain() {
             // SAFETY: the pool held addresses of `allocate`; all work that used them is done.
             unsafe { self.0.driver.release(address) };
         }
+        self.0.driver.relinquish();
         Ok(())
     }
 
@@ -148,7 +166,7 @@ impl Gpu {
     pub fn upload<T: DeviceType>(&self, values: &[T]) -> Result<Memory> {
         let memory = self.allocate(size_of_val(values))?;
         // SAFETY: the memory was allocated with the size of the values.
-        unsafe { self.0.driver.upload(memory.address(), bytemuck::cast_slice(values)) }?;
+        self.with_room(|driver| unsafe { driver.upload(memory.address(), bytemuck::cast_slice(values)) })?;
         Ok(memory)
     }
 
@@ -204,7 +222,7 @@ impl Gpu {
         if launch.block == 0 || launch.block > most {
             return refused(format!("{} threads a block; expected 1 to {most}", launch.block));
         }
-        if x > i32::MAX as u32 || y > 65_535 || z > 65_535 {
+        if x > i32::MAX as u32 || y.max(z) as usize > Launch::MOST_YZ {
             return refused(format!("a grid of {x} x {y} x {z} blocks"));
         }
         if launch.shared_bytes > self.about().shared_bytes {
@@ -212,7 +230,7 @@ impl Gpu {
             return refused(format!("{asked} bytes of shared memory on a GPU with {has}"));
         }
         // SAFETY: the caller's.
-        unsafe { self.0.driver.launch(kernel, launch, args) }
+        self.with_room(|driver| unsafe { driver.launch(kernel, launch, args) })
     }
 
     /// Describes `boxes` of an array at `address` for bulk copies.
@@ -220,7 +238,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] for sizes that the hardware cannot take.
     pub fn tensor_map(&self, address: u64, boxes: &Boxes) -> Result<TensorMap> {
-        self.0.driver.tensor_map(address, boxes)
+        self.0.driver.tensor_map(address, boxes).map_err(Failure::error)
     }
 
     /// Waits until all work is done.
@@ -228,7 +246,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] for what went wrong.
     pub fn synchronize(&self) -> Result<()> {
-        self.0.driver.synchronize()
+        self.0.driver.synchronize().map_err(Failure::error)
     }
 
     /// The moment at which all is done that was asked for so far. It costs next to nothing, and nobody waits for it.
@@ -236,7 +254,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`].
     pub fn moment(&self) -> Result<Moment> {
-        Ok(Moment { gpu: self.clone(), mark: self.0.driver.mark()? })
+        Ok(Moment { gpu: self.clone(), mark: self.with_room(|driver| driver.mark())? })
     }
 
     /// An error that names this GPU.
@@ -292,8 +310,9 @@ impl Memory {
     pub fn download<T: DeviceType>(&self, first: usize, to: &mut [T]) -> Result<()> {
         let from = first * size_of::<T>();
         assert!(from + size_of_val(to) <= self.bytes, "a copy from behind the end of GPU memory");
+        let to: &mut [u8] = bytemuck::cast_slice_mut(to);
         // SAFETY: the range was checked.
-        unsafe { self.gpu.0.driver.download(self.address() + from as u64, bytemuck::cast_slice_mut(to)) }
+        self.gpu.with_room(|driver| unsafe { driver.download(self.address() + from as u64, to) })
     }
 
     /// Begins to copy `n` elements from element `first` on to the host, for when all work asked for before is done. The
@@ -308,7 +327,8 @@ impl Memory {
         let (from, bytes) = (first * size_of::<T>(), n * size_of::<T>());
         assert!(from + bytes <= self.bytes, "a copy from behind the end of GPU memory");
         // SAFETY: the range was checked; work on a GPU is ordered.
-        let ticket = unsafe { self.gpu.0.driver.begin_download(self.address() + from as u64, bytes) }?;
+        let ticket =
+            self.gpu.with_room(|driver| unsafe { driver.begin_download(self.address() + from as u64, bytes) })?;
         Ok(Download { gpu: self.gpu.clone(), ticket: Some(ticket), bytes })
     }
 
@@ -318,7 +338,7 @@ impl Memory {
     /// [`Error::Device`].
     pub fn fill(&mut self, byte: u8) -> Result<()> {
         // SAFETY: the length is that of the memory.
-        unsafe { self.gpu.0.driver.fill(self.address(), byte, self.bytes) }
+        unsafe { self.gpu.0.driver.fill(self.address(), byte, self.bytes) }.map_err(Failure::error)
     }
 
     /// Copies `bytes` bytes from byte `from` of `other` to byte `to` of this one.
@@ -333,6 +353,7 @@ impl Memory {
         assert!(self.gpu.is(&other.gpu), "a copy between GPUs");
         // SAFETY: the ranges were checked; two memories do not overlap.
         unsafe { self.gpu.0.driver.copy(other.address() + from as u64, self.address() + to as u64, bytes) }
+            .map_err(Failure::error)
     }
 
     fn into_block(self) -> Block {
@@ -358,7 +379,7 @@ impl Download {
     pub fn wait<T: DeviceType>(mut self) -> Result<Vec<T>> {
         let mut values = vec![T::zeroed(); self.bytes / size_of::<T>()];
         let ticket = self.ticket.take().expect("a download is waited for once");
-        self.gpu.0.driver.end_download(ticket, bytemuck::cast_slice_mut(&mut values))?;
+        self.gpu.0.driver.end_download(ticket, bytemuck::cast_slice_mut(&mut values)).map_err(Failure::error)?;
         Ok(values)
     }
 }
@@ -378,7 +399,7 @@ impl Moment {
     /// # Errors
     /// [`Error::Device`], also for what an earlier launch did wrong.
     pub fn since_ms(&self, earlier: &Self) -> Result<f64> {
-        self.gpu.0.driver.between_ms(earlier.mark, self.mark)
+        self.gpu.0.driver.between_ms(earlier.mark, self.mark).map_err(Failure::error)
     }
 }
 
@@ -418,3 +439,6 @@ impl std::fmt::Debug for Memory {
 fn mib(bytes: usize) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! that name and those arguments ([`super::kernels::launch`]): a launch with a wrong number or type of arguments does not
 //! compile.
 
+#[cfg(feature = "emulate")]
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
@@ -95,14 +96,24 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// The most blocks that a grid may have along y, and along z.
+    pub const MOST_YZ: usize = 65_535;
+    /// Blocks that fill any GPU.
+    const FILLING: usize = 16 * 1024;
+
     /// `blocks` blocks of `threads` threads.
     pub fn new(blocks: usize, threads: u32) -> Self {
         Self { grid: [u32::try_from(blocks).unwrap_or(u32::MAX), 1, 1], block: threads, shared_bytes: 0 }
     }
 
-    /// Threads of 256 for `n` elements, for kernels that stride over the grid: enough blocks to fill any GPU.
+    /// Blocks of eight warps for `rows` rows that a warp each takes, for kernels that stride over the grid.
+    pub fn warps(rows: usize) -> Self {
+        Self::new(rows.div_ceil(8).clamp(1, Self::FILLING), 256)
+    }
+
+    /// Blocks of 256 threads for `n` elements, for kernels that stride over the grid: enough blocks to fill any GPU.
     pub fn elements(n: usize) -> Self {
-        Self::new(n.div_ceil(256).clamp(1, 16 * 1024), 256)
+        Self::new(n.div_ceil(256).clamp(1, Self::FILLING), 256)
     }
 }
 
@@ -133,6 +144,3 @@ pub struct Module {
     /// Whether it exists for compute capability 9.0 only.
     pub sm90: bool,
 }
-
-/// Arguments of a launch as the driver takes them: the address of every value.
-pub type Arguments<'a> = &'a mut [*mut c_void];

@@ -27,7 +27,8 @@ pub enum Device {
     Cuda(Gpu),
 }
 
-/// How exact products are on a GPU. The CPU computes in the type of the tensors whatever this says.
+/// How exact products are on a GPU; "Precision" in ARCHITECTURE.md says what each kernel makes of it. The CPU computes in the type of
+/// the tensors whatever this says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     /// As exact as f32: every operand is the sum of two numbers of fewer bits (tf32, or scaled 16-bit floats), and three products
@@ -45,6 +46,11 @@ pub enum Precision {
 impl Precision {
     /// All of them.
     pub const ALL: &[Self] = &[Self::F32, Self::Tf32, Self::Bf16, Self::F16];
+
+    /// The precision of a name, if there is one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|p| p.name() == name)
+    }
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::{Error, Result, hint};
 use crate::real;
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Real, Tensor};
+use crate::tensor::{DType, Real, Tensor, Typed};
 use crate::util::philox::Philox;
 
 /// How a tensor's PyTorch order relates to ours.
@@ -217,6 +217,22 @@ impl Parameters {
         &mut self.counters
     }
 
+    /// Moves running means and variances towards those of a batch, `share` of the way, in order of appearance, and counts the
+    /// batch. `stats` is [`Tape::stats`] of its pass.
+    ///
+    /// # Errors
+    /// Those of [`Tensor::blend`].
+    pub fn follow(&mut self, stats: &[(ParamId, Tensor, Tensor)], share: f64) -> Result<()> {
+        for (buffer, mean, variance) in stats {
+            // The state dict lists running_mean, running_var, num_batches_tracked.
+            for (id, new) in [(*buffer, mean), (buffer + 1, variance)] {
+                self.buffers.blend(self.entries[id].offset, new, share)?;
+            }
+            self.counters[self.entries[buffer + 2].offset] += 1;
+        }
+        Ok(())
+    }
+
     /// A tensor in our layout; nothing is copied.
     ///
     /// # Errors
@@ -321,7 +337,7 @@ impl Parameters {
             Kind::Parameter => &mut self.values,
             Kind::Buffer => &mut self.buffers,
         };
-        let (dtype, device) = (Place(place.dtype()), place.device());
+        let (dtype, device) = (Typed(place.dtype()), place.device());
         if device.is_gpu() {
             *place = place.to_cpu()?;
         }
@@ -357,15 +373,6 @@ impl Parameters {
     /// None in practice.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         Ok(Self { values: self.values.to_dtype(dtype)?, buffers: self.buffers.to_dtype(dtype)?, ..self.clone() })
-    }
-}
-
-/// The type of a run that is borrowed for writing.
-struct Place(DType);
-
-impl Place {
-    fn dtype(&self) -> DType {
-        self.0
     }
 }
 
@@ -434,6 +441,29 @@ mod tests {
         assert!(p.set_torch(mean, &[1.0]).is_err());
         assert!(p.id("n.running_maen").unwrap_err().to_string().contains("'n.running_mean'"));
     }
+
+    #[test]
+    fn running_statistics_follow_batches() {
+        let mut b = Builder::default();
+        for layer in ["a", "b"] {
+            for (name, initial) in [("running_mean", 0.0), ("running_var", 1.0)] {
+                let initial = Initial::Constant(initial);
+                b.push(&format!("{layer}.{name}"), &[2], Layout::Plain, Kind::Buffer, initial);
+            }
+            let counter = format!("{layer}.num_batches_tracked");
+            b.push(&counter, &[], Layout::Plain, Kind::Counter, Initial::Constant(3.0));
+        }
+        let mut p = b.finish(DType::F64, 1).unwrap();
+        let tensor = |v: [f64; 2]| Tensor::new(&[2], v.to_vec()).unwrap();
+        let id = p.id("b.running_mean").unwrap();
+        // A layer that is used twice follows twice.
+        let stats = [(id, tensor([4.0, 8.0]), tensor([5.0, 9.0])), (id, tensor([1.0, 2.0]), tensor([2.0, 2.0]))];
+        p.follow(&stats, 0.5).unwrap();
+        let all: Vec<_> = (0..6).map(|id| p.to_torch(id)).collect();
+        assert_eq!(all[..3], [vec![0.0; 2], vec![1.0; 2], vec![3.0]]);
+        assert_eq!(all[3..], [vec![1.5, 3.0], vec![2.5, 3.5], vec![5.0]]);
+    }
+
     #[test]
     fn the_door_of_a_gpu() {
         for gpu in crate::tape::check::gpus() {

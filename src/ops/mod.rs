@@ -1,6 +1,24 @@
 //! Operations: one op, one file, which holds what it computes, its checked public function, its part in every sweep, its CPU
 //! code and its tests. Adding an op adds a file and a line here.
 
+/// The entry of a kernel for a precision, or for a variant of the type `Tile` of the caller and a precision: a function of
+/// [`crate::device::kernels::launch`].
+macro_rules! entry {
+    ($tile:expr, $precision:expr; $($by:ident: $f32:ident $tf32:ident $bf16:ident $f16:ident,)*) => {
+        match $tile {
+            $(Tile::$by => entry!($precision; $f32 $tf32 $bf16 $f16),)*
+        }
+    };
+    ($precision:expr; $f32:ident $tf32:ident $bf16:ident $f16:ident) => {
+        match $precision {
+            crate::device::Precision::F32 => crate::device::kernels::launch::$f32,
+            crate::device::Precision::Tf32 => crate::device::kernels::launch::$tf32,
+            crate::device::Precision::Bf16 => crate::device::kernels::launch::$bf16,
+            crate::device::Precision::F16 => crate::device::kernels::launch::$f16,
+        }
+    };
+}
+
 mod activation;
 mod attention;
 mod batch_norm;
@@ -33,12 +51,24 @@ pub use reduce::{mean_rows, softmax};
 pub use reverse_complement::reverse_complement;
 pub use stem::{StemArgs, Strands, stem};
 
+use crate::device::{Ptr, PtrMut};
 use crate::error::{Error, Result};
 use crate::tape::{Delta, Var};
+use crate::tensor::{OnDevice, Tensor};
 
 /// Shape of `v` as `R` sizes, or an error that names the operation and the argument's expected shape.
 pub(crate) fn checked_rank<const R: usize>(v: &Var, op: &'static str, arg: &'static str) -> Result<[usize; R]> {
     v.value.dims(op, arg)
+}
+
+/// Where a tensor in the memory of a GPU starts, as an argument of a kernel: null if there is none.
+fn or_null<T: OnDevice>(t: Option<&Tensor>) -> Result<Ptr<T>> {
+    t.map_or(Ok(Ptr::NULL), Tensor::ptr)
+}
+
+/// As [`or_null`], for a tensor that the kernel writes.
+fn or_null_mut<T: OnDevice>(t: Option<&mut Tensor>) -> Result<PtrMut<T>> {
+    t.map_or(Ok(PtrMut::NULL), Tensor::ptr_mut)
 }
 
 /// The change of input `i`, for operations with a single input that can change.

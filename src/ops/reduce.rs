@@ -3,7 +3,7 @@
 //! `mean_rows`: `[N, L, C]` to `[N, C]`, PyTorch `x.mean(-1)` channels first. `softmax`: any rank, PyTorch `softmax(-1)`. Sums run in
 //! fixed order.
 
-mod cuda;
+pub(super) mod cuda;
 
 use crate::error::{Error, Result};
 use crate::real;

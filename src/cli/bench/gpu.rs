@@ -171,8 +171,8 @@ impl Args {
             }),
         };
         let precision = |name: &String| {
-            let all = || Precision::ALL.iter().map(|p| p.name());
-            Precision::ALL.iter().copied().find(|p| p.name() == name).ok_or_else(|| {
+            Precision::parse(name).ok_or_else(|| {
+                let all = || Precision::ALL.iter().map(|p| p.name());
                 let list = all().collect::<Vec<_>>().join(", ");
                 Error::Usage(format!("--precisions {name}: expected some of {list}{}", hint(name, all())))
             })

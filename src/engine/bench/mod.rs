@@ -212,12 +212,7 @@ impl Case {
         let grads = tape.backward(from, upstream, &samples, &leaves)?;
         let parameters = self.model.parameters_mut();
         self.optimizer.step(parameters, &grads, &[self.rate])?;
-        for (buffer, mean, variance) in &statistics {
-            for (id, new) in [(*buffer, mean), (*buffer + 1, variance)] {
-                let first = parameters.entries()[id].offset;
-                parameters.buffers_mut().blend(first, new, STATISTICS)?;
-            }
-        }
+        parameters.follow(&statistics, STATISTICS)?;
         Ok(loss.value)
     }
 }

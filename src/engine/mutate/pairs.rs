@@ -149,7 +149,7 @@ pub fn pairs<P: Predictor>(
     let l = model.length();
     pairs.check(model.count(sequences)?, l)?;
     let tracks = &tracks(model, options.tracks.as_deref(), "pairs")?;
-    // The delta engine's reference pass is in f64 in any case.
+    // On the CPU the delta engine's reference pass is in f64 in any case.
     let wide = options.wide(model)?;
     let models = Models { narrow: model, wide: wide.as_ref(), double: options.double, precision: options.precision };
     let mut engine = options.engine;

@@ -4,7 +4,6 @@ use super::control::Losses;
 use super::data::{Augmentation, Batch, batch_sizes};
 use super::{Event, PassKind, Report, Trainer};
 use crate::error::{Error, Result};
-use crate::model::Network;
 use crate::model::spec::{LossReduction, Select, TrainSpec};
 use crate::nn::Optimizer;
 use crate::ops::{self, Loss};
@@ -147,7 +146,7 @@ impl Trainer<'_> {
                 None
             }
         };
-        update_statistics(&mut self.network, &stats)?;
+        self.network.parameters_mut().follow(&stats, MOMENTUM)?;
         Ok((forward, grads))
     }
 
@@ -193,19 +192,4 @@ pub(super) fn losses(spec: &TrainSpec) -> Result<Vec<(Loss, Option<Loss>)>> {
         return Err(Error::Usage("no head has a validation loss with a weight; nothing could choose an epoch".into()));
     }
     Ok(losses)
-}
-
-/// Moves running means and variances towards those of a batch, in order of appearance, and counts the batch.
-fn update_statistics(network: &mut Network, stats: &[(usize, Tensor, Tensor)]) -> Result<()> {
-    let parameters = network.parameters_mut();
-    for (buffer, mean, variance) in stats {
-        // The state dict lists running_mean, running_var, num_batches_tracked.
-        for (id, new) in [(*buffer, mean), (buffer + 1, variance)] {
-            let offset = parameters.entries()[id].offset;
-            parameters.buffers_mut().blend(offset, new, MOMENTUM)?;
-        }
-        let counter = parameters.entries()[buffer + 2].offset;
-        parameters.counters_mut()[counter] += 1;
-    }
-    Ok(())
 }

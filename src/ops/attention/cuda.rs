@@ -4,6 +4,8 @@ use super::Size;
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch, Memory, Precision, Ptr, PtrMut};
 use crate::error::{Error, Result};
+use crate::ops::reduce::cuda::mean_rows;
+use crate::ops::{or_null, or_null_mut};
 use crate::tape::{Cx, Delta, Grads, Save, Window};
 use crate::tensor::{DType, Tensor};
 
@@ -13,20 +15,6 @@ const QUERIES: usize = 64;
 const TILE: usize = 128;
 /// Scores that exist at once, about.
 const SCORES: usize = if cfg!(test) { 1 << 12 } else { 1 << 24 };
-/// The most sequences of one launch: what a grid may have along z.
-const SEQUENCES: usize = 65_535;
-
-/// Calls one of the four entries of a kernel: in f32, tf32, bf16, f16.
-macro_rules! at_precision {
-    ($precision:expr, [$f32:ident, $tf32:ident, $bf16:ident, $f16:ident], $args:tt) => {
-        match $precision {
-            crate::device::Precision::F32 => launch::$f32 $args,
-            crate::device::Precision::Tf32 => launch::$tf32 $args,
-            crate::device::Precision::Bf16 => launch::$bf16 $args,
-            crate::device::Precision::F16 => launch::$f16 $args,
-        }
-    };
-}
 
 /// A matrix for each (row, head), elements of its rows side by side.
 #[derive(Clone, Copy)]
@@ -102,26 +90,13 @@ unsafe fn product(
     let ([ar, ah, ap], [br, bh, bp], [cr, ch, cp]) = (long(a), long(b), long(c));
     let (ai, bi, a, b) = (a.rows, b.rows, a.at, b.at);
     let (m, n, k, add) = (m as i32, n as i32, k as i32, i32::from(add));
+    let kernel = match transposed {
+        Transposed::None => entry!(precision; attention_nn_f32 attention_nn_tf32 attention_nn_bf16 attention_nn_f16),
+        Transposed::Right => entry!(precision; attention_nt_f32 attention_nt_tf32 attention_nt_bf16 attention_nt_f16),
+        Transposed::Left => entry!(precision; attention_tn_f32 attention_tn_tf32 attention_tn_bf16 attention_tn_f16),
+    };
     // SAFETY: the caller's.
-    unsafe {
-        match transposed {
-            Transposed::None => at_precision!(
-                precision,
-                [attention_nn_f32, attention_nn_tf32, attention_nn_bf16, attention_nn_f16],
-                (gpu, cfg, a, ai, ar, ah, ap, b, bi, br, bh, bp, to, cr, ch, cp, m, n, k, add)
-            ),
-            Transposed::Right => at_precision!(
-                precision,
-                [attention_nt_f32, attention_nt_tf32, attention_nt_bf16, attention_nt_f16],
-                (gpu, cfg, a, ai, ar, ah, ap, b, bi, br, bh, bp, to, cr, ch, cp, m, n, k, add)
-            ),
-            Transposed::Left => at_precision!(
-                precision,
-                [attention_tn_f32, attention_tn_tf32, attention_tn_bf16, attention_tn_f16],
-                (gpu, cfg, a, ai, ar, ah, ap, b, bi, br, bh, bp, to, cr, ch, cp, m, n, k, add)
-            ),
-        }
-    }
+    unsafe { kernel(gpu, cfg, a, ai, ar, ah, ap, b, bi, br, bh, bp, to, cr, ch, cp, m, n, k, add) }
 }
 
 /// The heads' outputs side by side, `[N, L, H dv]`, and per query and head the largest score and the sum of exponentials.
@@ -132,11 +107,16 @@ fn heads(gpu: &Gpu, precision: Precision, size: Size, q: &Tensor, k: &Tensor, v:
     // Before compute capability 9.0 the widest pieces in f32 do not fit the registers.
     let widest = if precision == Precision::F32 && gpu.about().capability < (9, 0) { 192 } else { 576 };
     let width: usize = [64, 192].into_iter().find(|w| dv <= *w).unwrap_or(widest);
+    let kernel = match width {
+        64 => entry!(precision; attention_fwd64_f32 attention_fwd64_tf32 attention_fwd64_bf16 attention_fwd64_f16),
+        192 => entry!(precision; attention_fwd192_f32 attention_fwd192_tf32 attention_fwd192_bf16 attention_fwd192_f16),
+        _ => entry!(precision; attention_fwd576_f32 attention_fwd576_tf32 attention_fwd576_bf16 attention_fwd576_f16),
+    };
     let ring = (3 * 32 * 2 * QUERIES).max(2 * 16 * width);
     let shared_bytes = (4 * (QUERIES * QUERIES + 3 * QUERIES + ring)) as u32;
-    for first in (0..n).step_by(SEQUENCES) {
+    for first in (0..n).step_by(Launch::MOST_YZ) {
         let blocks = l.div_ceil(QUERIES) * dv.div_ceil(width);
-        let grid = [blocks as u32, heads as u32, SEQUENCES.min(n - first) as u32];
+        let grid = [blocks as u32, heads as u32, Launch::MOST_YZ.min(n - first) as u32];
         let cfg = Launch { grid, block: 256, shared_bytes };
         let [from, at] = [first * l * heads * d, first * l * heads * dv];
         let [len, dim, values] = [l, d, dv].map(|n| n as i32);
@@ -145,24 +125,7 @@ fn heads(gpu: &Gpu, precision: Precision, size: Size, q: &Tensor, k: &Tensor, v:
         unsafe {
             let (q, k, v) = (q.ptr()?.offset(from), k.ptr()?.offset(from), v.ptr()?.offset(at));
             let (o, stats) = (o.ptr_mut()?.offset(at), stats.ptr_mut()?.offset(first * l * heads * 2));
-            let f = size.factor::<f32>();
-            match width {
-                64 => at_precision!(
-                    precision,
-                    [attention_fwd64_f32, attention_fwd64_tf32, attention_fwd64_bf16, attention_fwd64_f16],
-                    (gpu, cfg, q, k, v, o, stats, len, dim, values, f)
-                ),
-                192 => at_precision!(
-                    precision,
-                    [attention_fwd192_f32, attention_fwd192_tf32, attention_fwd192_bf16, attention_fwd192_f16],
-                    (gpu, cfg, q, k, v, o, stats, len, dim, values, f)
-                ),
-                _ => at_precision!(
-                    precision,
-                    [attention_fwd576_f32, attention_fwd576_tf32, attention_fwd576_bf16, attention_fwd576_f16],
-                    (gpu, cfg, q, k, v, o, stats, len, dim, values, f)
-                ),
-            }?;
+            kernel(gpu, cfg, q, k, v, o, stats, len, dim, values, size.factor::<f32>())?;
         }
     }
     Ok((o, stats))
@@ -242,11 +205,11 @@ pub(super) fn backward(
 fn gradients(gpu: &Gpu, cx: &Cx, size: Size, [q, k, v]: [&Tensor; 3], g: &Tensor) -> Result<Grads> {
     let Size { n, l, heads, d, dv, o } = size;
     let part = (SCORES / (heads * l) / TILE * TILE).max(TILE).min(l);
-    let together = if part < l { 1 } else { (SCORES / (heads * l * l)).clamp(1, SEQUENCES) };
+    let together = if part < l { 1 } else { (SCORES / (heads * l * l)).clamp(1, Launch::MOST_YZ) };
     let whole = Size { n: q.shape()[0], ..size };
     debug_assert_eq!(q.shape(), [whole.n, l, heads * d]);
     let mut grads = [d, d, dv].map(|width| Tensor::on(gpu, DType::F32, &[n, l, heads * width]));
-    let [dq, dk, dv_] = grads.each_mut().map(|t| t.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut));
+    let [dq, dk, dv_] = grads.each_mut().map(|t| or_null_mut(t.as_mut().ok()));
     let [dq, dk, dv_]: [PtrMut<f32>; 3] = [dq?, dk?, dv_?];
     let space = [together.min(n.max(1)), heads, part, l];
     let (mut weights, mut slopes) = (Tensor::on(gpu, DType::F32, &space)?, Tensor::on(gpu, DType::F32, &space)?);
@@ -274,7 +237,7 @@ fn gradients(gpu: &Gpu, cx: &Cx, size: Size, [q, k, v]: [&Tensor; 3], g: &Tensor
             run(Transposed::Right, tape(q, d, from)?, tape(k, d, 0)?, scores(a), [m, l, d], false)?;
             run(Transposed::Right, g, tape(v, dv, 0)?, scores(s), [m, l, dv], false)?;
             let count = rows * heads * m;
-            let cfg = Launch::new(count.div_ceil(8).clamp(1, 16 * 1024), 256);
+            let cfg = Launch::warps(count);
             // SAFETY: as above; the numbers are `[N, l, heads, 2]` with the rows that the table names.
             unsafe {
                 let (rows, numbers) = (table.offset(first), stats.ptr()?);
@@ -311,25 +274,10 @@ pub(super) fn prepare(
     w: Option<&Tensor>,
 ) -> Result<Prepared> {
     let (n, l, c) = (size.n, size.l, size.heads * size.dv);
-    let mut mean = Tensor::on(gpu, DType::F32, &[n, c])?;
+    let mean = mean_rows(gpu, v)?;
     let mut centred = Tensor::on(gpu, DType::F32, v.shape())?;
-    for first in (0..n).step_by(SEQUENCES) {
-        let grid = [c.div_ceil(32) as u32, SEQUENCES.min(n - first) as u32, 1];
-        // SAFETY: v is `[n, l, c]`, the mean `[n, c]`; the grid has the sequences that are left.
-        unsafe {
-            let (v, mean) = (v.ptr()?.offset(first * l * c), mean.ptr_mut()?.offset(first * c));
-            launch::reduce_mean_fwd_f32(
-                gpu,
-                Launch { grid, block: 512, shared_bytes: 0 },
-                v,
-                mean,
-                l as i32,
-                c as i32,
-            )?;
-        }
-    }
     let cfg = Launch::elements(centred.len());
-    // SAFETY: as above; what is centred has the shape of v.
+    // SAFETY: v and what is centred are `[n, l, c]`, the mean is `[n, c]`.
     unsafe {
         let (v, mean, to) = (v.ptr()?, mean.ptr()?, centred.ptr_mut()?);
         launch::attention_delta_centre_f32(gpu, cfg, v, mean, to, (n * l) as i64, l as i32, c as i32)?;
@@ -384,7 +332,7 @@ pub(super) fn delta(
     let part = w.map_or(dv, |w| w.shape()[1]);
     let channels = w.map_or(o, |w| w.shape()[1]);
     let mut y = Tensor::on(gpu, DType::F32, &[l, all, channels])?;
-    let together = (SCORES / (2 * heads * width * l).max(1)).clamp(1, all.clamp(1, SEQUENCES));
+    let together = (SCORES / (2 * heads * width * l).max(1)).clamp(1, all.clamp(1, Launch::MOST_YZ));
     let blocks = (together * l.div_ceil(16)).min(2 * gpu.about().multiprocessors.max(1) as usize);
     let blocks = blocks.min(4 * SCORES / (16 * (heads + 1) * l)).max(1);
     let mut left = Tensor::on(gpu, DType::F32, &[together, heads, 2, width, l])?;
@@ -396,9 +344,8 @@ pub(super) fn delta(
     let (written, read) = (|m: &Memory| PtrMut::<i32>::new(m.address()), |m: &Memory| Ptr::<i32>::new(m.address()));
     let (rows, start) = (cx.rows_on(gpu)?.ptr(), gpu.table(&hull.start)?);
     let start = start.ptr();
-    let change = |i: usize| changes[i].as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr::<f32>);
-    let [dq, dk, dv_] = [change(0)?, change(1)?, change(2)?];
-    let wdv = projected.as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr::<f32>)?;
+    let [dq, dk, dv_] = changes.each_ref().map(|change| or_null(change.as_ref()));
+    let (dq, dk, dv_, wdv) = (dq?, dk?, dv_?, or_null(projected.as_ref())?);
     let (q, k, stats) = (q.ptr()?, k.ptr()?, cx.saved(4)?.ptr()?);
     let (wv, wo, to) = (prepared.values.ptr()?, prepared.outputs.ptr()?, y.ptr_mut()?);
     let (left, rest, scratch) = (left.ptr_mut()?, rest.ptr_mut()?, scratch.ptr_mut()?);
@@ -406,6 +353,15 @@ pub(super) fn delta(
     let [m, w_, len, h, dim, p, c] = [all, width, l, heads, d, part, channels].map(|n| n as i32);
     let (qc, vc) = ((heads * d) as i32, (heads * dv) as i32);
     let grid = |x: usize, y: usize, z: usize| [x as u32, y as u32, z as u32];
+    let by_scores = entry!(cx.precision;
+        attention_delta_scores_f32 attention_delta_scores_tf32 attention_delta_scores_bf16 attention_delta_scores_f16
+    );
+    let once_more = entry!(cx.precision;
+        attention_delta_again_f32 attention_delta_again_tf32 attention_delta_again_bf16 attention_delta_again_f16
+    );
+    let to_output = entry!(cx.precision;
+        attention_delta_output_f32 attention_delta_output_tf32 attention_delta_output_bf16 attention_delta_output_f16
+    );
     for first in (0..all).step_by(together) {
         let n = together.min(all - first);
         let (f, own) = (first as i32, n as i32);
@@ -419,16 +375,7 @@ pub(super) fn delta(
             launch::attention_delta_marks_f32(gpu, cfg, dq, dk, dv_, start, a, b, e, f, m, w_, len, qc, vc)?;
             let tiles = (2 * width).div_ceil(32) * l.div_ceil(128);
             let scores = Launch { grid: grid(tiles, heads, n), block: 128, shared_bytes: 3 * 32 * (32 + 128) * 4 };
-            at_precision!(
-                cx.precision,
-                [
-                    attention_delta_scores_f32,
-                    attention_delta_scores_tf32,
-                    attention_delta_scores_bf16,
-                    attention_delta_scores_f16
-                ],
-                (gpu, scores, q, k, dk, rows, start, s, n_s, left, f, m, w_, len, dim)
-            )?;
+            by_scores(gpu, scores, q, k, dk, rows, start, s, n_s, left, f, m, w_, len, dim)?;
             let (flags, list, n_l) = (written(&again), written(&queries), written(&number));
             let marks = read(&marks);
             launch::attention_delta_settle_f32(
@@ -436,34 +383,16 @@ pub(super) fn delta(
             )?;
             let (list, n_l) = (read(&queries), read(&number));
             let cfg = Launch::new(blocks, 256);
-            at_precision!(
-                cx.precision,
-                [
-                    attention_delta_again_f32,
-                    attention_delta_again_tf32,
-                    attention_delta_again_bf16,
-                    attention_delta_again_f16
-                ],
-                (
-                    gpu, cfg, q, k, dq, dk, stats, wv, rows, start, s, n_s, list, n_l, left, scratch, to, f, own, m,
-                    w_, len, h, dim, p, c, factor
-                )
+            once_more(
+                gpu, cfg, q, k, dq, dk, stats, wv, rows, start, s, n_s, list, n_l, left, scratch, to, f, own, m, w_,
+                len, h, dim, p, c, factor,
             )?;
             let tiles = l.div_ceil(TILE) * part.div_ceil(TILE);
             let shared_bytes = (3 * 32 * 2 * TILE * 4) as u32;
             let cfg =
                 Launch { grid: grid(tiles, if part == channels { 1 } else { heads }, n), block: 256, shared_bytes };
             let (left, rest, flags) = (left.into(), rest.into(), read(&again));
-            at_precision!(
-                cx.precision,
-                [
-                    attention_delta_output_f32,
-                    attention_delta_output_tf32,
-                    attention_delta_output_bf16,
-                    attention_delta_output_f16
-                ],
-                (gpu, cfg, left, rest, wv, wo, wdv, rows, start, s, n_s, flags, to, f, m, w_, len, h, p, c)
-            )?;
+            to_output(gpu, cfg, left, rest, wv, wo, wdv, rows, start, s, n_s, flags, to, f, m, w_, len, h, p, c)?;
         }
     }
     Ok(y)

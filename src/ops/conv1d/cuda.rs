@@ -109,18 +109,6 @@ impl Operands {
     }
 }
 
-/// The entry for a tile and a precision.
-macro_rules! entry {
-    ($tile:expr, $precision:expr; $($by:ident: $f32:ident $tf32:ident $bf16:ident $f16:ident,)*) => {
-        match ($tile, $precision) {
-            $((Tile::$by, Precision::F32) => launch::$f32,
-            (Tile::$by, Precision::Tf32) => launch::$tf32,
-            (Tile::$by, Precision::Bf16) => launch::$bf16,
-            (Tile::$by, Precision::F16) => launch::$f16,)*
-        }
-    };
-}
-
 /// The sizes of a launch as kernels take them.
 fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
     match sizes.iter().find(|&&n| i32::try_from(n).is_err()) {

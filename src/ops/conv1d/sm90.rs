@@ -282,11 +282,9 @@ fn address(t: &Tensor) -> Result<u64> {
 /// Describes boxes of `[.., rows, channels]`.
 fn boxes(channels: usize, rows: usize, rest: usize, size: [usize; 2]) -> Boxes {
     Boxes {
-        element_bytes: 2,
         dims: [channels, rows, rest].map(|n| n as u64).to_vec(),
         strides: [2 * channels, 2 * channels * rows].map(|n| n as u64).to_vec(),
         size: vec![SLICE as u32, size[0] as u32, size[1] as u32],
-        swizzled: true,
     }
 }
 
@@ -391,7 +389,7 @@ const TWICE_GRADIENT: [Tile; 3] = [Tile(128, 160, 100), Tile(128, 128, 106), Til
 /// Tiles that keep a large GPU busy twice over: sums have so many parts as that takes. The bits of a gradient depend on it.
 const BLOCKS: usize = 264;
 /// The most sequences that a launch takes.
-const SEQUENCES: usize = 65_535;
+const SEQUENCES: usize = Launch::MOST_YZ;
 
 /// Whether there is a form of this weight gradient here: sequences are not much shorter than the rows of a stage.
 pub(in crate::ops) fn takes_weight(gpu: &Gpu, p: Precision, r: &Rows) -> bool {

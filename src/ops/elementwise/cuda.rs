@@ -2,8 +2,9 @@
 
 use super::Binary;
 use crate::device::kernels::launch;
-use crate::device::{Gpu, Launch, Ptr, PtrMut};
+use crate::device::{Gpu, Launch, Ptr};
 use crate::error::Result;
+use crate::ops::or_null_mut;
 use crate::tape::{Cx, Delta, Grads, Window};
 use crate::tensor::{DType, Tensor};
 
@@ -38,8 +39,7 @@ pub(super) fn backward(
             Some((a, b)) => (a.ptr()?, b.ptr()?),
             None => (Ptr::NULL, Ptr::NULL),
         };
-        let to = |d: &mut Option<Tensor>| d.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut);
-        let (to_a, to_b, dy, rows) = (to(&mut da)?, to(&mut db)?, dy.ptr()?, rows.ptr());
+        let (to_a, to_b, dy, rows) = (or_null_mut(da.as_mut())?, or_null_mut(db.as_mut())?, dy.ptr()?, rows.ptr());
         let (count, size, op) = (count as i32, size as i32, op as i32);
         // SAFETY: dy, da and db are `[count, size]`; `rows` names rows of a and b, which linear operations do not read.
         unsafe { launch::elementwise_bwd_f32(gpu, cfg, a, b, dy, rows, to_a, to_b, count, size, op)? };

@@ -1,8 +1,9 @@
 //! Launches of `kernels/layer_norm.cu`.
 
 use crate::device::kernels::launch;
-use crate::device::{Gpu, Launch, PtrMut};
+use crate::device::{Gpu, Launch};
 use crate::error::Result;
+use crate::ops::or_null_mut;
 use crate::tape::{Cx, Grads, Window};
 use crate::tensor::{DType, Tensor};
 
@@ -11,11 +12,6 @@ const REGISTERS: usize = 640;
 /// Blocks that fill a GPU: over so many the rows of a backward pass are spread, but not fewer than 16 a block.
 const BLOCKS: usize = 512;
 
-/// A warp a row.
-fn warps(rows: usize) -> Launch {
-    Launch::new(rows.div_ceil(8).clamp(1, 16 * 1024), 256)
-}
-
 pub(super) fn forward(gpu: &Gpu, x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
     let mut y = Tensor::on(gpu, DType::F32, x.shape())?;
     let c = gamma.len();
@@ -23,7 +19,7 @@ pub(super) fn forward(gpu: &Gpu, x: &Tensor, gamma: &Tensor, beta: &Tensor, eps:
     // SAFETY: x and y are rows of `c` channels, gamma and beta one each.
     unsafe {
         let (x, gamma, beta, y) = (x.ptr()?, gamma.ptr()?, beta.ptr()?, y.ptr_mut()?);
-        launch::layer_norm_fwd_f32(gpu, warps(rows), x, gamma, beta, y, rows as i64, c as i32, eps as f32)?;
+        launch::layer_norm_fwd_f32(gpu, Launch::warps(rows), x, gamma, beta, y, rows as i64, c as i32, eps as f32)?;
     }
     Ok(y)
 }
@@ -46,7 +42,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, x: &Tensor, gamma: &Tensor, dy: &Tens
     // SAFETY: dy and dx are `count` rows, `size` to a row of the sweep; x has the tape rows that `rows` names. There is a part
     // for every block, and shared memory for the sums of eight warps.
     unsafe {
-        let out = parts.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut)?;
+        let out = or_null_mut(parts.as_mut())?;
         let (x, gamma, dy, dx) = (x.ptr()?, gamma.ptr()?, dy.ptr()?, dx.ptr_mut()?);
         let [size, c, per] = [size, c, per].map(|n| n as i32);
         launch::layer_norm_bwd_f32(
@@ -91,7 +87,7 @@ pub(super) fn delta(
     eps: f64,
 ) -> Result<Tensor> {
     let mut y = Tensor::on(gpu, DType::F32, d.shape())?;
-    let (rows, start, cfg) = (cx.rows_on(gpu)?, gpu.table(&to.start)?, warps(to.width * to.mutants()));
+    let (rows, start, cfg) = (cx.rows_on(gpu)?, gpu.table(&to.start)?, Launch::warps(to.width * to.mutants()));
     let [m, width, len, c] = [to.mutants(), to.width, to.len, gamma.len()].map(|n| n as i32);
     // SAFETY: d and y are `[width, m, c]`, x is `[N, len, c]` with the rows that `rows` names.
     unsafe {

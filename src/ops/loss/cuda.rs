@@ -4,6 +4,7 @@ use super::{Loss, formulas};
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch, Ptr, PtrMut};
 use crate::error::Result;
+use crate::ops::or_null_mut;
 use crate::tensor::{DType, Tensor};
 
 /// A loss of single numbers.
@@ -95,7 +96,7 @@ pub(super) fn forward(
     let (row_blocks, column_blocks) = (b.div_ceil(8), tracks.div_ceil(8));
     let memory = gpu.allocate((row_blocks + column_blocks) * size_of::<f64>())?;
     let partial = PtrMut::<f64>::new(memory.address());
-    let (p, t, to) = (p.ptr()?, t.ptr()?, g.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut)?);
+    let (p, t, to) = (p.ptr()?, t.ptr()?, or_null_mut(g.as_mut())?);
     let (n, tracks_too) = (b as i32, tracks as i32);
     let cfg = Launch::new(row_blocks, 256);
     let mut parts = 0;

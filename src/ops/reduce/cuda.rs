@@ -6,20 +6,16 @@ use crate::error::Result;
 use crate::tape::{Cx, Window};
 use crate::tensor::{DType, Tensor};
 
-/// The most sequences of one launch: what a grid may have along y.
-const SEQUENCES: usize = 65_535;
-
-/// A warp a row.
-fn warps(rows: usize) -> Launch {
-    Launch::new(rows.div_ceil(8).clamp(1, 16 * 1024), 256)
-}
-
-pub(super) fn mean_rows(gpu: &Gpu, x: &Tensor) -> Result<Tensor> {
+/// The mean over the positions of x `[N, L, C]`.
+pub(in crate::ops) fn mean_rows(gpu: &Gpu, x: &Tensor) -> Result<Tensor> {
     let [n, l, c] = x.dims("mean_rows", "x")?;
     let mut y = Tensor::on(gpu, DType::F32, &[n, c])?;
-    for first in (0..n).step_by(SEQUENCES) {
-        let cfg =
-            Launch { grid: [c.div_ceil(32) as u32, SEQUENCES.min(n - first) as u32, 1], block: 512, shared_bytes: 0 };
+    for first in (0..n).step_by(Launch::MOST_YZ) {
+        let cfg = Launch {
+            grid: [c.div_ceil(32) as u32, Launch::MOST_YZ.min(n - first) as u32, 1],
+            block: 512,
+            shared_bytes: 0,
+        };
         // SAFETY: x is `[n, l, c]`, y `[n, c]`; the grid has the sequences that are left.
         unsafe {
             let (x, y) = (x.ptr()?.offset(first * l * c), y.ptr_mut()?.offset(first * c));
@@ -55,7 +51,7 @@ pub(super) fn softmax(gpu: &Gpu, x: &Tensor) -> Result<Tensor> {
     let mut y = Tensor::on(gpu, DType::F32, x.shape())?;
     let rows = x.len() / c.max(1);
     // SAFETY: both are rows of `c`.
-    unsafe { launch::reduce_softmax_fwd_f32(gpu, warps(rows), x.ptr()?, y.ptr_mut()?, rows as i64, c as i32)? };
+    unsafe { launch::reduce_softmax_fwd_f32(gpu, Launch::warps(rows), x.ptr()?, y.ptr_mut()?, rows as i64, c as i32)? };
     Ok(y)
 }
 
@@ -67,7 +63,17 @@ pub(super) fn softmax_backward(gpu: &Gpu, cx: &Cx, y: &Tensor, dy: &Tensor) -> R
     // SAFETY: dy and dx are `count` rows of `c`, `size` elements to a row of the sweep; y has the tape rows that `rows` names.
     unsafe {
         let (y, dy, dx) = (y.ptr()?, dy.ptr()?, dx.ptr_mut()?);
-        launch::reduce_softmax_bwd_f32(gpu, warps(count), y, dy, rows.ptr(), dx, count as i64, size as i32, c as i32)?;
+        launch::reduce_softmax_bwd_f32(
+            gpu,
+            Launch::warps(count),
+            y,
+            dy,
+            rows.ptr(),
+            dx,
+            count as i64,
+            size as i32,
+            c as i32,
+        )?;
     }
     Ok(dx)
 }
@@ -75,7 +81,7 @@ pub(super) fn softmax_backward(gpu: &Gpu, cx: &Cx, y: &Tensor, dy: &Tensor) -> R
 pub(super) fn softmax_delta(gpu: &Gpu, cx: &Cx, y: &Tensor, d: &Tensor, to: &Window) -> Result<Tensor> {
     let [width, m, c] = d.dims("softmax", "change")?;
     let mut dy = Tensor::on(gpu, DType::F32, d.shape())?;
-    let (rows, start, cfg) = (cx.rows_on(gpu)?, gpu.table(&to.start)?, warps(width * m));
+    let (rows, start, cfg) = (cx.rows_on(gpu)?, gpu.table(&to.start)?, Launch::warps(width * m));
     let [m, width, len, c] = [m, width, to.len, c].map(|n| n as i32);
     // SAFETY: d and dy are `[width, m, c]`, y is `[N, len, c]` with the rows that `rows` names.
     unsafe {
