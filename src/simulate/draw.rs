@@ -114,14 +114,36 @@ pub(super) fn effects(
     (effects, interactions)
 }
 
-/// Sites of sequence `n` from left to right, without their effects. All arrangements of the drawn motifs without overlap
-/// are equally likely.
+/// Sites of sequence `n` from left to right, without their effects, placed by [`places`].
 pub(super) fn sites(random: &mut Philox, n: usize, options: &Options, motifs: &[Pwm]) -> Vec<Site> {
+    let places = places(random, options.length, options.sites, options.both_strands, motifs);
+    let site = |Place { start, end, strand, motif }: Place| Site {
+        sequence: n,
+        start,
+        end,
+        strand,
+        motif,
+        effects: Vec::new(),
+    };
+    places.into_iter().map(site).collect()
+}
+
+/// Where an instance of a motif goes.
+pub(super) struct Place {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) strand: Strand,
+    pub(super) motif: usize,
+}
+
+/// Places from left to right in `length` bases, `mean` of them on average (Poisson; what does not fit is left out). All
+/// arrangements of the drawn motifs without overlap are equally likely.
+pub(super) fn places(random: &mut Philox, length: usize, mean: f64, both_strands: bool, motifs: &[Pwm]) -> Vec<Place> {
     let mut chosen = Vec::new();
-    let mut free = options.length;
-    for _ in 0..poisson(random, options.sites) {
+    let mut free = length;
+    for _ in 0..poisson(random, mean) {
         let motif = random.below(motifs.len());
-        let reverse = options.both_strands && random.below(2) == 1;
+        let reverse = both_strands && random.below(2) == 1;
         if motifs[motif].width() <= free {
             free -= motifs[motif].width();
             chosen.push((motif, if reverse { Strand::Reverse } else { Strand::Forward }));
@@ -137,10 +159,9 @@ pub(super) fn sites(random: &mut Philox, n: usize, options: &Options, motifs: &[
         .map(|((motif, strand), slot)| {
             start += slot - previous;
             previous = slot + 1;
-            let site =
-                Site { sequence: n, start, end: start + motifs[motif].width(), strand, motif, effects: Vec::new() };
-            start = site.end;
-            site
+            let place = Place { start, end: start + motifs[motif].width(), strand, motif };
+            start = place.end;
+            place
         })
         .collect()
 }
@@ -156,7 +177,8 @@ pub(super) fn instance(random: &mut Philox, motif: &Pwm, strand: Strand, place: 
     }
 }
 
-fn between(random: &mut Philox, low: f64, high: f64) -> f64 {
+/// Uniform between two numbers.
+pub(super) fn between(random: &mut Philox, low: f64, high: f64) -> f64 {
     low + (high - low) * random.uniform()
 }
 

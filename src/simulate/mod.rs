@@ -11,6 +11,7 @@
 mod background;
 mod draw;
 mod genome;
+pub mod process;
 mod write;
 
 use std::ops::{Range, RangeInclusive};

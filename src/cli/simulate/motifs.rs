@@ -1,37 +1,21 @@
-//! `drg simulate`: data whose right answers are known.
+//! `drg simulate`: sequences with planted motifs, and targets that follow from them.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::output::{self, Staged};
-use super::{Context, talk};
-use crate::error::{Error, Result};
+use super::widths;
+use crate::cli::output::{self, Staged};
+use crate::cli::{Context, talk};
+use crate::error::Result;
 use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::motif::meme;
 use crate::simulate::{Background, GenomeOptions, Options, Simulation, genome, simulate};
 
-const EXAMPLE: &str = "\
-Files in the folder:
-  sequences.fa   the sequences              motifs.meme   the planted motifs
-  targets.tsv    one value a track, noisy   sites.bed     their places and effects
-  signal.tsv     the same without noise     effects.tsv   the effect of one site of each motif
-  folds.txt      sets for cross-validation  classes.txt   the class of each track
-  genome.fa      with --chromosomes         variants.vcf  with --variants
-  simulate.json  how they were made, interactions
-
-Example:
-  drg simulate -o sim --sequences 2000 --tracks 4 --seed 7
-  drg simulate -o sim --chromosomes 2 --chromosome-length 100000 --variants 10000";
-
-/// Simulate sequences with planted motifs, and targets that follow from them
-///
-/// Sequences are random background with instances of motifs at random places. The target of a track is the sum of the
-/// effects of the planted sites, plus noise. The same seed gives the same files, on any number of threads.
+/// What is simulated without a further word.
 #[derive(Debug, clap::Args, Serialize)]
-#[command(after_help = EXAMPLE)]
+#[group(id = "motifs_options")]
 pub(super) struct Args {
     /// Folder for the files; made if its parent is there
     #[arg(short, long, value_name = "DIR")]
@@ -178,7 +162,7 @@ impl Args {
             classes: self.classes,
             motifs: self.motifs,
             given: self.motif_file.as_deref().map_or(Ok(Vec::new()), meme::read_pwms)?,
-            width: widths(&self.width)?,
+            width: widths("width", &self.width)?,
             sites: self.sites,
             both_strands: !self.forward_only,
             background,
@@ -190,14 +174,6 @@ impl Args {
             noise: self.noise,
             seed: self.seed,
         })
-    }
-}
-
-fn widths(text: &str) -> Result<RangeInclusive<usize>> {
-    let ends = text.split_once('-').unwrap_or((text, text));
-    match (ends.0.trim().parse(), ends.1.trim().parse()) {
-        (Ok(low), Ok(high)) => Ok(low..=high),
-        _ => Err(Error::Usage(format!("width: expected one number or two as in 8-12, found '{text}'"))),
     }
 }
 
