@@ -239,7 +239,9 @@ extern "C" __global__ void __launch_bounds__(256) attention_fwd576_f32(
     float* __restrict__ stats, int len, int d, int dv, float factor) {
 #if defined(DRG_EMULATE) || __CUDA_ARCH__ >= 900
   forward<gemm::SplitTf32, 18>(q, k, v, o, stats, len, d, dv, factor);
-#endif   // before, its registers do not suffice, and the host takes W = 192
+#else   // its registers do not suffice: the host takes W = 192 unless kernels for 9.0 run
+  __trap();
+#endif
 }
 
 extern "C" __global__ void __launch_bounds__(256) attention_fwd576_tf32(

@@ -144,13 +144,15 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] for what went wrong on the GPU before.
     pub fn trim(&self) -> Result<()> {
-        self.synchronize()?;
-        for address in locked(&self.0.pool).drain() {
+        // First out of the pool, then waiting: what another thread gives back meanwhile stays.
+        let free = locked(&self.0.pool).drain();
+        let done = self.synchronize();
+        for address in free {
             // SAFETY: the pool held addresses of `allocate`; all work that used them is done.
             unsafe { self.0.driver.release(address) };
         }
         self.0.driver.relinquish();
-        Ok(())
+        done
     }
 
     /// Memory in use, and the most there ever was.

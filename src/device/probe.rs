@@ -80,7 +80,10 @@ pub fn probe() -> Result<Driver, Absence> {
     // SAFETY: the driver's library has no initialiser with preconditions.
     let library = LIBRARIES.iter().find_map(|&name| unsafe { libloading::Library::new(name) }.ok());
     let library = library.ok_or(Absence::NoDriver)?;
-    ask(&Calls::find(&library)?)
+    let found = Calls::find(&library).and_then(|calls| ask(&calls));
+    // A driver that was started stays: it may have registered what runs when the program ends.
+    std::mem::forget(library);
+    found
 }
 
 type Status = c_int;

@@ -105,7 +105,7 @@ fn heads(gpu: &Gpu, precision: Precision, size: Size, q: &Tensor, k: &Tensor, v:
     let mut o = Tensor::on(gpu, DType::F32, &[n, l, heads * dv])?;
     let mut stats = Tensor::on(gpu, DType::F32, &[n, l, heads, 2])?;
     // Before compute capability 9.0 the widest pieces in f32 do not fit the registers.
-    let widest = if precision == Precision::F32 && gpu.about().capability < (9, 0) { 192 } else { 576 };
+    let widest = if precision == Precision::F32 && !gpu.is_sm90() { 192 } else { 576 };
     let width: usize = [64, 192].into_iter().find(|w| dv <= *w).unwrap_or(widest);
     let kernel = match width {
         64 => entry!(precision; attention_fwd64_f32 attention_fwd64_tf32 attention_fwd64_bf16 attention_fwd64_f16),
