@@ -23,6 +23,7 @@ mod perturb;
 mod plot;
 mod predict;
 mod report;
+mod scores;
 mod shell;
 mod simulate;
 mod talk;

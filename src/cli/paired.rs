@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::scores::Tracks;
 use super::talk::Talk;
 use crate::error::{Error, Result, hint};
 use crate::io::first_few;
@@ -130,21 +131,8 @@ impl Files {
             return Err(Error::Usage("--target-columns goes with one MEASURED table".into()));
         }
         let files = read_modalities(&self.measured, &options)?;
-        let labels: Vec<String> = match self.file_classes.len() {
-            0 => (0..files.len()).map(|i| i.to_string()).collect(),
-            n if n == files.len() => self.file_classes.clone(),
-            n => {
-                let files = files.len();
-                return Err(Error::Usage(format!("file-classes: expected {files} labels, one a file; found {n}")));
-            }
-        };
-        let plain: Vec<String> = files.iter().flat_map(|f| f.tracks.clone()).collect();
-        let file_classes: Vec<String> =
-            files.iter().zip(&labels).flat_map(|(f, label)| f.tracks.iter().map(|_| label.clone())).collect();
-        let tracks = match duplicate(&plain) {
-            None => plain.clone(),
-            Some(_) => plain.iter().zip(&file_classes).map(|(track, label)| format!("{track}_{label}")).collect(),
-        };
+        let of: Vec<&[String]> = files.iter().map(|f| f.tracks.as_slice()).collect();
+        let Tracks { names: tracks, plain, file_classes } = Tracks::new(&of, &self.file_classes)?;
         unique_tracks(&self.measured[0], &tracks)?;
         let names = files[0].names.clone();
         let values = (0..names.len()).flat_map(|i| files.iter().flat_map(move |f| f.row(i)).copied()).collect();

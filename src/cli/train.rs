@@ -1,6 +1,7 @@
 //! `drg train`: from sequences and measurements to a model.
 
 mod data;
+mod name;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
 use super::output::{self, Staged};
+use super::scores::{class_of_tracks, save_as_drg, tidy};
 use super::{Context, predict, talk};
 use crate::engine;
 use crate::engine::train::{Outcome, Trainer, state_path};
@@ -21,7 +23,8 @@ use crate::model::options::{
 use crate::model::spec::{Architecture, TrainSpec};
 use crate::model::{Model, Network};
 use crate::seq::Sequences;
-use crate::stat::pearson;
+use crate::stat::{self, Axis, Metric, Table, scores};
+use crate::util::fs::write_bytes;
 use data::{Prepared, Wanted};
 
 const EXAMPLE: &str = "\
@@ -31,9 +34,13 @@ test; an integer instead of FILE makes that many folds; hash:K divides by a hash
 --group-until), so that a row stays in its fold for good.
 
 Files, for -o model.drg: model.drg, model_loss.txt (losses of every epoch on both sets),
-model_pred.npz (predictions of the test set), model.drg.json (how it was made). Until the end,
-model.drg.state holds the last epoch: run the same line with --resume after an interruption, and
-the result has the same bytes.
+model_pred.npz and model_scores.tsv (predictions of the test set, and their scores by track, class
+and sequence), model.drg.json (how it was made). Until the end, model.drg.state holds the last
+epoch: run the same line with --resume after an interruption, and the result has the same bytes.
+
+Lines for DRG's run_cnn_model.py and run_cnn_model_multi.py work as they are: --outdir, --addname
+and --outname name the files as DRG does where -o is not given, --save_correlation_perclass and its
+kin write DRG's files beside ours, and several files of sequences are the inputs of one model.
 
 Example:
   drg simulate -o sim --sequences 400 --length 60
@@ -55,9 +62,11 @@ pub(super) struct Args {
     /// table of sequences holds them (--target-columns)
     #[arg(value_name = "TARGETS")]
     targets: Option<String>,
-    /// Model file to write
+    /// Model file to write [default: a name made of files and options, as DRG makes it; see --outdir]
     #[arg(short, long, value_name = "MODEL")]
-    out: PathBuf,
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    name: name::Naming,
     /// Configuration with the tables [model], [train] and [data]
     #[arg(long, value_name = "TOML")]
     config: Option<PathBuf>,
@@ -79,6 +88,9 @@ pub(super) struct Args {
     /// Columns of the table of sequences that are the measurements
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     target_columns: Vec<String>,
+    /// Classes of the tracks for the scores: lines of track and class
+    #[arg(long, alias = "split_outclasses", value_name = "FILE")]
+    classes: Option<PathBuf>,
     /// Names of the modalities
     #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
     file_classes: Vec<String>,
@@ -98,7 +110,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    output::check_file(&args.out)?;
+    if let Some(out) = &args.out {
+        output::check_file(out)?;
+    }
     let (options, wanted) = args.validated()?;
     let prepared = data::prepare(&wanted, context.talk)?;
     let lengths = prepared.dataset.inputs.iter().map(|s| s.length);
@@ -111,6 +125,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         names: args.file_classes.clone(),
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
+    let out = &args.out.clone().map_or_else(|| args.name.path(args, &wanted, &options, &facts), Ok)?;
+    output::check_file(out)?;
     let computing = args.arithmetic.of(context)?;
     if computing.double {
         return Err(Error::Usage("--precision f64: training is in f32; f64 is for checks of a trained model".into()));
@@ -127,8 +143,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         network.plans().parameters(),
     ));
 
+    unreached(&model_spec, &train_spec, context);
+
     let clock = std::time::Instant::now();
-    let log = suffixed(&args.out, "_loss.txt");
+    let log = suffixed(out, "_loss.txt");
     let mut watch = watch::Watch::new(context.talk, train_spec.epochs);
     let split = &prepared.split;
     let outcome = Trainer::new(
@@ -139,12 +157,30 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         split.validation.clone(),
     )?
     .precision(computing.precision)
-    .files(&args.out, Some(&log))
+    .files(out, Some(&log))
     .run(args.resume, |event| watch.hear(event))?;
     watch.finish();
-    let scores = args.test(&outcome, &prepared, &computing, context)?;
-    args.record(context, &outcome, &prepared, (&model_spec, &train_spec), &scores, clock.elapsed().as_secs_f64())?;
-    talk::print(format_args!("{}\n", args.out.display()))
+    let scores = args.test(out, &outcome, &prepared, &computing, context)?;
+    let seconds = clock.elapsed().as_secs_f64();
+    args.record(out, context, &outcome, &prepared, (&model_spec, &train_spec), &scores, seconds)?;
+    talk::print(format_args!("{}\n", out.display()))
+}
+
+/// Says which heads nothing trains: no output is made from them, or no loss looks at their output.
+fn unreached(model: &Architecture, training: &TrainSpec, context: &Context) {
+    let heads = model.unused_heads();
+    if !heads.is_empty() {
+        let name = |&(i, h): &(usize, usize)| format!("{} of input {i}", model.inputs[i].heads[h].name);
+        let list: Vec<String> = heads.iter().map(name).collect();
+        context
+            .talk
+            .say(format_args!("no output is made from these heads, so they are not trained: {}", list.join(", ")));
+    }
+    for ((name, _), loss) in model.outputs().into_iter().zip(&training.losses) {
+        if loss.weight == 0.0 {
+            context.talk.say(format_args!("output {name} has loss weight 0: nothing trains it but what it shares"));
+        }
+    }
 }
 
 impl Args {
@@ -199,6 +235,7 @@ impl Args {
     /// Predicts the test set, writes it, and says how well it went: Pearson r a track.
     fn test(
         &self,
+        out: &Path,
         outcome: &Outcome,
         prepared: &Prepared,
         computing: &Computing,
@@ -220,18 +257,31 @@ impl Args {
         bar.finish_and_clear();
         let values = predict::select(model, all, &tracks);
         let columns = model.track_names();
-        predict::write(&suffixed(&self.out, "_pred.npz"), &sequences.names, &columns, &values)?;
+        predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &columns, &values)?;
 
-        let mut scores = vec![];
-        let mut first = 0;
-        for targets in &prepared.dataset.targets {
-            for t in 0..targets.tracks.len() {
-                let truth: Vec<f64> = rows.iter().map(|&i| targets.row(i)[t]).collect();
-                let guess: Vec<f64> = values.iter().skip(first + t).step_by(columns.len()).map(|&v| v.into()).collect();
-                scores.push((columns[first + t].to_string(), pearson(&guess, &truth)));
-            }
-            first += targets.tracks.len();
+        let targets = &prepared.dataset.targets;
+        let truth: Vec<f64> = rows.iter().flat_map(|&i| targets.iter().flat_map(move |t| t.row(i)).copied()).collect();
+        let guess: Vec<f64> = values.iter().map(|&v| v.into()).collect();
+        let names: Vec<String> = columns.iter().map(|c| c.to_string()).collect();
+        let classes = self.classes.as_deref();
+        let (plain, files) = (&prepared.plain, &prepared.file_classes);
+        let classes = classes.map(|path| class_of_tracks(path, plain, files)).transpose()?;
+        let table = Table {
+            prediction: &guess,
+            target: &truth,
+            sequences: &sequences.names,
+            tracks: &names,
+            classes: classes.as_deref(),
+        };
+        let all = scores(&table, &Axis::ALL, &Metric::REPORT)?;
+        let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+        write_bytes(&suffixed(out, "_scores.tsv"), tidy(&stem, &all).as_bytes())?;
+        let saved = self.name.saved();
+        if !saved.is_empty() {
+            save_as_drg(&suffixed(out, ""), &table, &saved, context, self)?;
         }
+        let of_track = |s: &&stat::Score| s.axis == Axis::Track && s.metric == Metric::Pearson;
+        let scores: Vec<(String, f64)> = all.iter().filter(of_track).map(|s| (s.item.clone(), s.value)).collect();
         let mut sorted: Vec<f64> = scores.iter().map(|s| s.1).filter(|r| !r.is_nan()).collect();
         sorted.sort_by(f64::total_cmp);
         let (n, mean) = (sorted.len(), sorted.iter().sum::<f64>() / sorted.len() as f64);
@@ -241,6 +291,7 @@ impl Args {
 
     fn record(
         &self,
+        out: &Path,
         context: &Context,
         outcome: &Outcome,
         prepared: &Prepared,
@@ -257,11 +308,11 @@ impl Args {
             "best_epoch": outcome.best_epoch, "epochs": outcome.epochs, "score": outcome.score, "seconds": seconds,
             "test_r": scores.iter().map(|(track, r)| json!({ "track": track, "r": r })).collect::<Vec<Value>>(),
         });
-        let name = self.out.file_name().map(Path::new).unwrap_or(&self.out);
-        let mut staged = Staged::new(output::folder_of(&self.out))?;
+        let name = out.file_name().map(Path::new).unwrap_or(out);
+        let mut staged = Staged::new(output::folder_of(out))?;
         staged.provenance(&output::beside(name), context, self, results)?;
         staged.finish()?;
-        debug_assert!(!state_path(&self.out).exists(), "the trainer removes its state at the end");
+        debug_assert!(!state_path(out).exists(), "the trainer removes its state at the end");
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! `drg eval`: how good predictions and attributions are.
 
 mod recovery;
-mod reference;
 mod score;
 pub(super) mod sites;
 

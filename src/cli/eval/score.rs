@@ -1,16 +1,14 @@
 //! `drg eval score`: predictions against measurements.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::reference;
-use crate::cli::paired::{Files, Pairs};
+use crate::cli::paired::Files;
+use crate::cli::scores::{CORRELATIONS, class_of_tracks, save_as_drg, tidy};
 use crate::cli::{Context, output, talk};
 use crate::error::{Error, Result};
-use crate::io::classes::read_classes;
 use crate::stat::{self, Axis, Metric, Score, Table, scores};
 
 const EXAMPLE: &str = "\
@@ -65,7 +63,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let to_stdout = args.out == Path::new("-");
     let (axes, metrics) = args.validated(to_stdout)?;
     let pairs = args.files.read(context.talk)?;
-    let classes = args.classes.as_deref().map(|path| classes(path, &pairs)).transpose()?;
+    let classes =
+        args.classes.as_deref().map(|path| class_of_tracks(path, &pairs.plain, &pairs.file_classes)).transpose()?;
     let table = Table {
         prediction: &pairs.prediction,
         target: &pairs.measured,
@@ -76,7 +75,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let rows = scores(&table, &axes, &metrics)?;
     let model = args.model.clone().unwrap_or_else(|| args.files.model());
     if let Some(prefix) = &args.reference_files {
-        let written = reference::write(prefix, &table, context, args)?;
+        let written = save_as_drg(prefix, &table, &CORRELATIONS, context, args)?;
         written.iter().for_each(|path| context.talk.say(path.display()));
     }
     let text = tidy(&model, &rows);
@@ -112,37 +111,6 @@ impl Args {
         let metrics: Vec<Metric> = self.metrics.iter().map(|m| m.parse()).collect::<Result<_>>()?;
         Ok((axes, metrics))
     }
-}
-
-/// Class of each track. With several files, a class whose tracks come from more than one is divided by file.
-fn classes(path: &Path, pairs: &Pairs) -> Result<Vec<String>> {
-    let mut classes = read_classes(path, &pairs.plain)?;
-    if pairs.file_classes.is_empty() {
-        return Ok(classes);
-    }
-    let of = |class: &str, classes: &[String]| -> std::collections::HashSet<String> {
-        let members = classes.iter().zip(&pairs.file_classes).filter(|(c, _)| *c == class);
-        members.map(|(_, file)| file.clone()).collect()
-    };
-    let divided: Vec<bool> = classes.iter().map(|class| of(class, &classes).len() > 1).collect();
-    for ((class, file), divided) in classes.iter_mut().zip(&pairs.file_classes).zip(divided) {
-        if divided {
-            class.push_str(file);
-        }
-    }
-    Ok(classes)
-}
-
-fn tidy(model: &str, rows: &[Score]) -> String {
-    let mut text = Vec::new();
-    let mut put = |line: std::fmt::Arguments<'_>| {
-        text.write_fmt(line).expect("writing to memory cannot fail");
-    };
-    put(format_args!("model\tclass\taxis\titem\tmetric\tvalue\tn\n"));
-    for Score { axis, item, class, metric, value, n } in rows {
-        put(format_args!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\n"));
-    }
-    String::from_utf8(text).expect("all parts are text")
 }
 
 fn summaries(rows: &[Score], axes: &[Axis], metrics: &[Metric]) -> Vec<Summary> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Args;
+use crate::cli::scores::Tracks;
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result};
 use crate::io::dataset::{Dataset, align};
@@ -21,10 +22,12 @@ pub(super) struct Wanted {
     delimiter: Option<char>,
     /// For every input whether its first layer reads both strands.
     pub(super) reverse_complement: Vec<bool>,
-    folds: Option<FoldSource>,
-    fold: usize,
-    cutoff: f64,
+    pub(super) folds: Option<FoldSource>,
+    pub(super) fold: usize,
+    pub(super) cutoff: f64,
     group_until: Option<String>,
+    /// Names of the modalities.
+    labels: Vec<String>,
 }
 
 enum Source {
@@ -34,7 +37,7 @@ enum Source {
     Columns(Vec<String>),
 }
 
-enum FoldSource {
+pub(super) enum FoldSource {
     File(PathBuf),
     Number(usize),
     Hash(usize),
@@ -44,6 +47,9 @@ enum FoldSource {
 pub(super) struct Prepared {
     pub(super) dataset: Dataset,
     pub(super) split: Split,
+    /// Names of all tracks as their files have them, and the label of the file of each if there are several.
+    pub(super) plain: Vec<String>,
+    pub(super) file_classes: Vec<String>,
 }
 
 impl Wanted {
@@ -88,6 +94,7 @@ impl Wanted {
                 config.flag("reverse_complement")?,
                 sequences.len(),
             )?,
+            labels: args.file_classes.clone(),
             sequences,
             targets,
             options: SequenceOptions {
@@ -153,12 +160,16 @@ pub(super) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
             vec![table.targets(columns, wanted.options.name_column.as_deref(), false)?]
         }
     };
-    let dataset = align(inputs, targets)?;
+    let mut dataset = align(inputs, targets)?;
+    let of: Vec<&[String]> = dataset.targets.iter().map(|t| t.tracks.as_slice()).collect();
+    let Tracks { names, plain, file_classes } = Tracks::new(&of, &wanted.labels)?;
+    let mut names = names.into_iter();
+    dataset.targets.iter_mut().for_each(|t| t.tracks.iter_mut().zip(&mut names).for_each(|(old, new)| *old = new));
     if dataset.left_out > 0 {
         talk.say(format_args!("{} names are in some of the files only and were left out", dataset.left_out));
     }
     let split = split(wanted, &dataset, talk)?;
-    Ok(Prepared { dataset, split })
+    Ok(Prepared { dataset, split, plain, file_classes })
 }
 
 fn split(wanted: &Wanted, dataset: &Dataset, talk: Talk) -> Result<Split> {

@@ -1,0 +1,156 @@
+//! Tracks of several files, their classes, and tables of scores: for the verbs that compare predictions with measurements.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Context;
+use super::output::{Staged, folder_of};
+use crate::error::{Error, Result};
+use crate::io::classes::read_classes;
+use crate::model::options::python_float;
+use crate::seq::duplicate;
+use crate::stat::{Axis, Metric, Score, Table, scores};
+
+/// Names of the tracks of several files.
+#[derive(Debug)]
+pub(super) struct Tracks {
+    /// Names that are unique: where any two tracks have the same, all get the label of their file behind theirs.
+    pub names: Vec<String>,
+    /// Names as the files have them.
+    pub plain: Vec<String>,
+    /// Label of the file of each track; empty if there is one file.
+    pub file_classes: Vec<String>,
+}
+
+impl Tracks {
+    /// Tracks of files with these labels (numbers where there are none), named as the reference system names them.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for another number of labels.
+    pub(super) fn new(files: &[&[String]], labels: &[String]) -> Result<Self> {
+        let plain: Vec<String> = files.concat();
+        if files.len() == 1 && labels.is_empty() {
+            return Ok(Self { names: plain.clone(), plain, file_classes: vec![] });
+        }
+        let labels: Vec<String> = match labels.len() {
+            0 => (0..files.len()).map(|i| i.to_string()).collect(),
+            n if n == files.len() => labels.to_vec(),
+            n => {
+                let files = files.len();
+                return Err(Error::Usage(format!("file-classes: expected {files} labels, one a file; found {n}")));
+            }
+        };
+        let file_classes: Vec<String> =
+            files.iter().zip(&labels).flat_map(|(f, label)| f.iter().map(|_| label.clone())).collect();
+        let names = match duplicate(&plain) {
+            None => plain.clone(),
+            Some(_) => plain.iter().zip(&file_classes).map(|(track, label)| format!("{track}_{label}")).collect(),
+        };
+        Ok(Self { names, plain, file_classes })
+    }
+}
+
+/// Class of each track, named in a file by its plain name. A class whose tracks come from more than one file is divided by file.
+///
+/// # Errors
+/// What the reader returns.
+pub(super) fn class_of_tracks(path: &Path, plain: &[String], file_classes: &[String]) -> Result<Vec<String>> {
+    let mut classes = read_classes(path, plain)?;
+    if file_classes.is_empty() {
+        return Ok(classes);
+    }
+    let files = |class: &str| -> HashSet<&str> {
+        let members = classes.iter().zip(file_classes).filter(|(c, _)| *c == class);
+        members.map(|(_, file)| file.as_str()).collect()
+    };
+    let divided: Vec<bool> = classes.iter().map(|class| files(class).len() > 1).collect();
+    for ((class, file), divided) in classes.iter_mut().zip(file_classes).zip(divided) {
+        if divided {
+            class.push_str(file);
+        }
+    }
+    Ok(classes)
+}
+
+/// Scores as a tidy table: a line each.
+pub(super) fn tidy(model: &str, rows: &[Score]) -> String {
+    let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\n");
+    for Score { axis, item, class, metric, value, n } in rows {
+        text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\n"));
+    }
+    text
+}
+
+/// Correlations along both axes of the reference system's files.
+pub(super) const CORRELATIONS: [(Axis, Metric); 2] =
+    [(Axis::Track, Metric::Distance), (Axis::Sequence, Metric::Distance)];
+
+/// Writes scores in the files of the reference system, name for name and digit for digit, and one record of how they were made:
+/// `<prefix>_clss_<metric>_tcl<class>.txt` (a line `track value` for each track) and `<prefix>_pnt_<metric>_tcl<class>.txt` (a
+/// line `sequence value` for each sequence) for every class; `corr` is 1 - r, `mse` its root. Returns their paths.
+///
+/// # Errors
+/// What the table returns; [`Error::Io`].
+pub(super) fn save_as_drg(
+    prefix: &Path,
+    table: &Table<'_>,
+    what: &[(Axis, Metric)],
+    context: &Context,
+    args: &impl Serialize,
+) -> Result<Vec<PathBuf>> {
+    let named = |suffix: &str| -> OsString {
+        let mut name = prefix.file_name().unwrap_or_default().to_os_string();
+        name.push(suffix);
+        name
+    };
+    let mut staged = Staged::new(folder_of(prefix))?;
+    for &(axis, metric) in what {
+        let rows = scores(table, &[axis], &[metric])?;
+        let kind = if axis == Axis::Sequence { "pnt" } else { "clss" };
+        let word = match metric {
+            Metric::Distance => "corr",
+            Metric::Rmse => "mse",
+            other => other.name(),
+        };
+        let classes: std::collections::BTreeSet<&str> = rows.iter().map(|s| s.class.as_str()).collect();
+        for class in classes {
+            let of = rows.iter().filter(|s| s.class == class);
+            let text: String = of.map(|s| format!("{} {}\n", s.item, python_float(s.value))).collect();
+            let name = named(&format!("_{kind}_{word}_tcl{class}.txt"));
+            staged.put(Path::new(&name), |path| crate::util::fs::write_bytes(path, text.as_bytes()))?;
+        }
+    }
+    staged.provenance(Path::new(&named("_corr.json")), context, args, Value::Null)?;
+    staged.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_numpy_prints_them() {
+        let texts = [2.0, 0.0, 0.0001, 1.3674, f64::NAN].map(python_float);
+        assert_eq!(texts, ["2.0", "0.0", "0.0001", "1.3674", "nan"]);
+    }
+
+    #[test]
+    fn tracks_and_classes_of_several_files() {
+        let names = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
+        let (a, b) = (names("x y"), names("y z"));
+        let one = Tracks::new(&[&a], &[]).unwrap();
+        assert_eq!((one.names.clone(), one.file_classes.len()), (a.clone(), 0));
+        let two = Tracks::new(&[&a, &b], &names("ex kd")).unwrap();
+        assert_eq!((two.names, two.plain.clone()), (names("x_ex y_ex y_kd z_kd"), names("x y y z")));
+        assert_eq!(Tracks::new(&[&a, &names("z")], &[]).unwrap().names, names("x y z"));
+        assert!(Tracks::new(&[&a, &b], &names("ex")).unwrap_err().to_string().contains("expected 2 labels"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.txt");
+        std::fs::write(&path, "x B\ny T\nz M\n").unwrap();
+        assert_eq!(class_of_tracks(&path, &two.plain, &two.file_classes).unwrap(), names("B Tex Tkd M"));
+    }
+}
