@@ -3,7 +3,7 @@
 // Maths:     parts[i, t, k, :] = sum over sequences s and rows p of part i of x[s, p + t dilation - pad, k] dy[s, p, :], rows of x outside
 //            of the sequence are zero; x2: as in conv1d_sm90.cu
 // Layout:    rows run fastest: x [halves, sequences, c, lp], dy [halves, sequences, n, pp], 16 bits, padded with zeros to multiples of 8, made
-//            of f32 by conv1d_pack_weight_<dtype>_sm90; parts [.., taps, c, n], f32.
+//            of f32 by conv1d_pack_weight_<dtype>; parts [.., taps, c, n], f32.
 //            x_map: boxes (64 rows, 64 channels, 1); dy_map: (64 rows, N channels, 1); both swizzled by 128 bytes
 // Entries:   conv1d_grad_weight<N>_<dtype>_sm90: bf16, f16, bf16x2; grid any (persistent), block 384; tiles and shared memory as in
 //            conv1d_sm90.cu

@@ -1,6 +1,9 @@
 //! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`: convolutions, their changes and gradients, and those of dense
 //! layers, which are convolutions of one tap.
 
+use std::sync::Arc;
+
+use super::operands::{Input, Kind, Prepared, Weights};
 use super::{Conv1dArgs, sm90};
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch, Precision, Ptr, PtrMut};
@@ -89,23 +92,41 @@ pub(in crate::ops) struct Rows {
 
 /// Where the operands of a convolution are.
 #[derive(Clone, Copy)]
-pub(in crate::ops) struct Operands {
+pub(in crate::ops) struct Operands<'a> {
     /// The input.
-    pub x: Ptr<f32>,
+    pub x: Input,
     /// `[taps, c, n]`.
     pub w: Ptr<f32>,
+    /// Where what is made of the weights is kept.
+    pub prepared: Option<&'a Prepared>,
     /// `[n]`, or null.
     pub bias: Ptr<f32>,
     /// Starts of the input's windows, or null.
     pub from: Ptr<i32>,
     /// Starts of the output's windows, or null for 0.
     pub to: Ptr<i32>,
+    /// How many mutants take turns in the rows of a sequence: taps are as far apart, or several times.
+    pub mutants: usize,
 }
 
-impl Operands {
+impl Operands<'_> {
     /// A convolution of sequences, without bias.
-    pub(in crate::ops) fn new(x: Ptr<f32>, w: Ptr<f32>) -> Self {
-        Self { x, w, bias: Ptr::NULL, from: Ptr::NULL, to: Ptr::NULL }
+    pub(in crate::ops) fn new(x: impl Into<Input>, w: Ptr<f32>) -> Self {
+        let (x, bias, from) = (x.into(), Ptr::NULL, Ptr::NULL);
+        Self { x, w, prepared: None, bias, from, to: Ptr::NULL, mutants: 1 }
+    }
+
+    /// The weights, prepared or made for this call.
+    ///
+    /// # Safety
+    /// The memory behind the pointer has the size that is said.
+    pub(super) unsafe fn weights(&self, gpu: &Gpu, kind: Kind, size: [usize; 3]) -> Result<Arc<Weights>> {
+        // SAFETY: the caller's.
+        let make = || unsafe { Weights::new(gpu, kind, self.w, size) };
+        match self.prepared {
+            Some(prepared) => prepared.weights(kind, size[0], make),
+            None => Ok(Arc::new(make()?)),
+        }
     }
 }
 
@@ -138,7 +159,7 @@ fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
 pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
     if sm90::takes(gpu, &r, &from) {
         // SAFETY: the caller's.
-        return unsafe { sm90::rows(gpu, p, r, from, None, y) };
+        return unsafe { sm90::rows(gpu, p, r, from, y) };
     }
     // SAFETY: the caller's.
     unsafe { rows_with(gpu, Tile::choose(gpu, r.rows, r.n, 1), p, r, from, y) }
@@ -162,7 +183,9 @@ unsafe fn rows_with(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands
     let [rows, n, c, taps, per, l, stride, pad, dilation] = ints(sizes)?;
     let (cfg, f) = (tile.launch(r.rows, r.n), from);
     // SAFETY: the caller's.
-    unsafe { kernel(gpu, cfg, f.x, f.w, f.bias, f.from, f.to, y, rows, n, c, taps, per, l, stride, pad, dilation) }
+    unsafe {
+        kernel(gpu, cfg, f.x.f32()?, f.w, f.bias, f.from, f.to, y, rows, n, c, taps, per, l, stride, pad, dilation)
+    }
 }
 
 /// The convolution of `x` `[N, L, C]` with `w` `[k, C, O]`, for `lo` rows of output.
@@ -181,7 +204,7 @@ pub(super) fn forward(
     let r = Rows { rows: n * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
     let bias = bias.map_or(Ok(Ptr::NULL), Tensor::ptr)?;
     // SAFETY: x is [n, l, c], w [k, c, o], the bias [o] and y [n, lo, o].
-    unsafe { rows(gpu, p, r, Operands { bias, ..Operands::new(x.ptr()?, w.ptr()?) }, y.ptr_mut()?)? };
+    unsafe { rows(gpu, p, r, Operands { bias, ..Operands::new(Input::of(x)?, w.ptr()?) }, y.ptr_mut()?)? };
     Ok(y)
 }
 
@@ -189,7 +212,8 @@ pub(super) fn forward(
 pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, to: &Window) -> Result<Tensor> {
     let ([k, c, o], m, d) = (w.dims("conv1d", "weight")?, to.mutants(), x.rows()?);
     let mut y = Tensor::on(gpu, DType::F32, &[to.width, m, o])?;
-    let operands = Operands::new(d.ptr()?, w.ptr()?);
+    let prepared = cx.prepared(|| Ok(Prepared::default()))?;
+    let operands = Operands { prepared: Some(prepared), ..Operands::new(Input::of(d)?, w.ptr()?) };
     let all =
         Rows { rows: to.width * m, n: o, c, per: m, l: x.at.width, taps: k, stride: a.stride, pad: 0, dilation: 1 };
     if a.stride == 1 && to.width == x.at.width + a.reach() {
@@ -205,18 +229,10 @@ pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, t
             dilation: a.dilation * m,
             ..all
         };
-        let operands = Operands { x: operands.x.offset(from.start * m * c), ..operands };
+        let operands = Operands { x: operands.x.skip(from.start * m, c), mutants: m, ..operands };
         let into = y.ptr_mut()?.offset(into.start * m * o);
-        if sm90::takes_change(gpu, cx.precision, &r, &operands) {
-            let weights = cx.prepared(|| Ok(sm90::Prepared::default()))?.weights(gpu, cx.precision, w)?;
-            // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
-            unsafe { sm90::rows(gpu, cx.precision, r, operands, Some(weights), into)? };
-        } else {
-            // Scales of operands are those of a sequence, which here is the whole block of mutants: not that way.
-            let tile = Tile::choose(gpu, r.rows, r.n, 1);
-            // SAFETY: as above.
-            unsafe { rows_with(gpu, tile, cx.precision, r, operands, into)? };
-        }
+        // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
+        unsafe { rows(gpu, cx.precision, r, operands, into)? };
     } else {
         let (from, into) = (gpu.table(&x.at.start)?, gpu.table(&to.start)?);
         let r = Rows { pad: a.pad.0 as isize, dilation: a.dilation, ..all };
@@ -235,7 +251,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, l: usize, dy: &Tensor
     let mut grads = vec![None, None, None];
     if cx.wants(0) {
         let mut dx = Tensor::on(gpu, DType::F32, &[r, l, c])?;
-        let (from, to) = (Operands::new(dy.ptr()?, w.ptr()?), dx.ptr_mut()?);
+        let (from, to) = (Operands::new(dy.ptr::<f32>()?, w.ptr()?), dx.ptr_mut()?);
         for phase in 0..stride {
             let r = phase_of(a, phase, [r, l, lo, c, o]);
             // SAFETY: dy is [r, lo, o], w [k, c, o], dx [r, l, c].
@@ -248,7 +264,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, l: usize, dy: &Tensor
         let mut dw = Tensor::on(gpu, DType::F32, &[k, c, o])?;
         let rows = Rows { rows: r * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
         // SAFETY: x is [r, l, c], dy [r, lo, o], dw [k, c, o].
-        unsafe { weight_gradient(gpu, cx.precision, rows, x.ptr()?, dy.ptr()?, dw.ptr_mut()?)? };
+        unsafe { weight_gradient(gpu, cx.precision, rows, Input::of(x)?, Input::of(dy)?, dw.ptr_mut()?)? };
         grads[1] = Some(dw);
     }
     if cx.wants(2) {
@@ -266,6 +282,14 @@ pub(in crate::ops) struct Back {
     pub taps: (usize, isize),
     /// Rows of a sequence of the gradient, the first that is written, and their distance.
     pub into: (usize, usize, usize),
+}
+
+impl Back {
+    /// Taps of the weight, at least.
+    pub(super) fn weight_taps(&self) -> usize {
+        let (first, step) = self.taps;
+        1 + first.max(first.saturating_add_signed(step * (self.rows.taps as isize - 1)))
+    }
 }
 
 /// The rows `phase + j stride` of every input sequence: they are reached by every so-manieth tap.
@@ -301,7 +325,7 @@ pub(in crate::ops) unsafe fn input_gradient(
     from: Operands,
     dx: PtrMut<f32>,
 ) -> Result<()> {
-    if sm90::takes_back(gpu, p, &r, &from) {
+    if sm90::takes_back(gpu, &r, &from) {
         // SAFETY: the caller's.
         return unsafe { sm90::input_gradient(gpu, p, r, from, dx) };
     }
@@ -334,7 +358,7 @@ unsafe fn input_gradient_with(
     let [t, dt, y, y0, dy] = ints([s(first_tap), tap_step, s(y_per), s(y_first), s(y_step)])?;
     let cfg = tile.launch(r.rows, r.n);
     // SAFETY: the caller's.
-    unsafe { kernel(gpu, cfg, from.x, from.w, dx, rows, n, c, taps, per, l, pad, dilation, t, dt, y, y0, dy) }
+    unsafe { kernel(gpu, cfg, from.x.f32()?, from.w, dx, rows, n, c, taps, per, l, pad, dilation, t, dt, y, y0, dy) }
 }
 
 /// dw `[taps, c, n]` = the sum over all rows of x, transposed and moved by the tap, times dy `[rows, n]`.
@@ -345,8 +369,8 @@ pub(in crate::ops) unsafe fn weight_gradient(
     gpu: &Gpu,
     p: Precision,
     r: Rows,
-    x: Ptr<f32>,
-    dy: Ptr<f32>,
+    x: Input,
+    dy: Input,
     dw: PtrMut<f32>,
 ) -> Result<()> {
     if sm90::takes_weight(gpu, p, &r) {
@@ -371,8 +395,8 @@ unsafe fn weight_gradient_with(
     (tile, chunk): (Tile, usize),
     p: Precision,
     r: Rows,
-    x: Ptr<f32>,
-    dy: Ptr<f32>,
+    x: Input,
+    dy: Input,
     dw: PtrMut<f32>,
 ) -> Result<()> {
     let kernel = entry!(tile, p;
@@ -391,7 +415,7 @@ unsafe fn weight_gradient_with(
     let mut partial = if parts > 1 { Some(Tensor::on(gpu, DType::F32, &[parts, m, r.n])?) } else { None };
     let to = partial.as_mut().map_or(Ok(dw), Tensor::ptr_mut)?;
     // SAFETY: the caller's; one part is dw itself, several have room.
-    unsafe { kernel(gpu, cfg, x, dy, to, rows, n, c, taps, per, l, stride, pad, dilation, step)? };
+    unsafe { kernel(gpu, cfg, x.f32()?, dy.f32()?, to, rows, n, c, taps, per, l, stride, pad, dilation, step)? };
     match partial {
         // SAFETY: there are so many parts of that size.
         Some(partial) => unsafe { sum(gpu, partial.ptr()?, dw, m * r.n, parts) },

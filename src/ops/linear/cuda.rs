@@ -3,6 +3,7 @@
 use crate::device::{Gpu, Precision, Ptr};
 use crate::error::Result;
 use crate::ops::conv1d::cuda::{self, Back, Operands, Rows};
+use crate::ops::conv1d::operands::{Input, Prepared};
 use crate::tape::{Cx, Grads, Window};
 use crate::tensor::{DType, Tensor};
 
@@ -22,7 +23,8 @@ pub(super) fn forward(
 ) -> Result<Tensor> {
     let [f, o] = w.dims("linear", "weight")?;
     let mut y = Tensor::on(gpu, DType::F32, shape)?;
-    let operands = Operands { bias: bias.map_or(Ok(Ptr::NULL), Tensor::ptr)?, ..Operands::new(x.ptr()?, w.ptr()?) };
+    let operands =
+        Operands { bias: bias.map_or(Ok(Ptr::NULL), Tensor::ptr)?, ..Operands::new(Input::of(x)?, w.ptr()?) };
     // SAFETY: x has rows of f elements, as many as y has of o; w is [f, o], the bias [o].
     unsafe { cuda::rows(gpu, p, product(x.len() / f, f, o), operands, y.ptr_mut()?)? };
     Ok(y)
@@ -41,7 +43,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
         let back = Back { rows: product(m, o, f), taps: (0, 1), into: (m, 0, 1) };
         // SAFETY: dy is [m, o], w [f, o], dx [m, f].
         unsafe {
-            cuda::input_gradient(gpu, cx.precision, back, Operands::new(dy.ptr()?, w.ptr()?), dx.ptr_mut()?)?;
+            cuda::input_gradient(gpu, cx.precision, back, Operands::new(dy.ptr::<f32>()?, w.ptr()?), dx.ptr_mut()?)?;
         }
         grads[0] = Some(dx);
     }
@@ -50,7 +52,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
         let x = cx.saved(0)?;
         // SAFETY: x is [m, f], dy [m, o], dw [f, o].
         unsafe {
-            cuda::weight_gradient(gpu, cx.precision, product(m, f, o), x.ptr()?, dy.ptr()?, dw.ptr_mut()?)?;
+            cuda::weight_gradient(gpu, cx.precision, product(m, f, o), Input::of(x)?, Input::of(dy)?, dw.ptr_mut()?)?;
         }
         grads[1] = Some(dw);
     }
@@ -65,7 +67,8 @@ pub(super) fn delta(gpu: &Gpu, cx: &Cx, rows: bool, at: &Window, d: &Tensor, to:
     let (w, m) = (cx.saved(1)?, to.mutants());
     let ([f, o], c) = (w.dims("linear", "weight")?, d.shape()[2]);
     let mut y = Tensor::on(gpu, DType::F32, &[to.width, m, o])?;
-    let mut operands = Operands::new(d.ptr()?, w.ptr()?);
+    let prepared = cx.prepared(|| Ok(Prepared::default()))?;
+    let mut operands = Operands { prepared: Some(prepared), ..Operands::new(Input::of(d)?, w.ptr()?) };
     if rows {
         // SAFETY: d is [to.width, m, f], w [f, o], y [to.width, m, o].
         unsafe { cuda::rows(gpu, cx.precision, product(to.width * m, f, o), operands, y.ptr_mut()?)? };

@@ -83,7 +83,7 @@ fn every_tile_in_every_precision() {
                 let mut first: Option<Vec<f32>> = None;
                 for tile in TILES.into_iter().filter(|t| t.fits(gpu)) {
                     let mut y = Tensor::on(gpu, DType::F32, &[r.rows, r.n]).unwrap();
-                    let at = |t: &Tensor| t.ptr().unwrap().offset(offset);
+                    let at = |t: &Tensor| t.ptr::<f32>().unwrap().offset(offset);
                     let from = Operands { bias: at(&bs), ..Operands::new(at(&xs), at(&ws)) };
                     // SAFETY: all sizes are those of `r`.
                     unsafe { rows_with(gpu, tile, p, r, from, y.ptr_mut().unwrap()).unwrap() };
@@ -123,7 +123,7 @@ fn every_tile_of_gradients() {
         let a = Conv1dArgs { kernel: r.taps, stride: r.stride, dilation: r.dilation, pad: (r.pad as usize, 0) };
         for gpu in gpus() {
             let [xs, ws, ds] = [&x, &w, &dy].map(|t| t.on(gpu, offset));
-            let at = |t: &Tensor| t.ptr().unwrap().offset(offset);
+            let at = |t: &Tensor| t.ptr::<f32>().unwrap().offset(offset);
             for &p in Precision::ALL {
                 let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
                 for tile in TILES.into_iter().filter(|t| t.fits(gpu)) {
@@ -137,7 +137,16 @@ fn every_tile_of_gradients() {
                     }
                     // SAFETY: as above.
                     unsafe {
-                        weight_gradient_with(gpu, (tile, 64), p, r, at(&xs), at(&ds), gw.ptr_mut().unwrap()).unwrap();
+                        weight_gradient_with(
+                            gpu,
+                            (tile, 64),
+                            p,
+                            r,
+                            at(&xs).into(),
+                            at(&ds).into(),
+                            gw.ptr_mut().unwrap(),
+                        )
+                        .unwrap();
                     }
                     let name = format!("case {i}, {tile:?}, {} on {}", p.name(), gpu.about().name);
                     nmse(&format!("{name}: dx"), &numbers(&gx), &dx, limit(p));
@@ -169,7 +178,7 @@ fn mutants_do_not_know_of_each_other() {
             let tables = [Some(from), to].map(|t| t.map(|t| gpu.table(&t.into()).unwrap()));
             let [from, to] = tables.each_ref().map(|t| t.as_ref().map_or(Ptr::NULL, |t| t.ptr()));
             let mut y = Tensor::on(gpu, DType::F32, &[r.rows, n]).unwrap();
-            let operands = Operands { from, to, ..Operands::new(ds.ptr().unwrap(), ws.ptr().unwrap()) };
+            let operands = Operands { from, to, ..Operands::new(ds.ptr::<f32>().unwrap(), ws.ptr().unwrap()) };
             let operands =
                 if dilation == 0 { operands } else { Operands { from: Ptr::NULL, to: Ptr::NULL, ..operands } };
             // SAFETY: all sizes are those of `r`.
@@ -217,7 +226,7 @@ fn long_sums_and_batches() {
         let run = |r: Rows, x: &Numbers| {
             let (xs, ws) = (x.on(gpu, 0), w.on(gpu, 0));
             let mut y = Tensor::on(gpu, DType::F32, &[r.rows, r.n]).unwrap();
-            let operands = Operands::new(xs.ptr().unwrap(), ws.ptr().unwrap());
+            let operands = Operands::new(xs.ptr::<f32>().unwrap(), ws.ptr().unwrap());
             // SAFETY: all sizes are those of `r`.
             unsafe { rows(gpu, Precision::F32, r, operands, y.ptr_mut().unwrap()).unwrap() };
             y
