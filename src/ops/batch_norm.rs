@@ -154,7 +154,7 @@ impl Op for BatchNorm {
             // In training the fourth input is the table already.
             let table = if self.batch { x[3].clone() } else { cuda::constants(gpu, &x[1..], self.eps)? };
             save.put(cuda::TABLE, keep.any(), &table);
-            return cuda::forward(gpu, x[0], &table, self.activation);
+            return cuda::forward(gpu, x[0], &table, self.activation, save.operand());
         }
         real!("batch_norm", x[0], T => {
             let (k, c, from) = (Constants::<T>::new(&x[1..], self.eps)?, x[1].len(), x[0].cpu::<T>()?);

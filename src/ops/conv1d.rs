@@ -203,6 +203,10 @@ impl Op for Conv1d {
         true
     }
 
+    fn takes_operands(&self) -> bool {
+        true
+    }
+
     fn products(&self, cx: &Cx, x: &[Option<&Window>], to: &Window) -> f64 {
         let Ok(w) = cx.saved(1) else { return 0.0 };
         // Every tap meets every changed row, or, with a stride, every output row.

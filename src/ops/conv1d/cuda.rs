@@ -198,6 +198,7 @@ pub(super) fn forward(
     w: &Tensor,
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
+    let x = &x.to_dtype(DType::F32)?;
     let ([n, l, c], [k, _, o]) = (x.dims("conv1d", "x")?, w.dims("conv1d", "weight")?);
     let mut y = Tensor::on(gpu, DType::F32, &[n, lo, o])?;
     let (stride, dilation, pad) = (a.stride, a.dilation, a.pad.0 as isize);
@@ -210,7 +211,7 @@ pub(super) fn forward(
 
 /// The change on the window `to`.
 pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, to: &Window) -> Result<Tensor> {
-    let ([k, c, o], m, d) = (w.dims("conv1d", "weight")?, to.mutants(), x.rows()?);
+    let ([k, c, o], m, d) = (w.dims("conv1d", "weight")?, to.mutants(), x.rows()?.to_dtype(DType::F32)?);
     let mut y = Tensor::on(gpu, DType::F32, &[to.width, m, o])?;
     let prepared = cx.prepared(|| Ok(Prepared::default()))?;
     let operands = Operands { prepared: Some(prepared), ..Operands::new(Input::of(d)?, w.ptr()?) };
@@ -260,7 +261,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, l: usize, dy: &Tensor
         grads[0] = Some(dx);
     }
     if cx.wants(1) {
-        let x = cx.saved(0)?;
+        let x = cx.saved(0)?.to_dtype(DType::F32)?;
         let mut dw = Tensor::on(gpu, DType::F32, &[k, c, o])?;
         let rows = Rows { rows: r * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
         // SAFETY: x is [r, l, c], dy [r, lo, o], dw [k, c, o].

@@ -21,6 +21,7 @@ pub(super) fn forward(
     w: &Tensor,
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
+    let x = &x.to_dtype(DType::F32)?;
     let [f, o] = w.dims("linear", "weight")?;
     let mut y = Tensor::on(gpu, DType::F32, shape)?;
     let operands =
@@ -49,7 +50,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
     }
     if cx.wants(1) {
         let mut dw = Tensor::on(gpu, DType::F32, &[f, o])?;
-        let x = cx.saved(0)?;
+        let x = cx.saved(0)?.to_dtype(DType::F32)?;
         // SAFETY: x is [m, f], dy [m, o], dw [f, o].
         unsafe {
             cuda::weight_gradient(gpu, cx.precision, product(m, f, o), Input::of(x)?, Input::of(dy)?, dw.ptr_mut()?)?;
@@ -64,7 +65,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
 
 /// The change on the window `to`, from that of rows, or, behind [`crate::ops::flatten`], of the map that is one row now.
 pub(super) fn delta(gpu: &Gpu, cx: &Cx, rows: bool, at: &Window, d: &Tensor, to: &Window) -> Result<Tensor> {
-    let (w, m) = (cx.saved(1)?, to.mutants());
+    let (w, m, d) = (cx.saved(1)?, to.mutants(), &d.to_dtype(DType::F32)?);
     let ([f, o], c) = (w.dims("linear", "weight")?, d.shape()[2]);
     let mut y = Tensor::on(gpu, DType::F32, &[to.width, m, o])?;
     let prepared = cx.prepared(|| Ok(Prepared::default()))?;
