@@ -73,65 +73,65 @@ extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight64_bf16_s
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 64> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 64, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 64, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight128_bf16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 128> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 128, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 128, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight160_bf16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 160> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 160, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 160, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight256_bf16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 256> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 256, 1, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 256, 1, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight64_f16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 64> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<f16, 64, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<f16, 64, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight128_f16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 128> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<f16, 128, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<f16, 128, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight160_f16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 160> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<f16, 160, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<f16, 160, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight256_f16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 256> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<f16, 256, 1, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<f16, 256, 1, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight64_bf16x2_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 64> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 64, 1, 2>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 64, 1, 2>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight128_bf16x2_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 128> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 128, 1, 2>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 128, 1, 2>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight160_bf16x2_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 160> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 160, 1, 2>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 160, 1, 2>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }

@@ -11,7 +11,7 @@
 //! Statistics and sums over rows add short runs in the element type and runs in f64, over blocks whose borders depend on
 //! sizes alone. The mean enters as two numbers (nearest value and rest), so a mean far from zero costs no digits.
 
-mod cuda;
+pub(super) mod cuda;
 
 use crate::error::{Error, Result};
 use crate::ops::changed;

@@ -218,7 +218,7 @@ impl Op for Conv1d {
         let (x, w, m) = (super::changed(dx, 0)?, cx.saved(1)?, to.mutants());
         let [k, c, o] = w.dims("conv1d", "weight")?;
         if let Some(gpu) = Tensor::place("conv1d", &[w, x.rows()?])? {
-            return cuda::delta(gpu, cx, &self.args, x, w, to);
+            return cuda::delta(gpu, cx, &self.args, x, w, to, None);
         }
         real!("conv1d", w, T => {
             let taps = cx.prepared(|| Ok(Taps::<T>::new(w.cpu()?, k, c, o)))?;

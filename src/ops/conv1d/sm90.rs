@@ -3,7 +3,7 @@
 //!
 //! Whether a convolution goes this way depends on its channels alone, so that a row's bits do not depend on the batch.
 
-use super::cuda::{Back, Operands, Rows, sum};
+use super::cuda::{Back, Normed, Operands, Output, Rows, sum};
 use super::operands::{Input, Kind, Layout, Packed, Weights, pitch, turned};
 use crate::device::driver::Boxes;
 use crate::device::kernels::launch;
@@ -26,6 +26,19 @@ const WHOLE: [Tile; 5] =
     [Tile(256, 160, 100), Tile(128, 256, 100), Tile(256, 128, 103), Tile(128, 192, 106), Tile(256, 64, 130)];
 const TWICE: [Tile; 4] = [Tile(128, 192, 100), Tile(128, 160, 103), Tile(128, 128, 110), Tile(128, 64, 140)];
 
+/// With a norm behind: more would not fit into registers.
+const WHOLE_NORM: [Tile; 4] = [Tile(128, 256, 100), Tile(128, 160, 102), Tile(128, 128, 107), Tile(128, 64, 140)];
+const TWICE_NORM: [Tile; 3] = [Tile(128, 160, 100), Tile(128, 128, 107), Tile(128, 64, 136)];
+
+fn tiles(kind: Kind, norm: bool) -> &'static [Tile] {
+    match (kind.parts(), norm) {
+        (1, false) => &WHOLE,
+        (1, true) => &WHOLE_NORM,
+        (_, false) => &TWICE,
+        (_, true) => &TWICE_NORM,
+    }
+}
+
 /// A tile and how it lies: rows of a sequence in it, and sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Plan {
@@ -44,8 +57,7 @@ impl Plan {
     }
 
     /// The plan that should be done first. The bits are the same with every one.
-    fn choose(processors: usize, kind: Kind, r: &Rows) -> Self {
-        let tiles: &[Tile] = if kind.parts() == 2 { &TWICE } else { &WHOLE };
+    fn choose(processors: usize, tiles: &[Tile], r: &Rows) -> Self {
         let plans = tiles.iter().map(|&tile| Self::new(tile, r));
         plans.min_by_key(|p| p.tile.time(processors, p.count)).expect("there are tiles for every kind")
     }
@@ -84,12 +96,13 @@ pub(in crate::ops) fn takes(gpu: &Gpu, r: &Rows, from: &Operands) -> bool {
 ///
 /// # Safety
 /// The memory behind the pointers has the sizes that `r` says; [`takes`] has said yes.
-pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
+pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operands, y: Output) -> Result<()> {
     let kind = Kind::of(p);
     // SAFETY: the caller's.
     unsafe {
         let weights = from.weights(gpu, kind, [r.taps, r.c, r.n])?;
-        convolve(gpu, Plan::choose(processors(gpu), kind, &r), kind, r, (0, 1), from, &weights, y)
+        let plan = Plan::choose(processors(gpu), tiles(kind, y.norm.is_some()), &r);
+        convolve(gpu, plan, kind, r, (0, 1), from, &weights, y)
     }
 }
 
@@ -113,7 +126,8 @@ pub(in crate::ops) unsafe fn input_gradient(
     // SAFETY: the caller's.
     unsafe {
         let weights = Weights::back(gpu, kind, from.w, [taps, r.n, r.c])?;
-        convolve(gpu, Plan::choose(processors(gpu), kind, &r), kind, r, order, from, &weights, dx)
+        let plan = Plan::choose(processors(gpu), tiles(kind, false), &r);
+        convolve(gpu, plan, kind, r, order, from, &weights, dx.into())
     }
 }
 
@@ -128,11 +142,11 @@ fn boxes(channels: usize, rows: usize, rest: usize, size: [usize; 2]) -> Boxes {
     }
 }
 
-/// The entry for a tile's columns and a kind.
-macro_rules! entry {
-    ($columns:expr, $kind:expr; $($of:pat => $($n:literal: $entry:ident)*,)*) => {
+/// Launches the entry for a tile's columns and a kind.
+macro_rules! launched {
+    ($columns:expr, $kind:expr, $args:tt; $($of:ident: $($n:literal $entry:ident)*,)*) => {
         match ($columns, $kind) {
-            $($(($n, $of) => launch::$entry,)*)*
+            $($(($n, Kind::$of) => launch::$entry $args,)*)*
             (n, kind) => unreachable!("no tile of {n} columns for {kind:?}"),
         }
     };
@@ -151,18 +165,8 @@ unsafe fn convolve(
     (first, step): (usize, isize),
     from: Operands,
     weights: &Weights,
-    y: PtrMut<f32>,
+    y: Output,
 ) -> Result<()> {
-    let kernel = entry!(plan.tile.1, kind;
-        Kind::Bf16 => 64: conv1d_fwd64_bf16_sm90 128: conv1d_fwd128_bf16_sm90 160: conv1d_fwd160_bf16_sm90
-            192: conv1d_fwd192_bf16_sm90 256: conv1d_fwd256_bf16_sm90,
-        Kind::F16 => 64: conv1d_fwd64_f16_sm90 128: conv1d_fwd128_f16_sm90 160: conv1d_fwd160_f16_sm90
-            192: conv1d_fwd192_f16_sm90 256: conv1d_fwd256_f16_sm90,
-        Kind::Bf16x2 => 64: conv1d_fwd64_bf16x2_sm90 128: conv1d_fwd128_bf16x2_sm90 160: conv1d_fwd160_bf16x2_sm90
-            192: conv1d_fwd192_bf16x2_sm90,
-        Kind::F16x2 => 64: conv1d_fwd64_f16x2_sm90 128: conv1d_fwd128_f16x2_sm90 160: conv1d_fwd160_f16x2_sm90
-            192: conv1d_fwd192_f16x2_sm90,
-    );
     if r.rows == 0 {
         return Ok(());
     }
@@ -184,13 +188,35 @@ unsafe fn convolve(
     let [per, sequences, n, taps, l, groups] = [r.per, sequences, r.n, r.taps, r.l, x.groups].map(|n| n as i32);
     let [d, slices, first, of] = [r.dilation, cp.div_ceil(SLICE), first, weights.taps].map(|n| n as i32);
     let (rows, beside, xs, ws) = (rows as i32, beside as i32, x.largest(), weights.largest());
-    let b = from.bias;
+    let (b, Output { residual, raw, sum, norm }) = (from.bias, y);
     // SAFETY: the caller's; the maps describe the packed operands, and boxes of at most a tile.
     unsafe {
-        kernel(
-            gpu, cfg, &x_map, &w_map, b, xs, ws, groups, y, per, sequences, n, taps, l, pad, d, slices, first, step,
-            of, rows, beside, stages,
-        )
+        match norm {
+            Some(Normed { table, f, y, operand }) => launched!(
+                plan.tile.1, kind,
+                (gpu, cfg, &x_map, &w_map, b, residual, raw, sum, table, y, PtrMut::new(operand), f as i32, xs, ws, groups,
+                    per, sequences, n, taps, l, pad, d, slices, first, step, of, rows, beside, stages);
+                Bf16: 64 conv1d_norm64_bf16_sm90 128 conv1d_norm128_bf16_sm90 160 conv1d_norm160_bf16_sm90
+                    256 conv1d_norm256_bf16_sm90,
+                F16: 64 conv1d_norm64_f16_sm90 128 conv1d_norm128_f16_sm90 160 conv1d_norm160_f16_sm90
+                    256 conv1d_norm256_f16_sm90,
+                Bf16x2: 64 conv1d_norm64_bf16x2_sm90 128 conv1d_norm128_bf16x2_sm90 160 conv1d_norm160_bf16x2_sm90,
+                F16x2: 64 conv1d_norm64_f16x2_sm90 128 conv1d_norm128_f16x2_sm90 160 conv1d_norm160_f16x2_sm90,
+            ),
+            None => launched!(
+                plan.tile.1, kind,
+                (gpu, cfg, &x_map, &w_map, b, residual, raw, sum, xs, ws, groups, per, sequences, n, taps, l, pad, d, slices,
+                    first, step, of, rows, beside, stages);
+                Bf16: 64 conv1d_fwd64_bf16_sm90 128 conv1d_fwd128_bf16_sm90 160 conv1d_fwd160_bf16_sm90
+                    192 conv1d_fwd192_bf16_sm90 256 conv1d_fwd256_bf16_sm90,
+                F16: 64 conv1d_fwd64_f16_sm90 128 conv1d_fwd128_f16_sm90 160 conv1d_fwd160_f16_sm90
+                    192 conv1d_fwd192_f16_sm90 256 conv1d_fwd256_f16_sm90,
+                Bf16x2: 64 conv1d_fwd64_bf16x2_sm90 128 conv1d_fwd128_bf16x2_sm90 160 conv1d_fwd160_bf16x2_sm90
+                    192 conv1d_fwd192_bf16x2_sm90,
+                F16x2: 64 conv1d_fwd64_f16x2_sm90 128 conv1d_fwd128_f16x2_sm90 160 conv1d_fwd160_f16x2_sm90
+                    192 conv1d_fwd192_f16x2_sm90,
+            ),
+        }
     }
 }
 
@@ -269,14 +295,6 @@ unsafe fn weight_gradient_with(
     dy: Input,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    let kernel = entry!(plan.tile.1, kind;
-        Kind::Bf16 => 64: conv1d_grad_weight64_bf16_sm90 128: conv1d_grad_weight128_bf16_sm90
-            160: conv1d_grad_weight160_bf16_sm90 256: conv1d_grad_weight256_bf16_sm90,
-        Kind::F16 => 64: conv1d_grad_weight64_f16_sm90 128: conv1d_grad_weight128_f16_sm90
-            160: conv1d_grad_weight160_f16_sm90 256: conv1d_grad_weight256_f16_sm90,
-        Kind::Bf16x2 => 64: conv1d_grad_weight64_bf16x2_sm90 128: conv1d_grad_weight128_bf16x2_sm90
-            160: conv1d_grad_weight160_bf16x2_sm90,
-    );
     let sequences = r.rows / r.per;
     // SAFETY: the caller's; a sequence is a tap whose rows and channels change places.
     let (xs, dys) =
@@ -299,7 +317,16 @@ unsafe fn weight_gradient_with(
     let [chunk, parts, dilation] = [plan.chunk, plan.parts, r.dilation].map(|n| n as i32);
     // SAFETY: the caller's; the maps describe the packed operands, and `to` has room for all parts.
     unsafe {
-        kernel(gpu, cfg, &x_map, &dy_map, to, n, c, taps, sequences, slices, chunk, parts, pad, dilation, stages)?;
+        launched!(
+            plan.tile.1, kind,
+            (gpu, cfg, &x_map, &dy_map, to, n, c, taps, sequences, slices, chunk, parts, pad, dilation, stages);
+            Bf16: 64 conv1d_grad_weight64_bf16_sm90 128 conv1d_grad_weight128_bf16_sm90
+                160 conv1d_grad_weight160_bf16_sm90 256 conv1d_grad_weight256_bf16_sm90,
+            F16: 64 conv1d_grad_weight64_f16_sm90 128 conv1d_grad_weight128_f16_sm90
+                160 conv1d_grad_weight160_f16_sm90 256 conv1d_grad_weight256_f16_sm90,
+            Bf16x2: 64 conv1d_grad_weight64_bf16x2_sm90 128 conv1d_grad_weight128_bf16x2_sm90
+                160 conv1d_grad_weight160_bf16x2_sm90,
+        )?;
     }
     match partial {
         // SAFETY: there are so many parts of that size.

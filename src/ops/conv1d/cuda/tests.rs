@@ -61,6 +61,34 @@ fn reference(r: &Rows, x: &Numbers, w: &Numbers, bias: &Numbers, starts: Option<
     y
 }
 
+/// The convolution with a tile, in whatever form its precision has here.
+unsafe fn tiled(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands, to: Output) {
+    // SAFETY: the caller's.
+    unsafe {
+        match half_kind(p) {
+            Some(kind) => {
+                let weights = from.weights(gpu, kind, [r.taps, r.c, r.n]).unwrap();
+                let all = Back { rows: r, taps: (0, 1), into: (r.per, 0, 1) };
+                half_with(gpu, tile, kind, all, from, &weights, to).unwrap();
+            }
+            None => rows_with(gpu, tile, p, r, from, to).unwrap(),
+        }
+    }
+}
+
+unsafe fn tiled_back(gpu: &Gpu, tile: Tile, p: Precision, r: Back, from: Operands, dx: PtrMut<f32>) {
+    // SAFETY: the caller's.
+    unsafe {
+        match half_kind(p) {
+            Some(kind) => {
+                let weights = Weights::back(gpu, kind, from.w, [r.weight_taps(), r.rows.n, r.rows.c]).unwrap();
+                half_with(gpu, tile, kind, r, from, &weights, dx.into()).unwrap();
+            }
+            None => input_gradient_with(gpu, tile, p, r, from, dx).unwrap(),
+        }
+    }
+}
+
 /// (rows, offset of pointers): several tiles each way, ragged; far taps that tiles skip; strides; 16-byte and single accesses.
 fn cases() -> Vec<(Rows, usize)> {
     let same = Rows { rows: 150, n: 164, c: 36, per: 150, l: 150, taps: 5, stride: 1, pad: 140, dilation: 70 };
@@ -86,7 +114,7 @@ fn every_tile_in_every_precision() {
                     let at = |t: &Tensor| t.ptr::<f32>().unwrap().offset(offset);
                     let from = Operands { bias: at(&bs), ..Operands::new(at(&xs), at(&ws)) };
                     // SAFETY: all sizes are those of `r`.
-                    unsafe { rows_with(gpu, tile, p, r, from, y.ptr_mut().unwrap()).unwrap() };
+                    unsafe { tiled(gpu, tile, p, r, from, y.ptr_mut().unwrap().into()) };
                     let name = format!("case {i}, {tile:?}, {} on {}", p.name(), gpu.about().name);
                     nmse(&name, &numbers(&y), &want, limit(p));
                     let y = f32s(&y);
@@ -133,7 +161,7 @@ fn every_tile_of_gradients() {
                     for phase in 0..r.stride {
                         let back = phase_of(&a, phase, [r.rows / r.per, r.l, r.per, r.c, r.n]);
                         // SAFETY: all sizes are those of `r`.
-                        unsafe { input_gradient_with(gpu, tile, p, back, from, gx.ptr_mut().unwrap()).unwrap() };
+                        unsafe { tiled_back(gpu, tile, p, back, from, gx.ptr_mut().unwrap()) };
                     }
                     // SAFETY: as above.
                     unsafe {
@@ -182,7 +210,7 @@ fn mutants_do_not_know_of_each_other() {
             let operands =
                 if dilation == 0 { operands } else { Operands { from: Ptr::NULL, to: Ptr::NULL, ..operands } };
             // SAFETY: all sizes are those of `r`.
-            unsafe { rows(gpu, Precision::F32, r, operands, y.ptr_mut().unwrap()).unwrap() };
+            unsafe { rows(gpu, Precision::F32, r, operands, y.ptr_mut().unwrap().into()).unwrap() };
             y
         };
         let apart = Rows {
@@ -228,7 +256,7 @@ fn long_sums_and_batches() {
             let mut y = Tensor::on(gpu, DType::F32, &[r.rows, r.n]).unwrap();
             let operands = Operands::new(xs.ptr::<f32>().unwrap(), ws.ptr().unwrap());
             // SAFETY: all sizes are those of `r`.
-            unsafe { rows(gpu, Precision::F32, r, operands, y.ptr_mut().unwrap()).unwrap() };
+            unsafe { rows(gpu, Precision::F32, r, operands, y.ptr_mut().unwrap().into()).unwrap() };
             y
         };
         let both = run(r, &x);

@@ -18,10 +18,6 @@ fn limit(kind: Kind) -> f64 {
     }
 }
 
-fn tiles(kind: Kind) -> &'static [Tile] {
-    if kind.parts() == 2 { &TWICE } else { &WHOLE }
-}
-
 /// A GPU of compute capability 9.0, emulated or the machine's own; [`check::skipped`] says why there is none.
 fn found() -> Option<&'static Gpu> {
     gpus().iter().find(|gpu| gpu.is_sm90())
@@ -94,7 +90,7 @@ fn run(tile: Tile, kind: Kind, r: Rows, from: Operands) -> Tensor {
     // SAFETY: all sizes are those of `r`.
     unsafe {
         let weights = Weights::new(gpu(), kind, from.w, [r.taps, r.c, r.n]).unwrap();
-        convolve(gpu(), Plan::new(tile, &r), kind, r, (0, 1), from, &weights, y.ptr_mut().unwrap()).unwrap();
+        convolve(gpu(), Plan::new(tile, &r), kind, r, (0, 1), from, &weights, y.ptr_mut().unwrap().into()).unwrap();
     }
     y
 }
@@ -114,7 +110,7 @@ fn every_tile_of_every_kind() {
         let bias = if biased { at(&bs) } else { Ptr::NULL };
         for kind in KINDS {
             let mut first: Option<Vec<f32>> = None;
-            for &tile in tiles(kind) {
+            for &tile in tiles(kind, false) {
                 let y = run(tile, kind, r, Operands { bias, ..Operands::new(at(&xs), at(&ws)) });
                 let name = format!("case {i}, {tile:?}, {kind:?}");
                 nmse(&name, &numbers(&y), &want, limit(kind));
@@ -251,13 +247,13 @@ fn neighbours_change_no_bits() {
             let weights = Weights::new(gpu(), kind, from.w, [r.taps, c, n]).unwrap();
             convolve(
                 gpu(),
-                Plan::choose(processors(gpu()), kind, &r),
+                Plan::choose(processors(gpu()), tiles(kind, false), &r),
                 kind,
                 r,
                 (0, 1),
                 from,
                 &weights,
-                y.ptr_mut().unwrap(),
+                y.ptr_mut().unwrap().into(),
             )
             .unwrap();
         }
@@ -321,7 +317,7 @@ fn convolutions_go_this_way() {
 #[test]
 fn plans() {
     let large = same(8, 10_000, 64, 320, 3, 1);
-    let at = |processors, r| Plan::choose(processors, Kind::Bf16, &r);
+    let at = |processors, r| Plan::choose(processors, &WHOLE, &r);
     let plan = Plan { tile: Tile(256, 160, 100), rows: 256, sequences: 1, count: 8 * 40 * 2 };
     assert_eq!(at(132, large), plan);
     assert_eq!(at(132, Rows { n: 512, ..large }).tile, Tile(128, 256, 100));
@@ -331,7 +327,7 @@ fn plans() {
     assert_eq!(plan, GradientPlan { tile: Tile(256, 160, 100), chunk: 140, parts: 9 });
     let most = 232_448;
     for kind in KINDS {
-        for &tile in tiles(kind) {
+        for &tile in tiles(kind, false) {
             let (stages, launch) = tile.launch(132, most, kind, 9);
             assert!(stages >= 2 && launch.shared_bytes + 1024 <= most, "{tile:?}");
             assert_eq!(launch.grid, [9, 1, 1]);
