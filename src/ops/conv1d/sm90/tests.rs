@@ -5,6 +5,7 @@ use crate::device::Ptr;
 use crate::ops::conv1d::{Conv1dArgs, operands};
 use crate::tape::check::{self, Random, gpus, nmse, numbers};
 use crate::tape::{Tape, Var};
+use crate::util::math::Activation;
 
 const KINDS: [Kind; 4] = [Kind::F16x2, Kind::Bf16x2, Kind::Bf16, Kind::F16];
 
@@ -367,6 +368,53 @@ fn largest_magnitudes() {
             found.unwrap().unwrap().download(0, &mut bits).unwrap();
             let want: Vec<i32> = (0..bits.len()).map(|g| (100.0 + (peak * 100 + g) as f32).to_bits() as i32).collect();
             assert_eq!(bits, want, "{sequences} x {per} rows of {c}, {groups} scales, largest at {peak}");
+        }
+    }
+}
+
+/// Every tile with a norm has the bits of the convolution, the residual's addition and the batch norm one after the other.
+#[test]
+fn every_tile_with_a_norm() {
+    if found().is_none() {
+        return;
+    }
+    let mut random = Random::new(68);
+    for (i, (r, offset, _)) in cases().into_iter().enumerate() {
+        let x = Numbers::new(&mut random, r.rows / r.per * r.l * r.c);
+        let (w, bias) = (Numbers::new(&mut random, r.taps * r.c * r.n), Numbers::new(&mut random, r.n));
+        let (residual, table) = (Numbers::new(&mut random, r.rows * r.n), Numbers::new(&mut random, 5 * r.n));
+        let [xs, ws, bs, ds, ts] = [&x, &w, &bias, &residual, &table].map(|t| t.on(offset));
+        let at = |t: &Tensor| t.ptr::<f32>().unwrap().offset(offset);
+        let from = Operands { bias: at(&bs), ..Operands::new(at(&xs), at(&ws)) };
+        for kind in KINDS {
+            let raw = run(tiles(kind, false)[0], kind, r, from);
+            let sum: Vec<f32> = f32s(&raw).iter().zip(&residual.0).map(|(a, b)| a + b).collect();
+            let sum = Tensor::new(&[r.rows, r.n], sum).unwrap().to_gpu(gpu()).unwrap();
+            let (f, of) = (Activation::Relu, table.on(0).reshape(&[5, r.n]).unwrap());
+            for &tile in tiles(kind, true) {
+                let half = kind.parts() == 1;
+                let mut y = Tensor::on(gpu(), if half { kind.dtype() } else { DType::F32 }, &[r.rows, r.n]).unwrap();
+                let [mut raws, mut sums] = [0, 1].map(|_| Tensor::on(gpu(), DType::F32, &[r.rows, r.n]).unwrap());
+                let (mut to, mut operand) = (PtrMut::NULL, 0);
+                match kind {
+                    Kind::Bf16 => operand = y.ptr_mut::<crate::device::Bf16>().unwrap().address(),
+                    Kind::F16 => operand = y.ptr_mut::<crate::device::F16>().unwrap().address(),
+                    _ => to = y.ptr_mut().unwrap(),
+                }
+                let norm = Some(Normed { table: at(&ts), f, y: to, operand });
+                let (raw_to, sum_to) = (raws.ptr_mut().unwrap(), sums.ptr_mut().unwrap());
+                let out = Output { residual: at(&ds), raw: raw_to, sum: sum_to, norm };
+                // SAFETY: all sizes are those of `r`.
+                unsafe {
+                    let weights = Weights::new(gpu(), kind, from.w, [r.taps, r.c, r.n]).unwrap();
+                    convolve(gpu(), Plan::new(tile, &r), kind, r, (0, 1), from, &weights, out).unwrap();
+                }
+                let name = format!("case {i}, {tile:?}, {kind:?}");
+                assert!(f32s(&raws) == f32s(&raw) && f32s(&sums) == f32s(&sum), "{name}: raw or sum");
+                let operand = Some(y.dtype()).filter(|t| t.is_half());
+                let want = crate::ops::batch_norm::cuda::forward(gpu(), &sum, &of, f, operand).unwrap();
+                nmse(&name, &numbers(&y), &numbers(&want), if half { 1e-7 } else { 1e-13 });
+            }
         }
     }
 }
