@@ -593,7 +593,7 @@ pub(in crate::ops) unsafe fn weight_gradient(
     dy: Input,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    if sm90::takes_weight(gpu, p, &r) {
+    if sm90::takes_weight(gpu, &r) {
         // SAFETY: the caller's.
         return unsafe { sm90::weight_gradient(gpu, p, r, x, dy, dw) };
     }
