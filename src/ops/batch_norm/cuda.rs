@@ -1,7 +1,7 @@
 //! Launches of `kernels/batch_norm.cu`.
 //!
 //! What the statistics and parameters come to is one table `[5, C]` (centre, scale, shift, rest, inverse; see the kernels),
-//! made once a pass: it stands in a slot of the tape, where the sweeps find it.
+//! made once a pass: on a GPU it is the fourth input of the operation, in place of mean and variance.
 
 use super::BatchNorm;
 use crate::device::kernels::launch;
@@ -12,7 +12,7 @@ use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
 
 /// Slot of the table.
-pub(super) const TABLE: usize = 5;
+const TABLE: usize = 3;
 
 /// Threads of a block.
 const THREADS: usize = 256;
@@ -84,7 +84,7 @@ fn channels(c: usize) -> Launch {
 }
 
 /// The table of running statistics; `parameters` = gamma, beta, mean, variance.
-pub(super) fn constants(gpu: &Gpu, parameters: &[&Tensor], eps: f64) -> Result<Tensor> {
+pub(in crate::ops) fn constants(gpu: &Gpu, parameters: &[&Tensor], eps: f64) -> Result<Tensor> {
     let c = parameters[0].len();
     let mut table = Tensor::on(gpu, DType::F32, &[5, c])?;
     let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| parameters[i].ptr());
@@ -132,7 +132,13 @@ pub(super) fn statistics(gpu: &Gpu, x: &Tensor, gamma: &Tensor, beta: &Tensor, e
 }
 
 /// y = f(z), in 16 bits if `operand` says so.
-pub(super) fn forward(gpu: &Gpu, x: &Tensor, table: &Tensor, f: Activation, operand: Option<DType>) -> Result<Tensor> {
+pub(in crate::ops) fn forward(
+    gpu: &Gpu,
+    x: &Tensor,
+    table: &Tensor,
+    f: Activation,
+    operand: Option<DType>,
+) -> Result<Tensor> {
     let mut y = Tensor::on(gpu, operand.unwrap_or(DType::F32), x.shape())?;
     let c = table.len() / 5;
     let (rows, tiles) = (y.len() / c, Tiles::for_result(y.dtype(), c));
