@@ -103,6 +103,7 @@ pub struct Save {
     pub precision: Precision,
     /// Whether products alone read the value.
     products: bool,
+    given: Option<Tensor>,
     slots: Slots,
 }
 
@@ -112,6 +113,11 @@ impl Save {
     /// Keeps a tensor if a later sweep needs it.
     pub fn put(&mut self, slot: usize, needed: bool, t: &Tensor) {
         self.slots[slot] = needed.then(|| t.clone());
+    }
+
+    /// The value, if a kernel that computes several operations at once has computed it already ([`Tape::apply_given`]).
+    pub fn given(&mut self) -> Option<Tensor> {
+        self.given.take()
     }
 
     /// The 16-bit type that products of this precision read, if products alone read the value ([`Tape::for_products`]): on a GPU
@@ -440,19 +446,42 @@ impl Tape {
         result
     }
 
+    /// As [`Save::operand`], for a value that is to be recorded now.
+    pub fn operand(&self) -> Option<DType> {
+        operand(self.products, self.precision)
+    }
+
     /// Runs an operation and records it if anything that it reads is on the tape. Public functions of operations check
     /// their arguments, then call this.
     ///
     /// # Errors
     /// Those of the operation, with the layer's path.
     pub fn apply(&mut self, op: impl Op, x: &[&Var]) -> Result<Var> {
+        self.run(op, x, None)
+    }
+
+    /// Records an operation whose value is known: a kernel computed it together with others. The operation saves what sweeps need
+    /// and takes the value ([`Save::given`]).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the operation does not ask for a known value.
+    pub fn apply_given(&mut self, op: impl Op, x: &[&Var], value: Tensor) -> Result<Var> {
+        self.run(op, x, Some(value))
+    }
+
+    fn run(&mut self, op: impl Op, x: &[&Var], given: Option<Tensor>) -> Result<Var> {
         let recorded = x.iter().any(|v| v.node.is_some());
         let keep = if recorded { self.keep } else { Keep::default() };
-        let mut save = Save { keep, precision: self.precision, products: self.products, slots: Default::default() };
+        let mut save =
+            Save { keep, precision: self.precision, products: self.products, given, slots: Default::default() };
         let tensors: Vec<&Tensor> = x.iter().map(|v| &v.value).collect();
         let value = readable(&op, tensors.iter().copied())
             .and_then(|()| op.forward(&tensors, &mut save))
             .map_err(|e| at(&self.layer(), "forward", e))?;
+        if save.given.is_some() {
+            let e = Error::Unsupported { op: op.name(), what: "a value that was computed elsewhere".into() };
+            return Err(at(&self.layer(), "forward", e));
+        }
         if !recorded {
             return Ok(Var::constant(value));
         }

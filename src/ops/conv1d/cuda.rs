@@ -335,20 +335,6 @@ pub(in crate::ops) struct Tailed {
     pub normed: Option<Tensor>,
 }
 
-/// The convolution of `x` `[N, L, C]` with `w` `[k, C, O]`, for `lo` rows of output.
-pub(super) fn forward(
-    gpu: &Gpu,
-    p: Precision,
-    a: &Conv1dArgs,
-    lo: usize,
-    x: &Tensor,
-    w: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
-    let y = forward_tailed(gpu, p, a, lo, x, w, Tail { bias, raw: true, ..Tail::default() })?;
-    Ok(y.raw.expect("it was asked for"))
-}
-
 /// The convolution of `x` `[N, L, C]`, f32 or the 16-bit operand of the precision, with `w` `[k, C, O]`, for `lo` rows of output, and
 /// what follows it; in one kernel where there is one, with the same result where there is none.
 pub(in crate::ops) fn forward_tailed(

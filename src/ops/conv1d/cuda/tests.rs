@@ -300,6 +300,20 @@ fn tiles_for_sizes() {
     }
 }
 
+/// The convolution, and what is added to it.
+fn forward(
+    gpu: &Gpu,
+    p: Precision,
+    a: &Conv1dArgs,
+    lo: usize,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let y = forward_tailed(gpu, p, a, lo, x, w, Tail { bias, raw: true, ..Tail::default() })?;
+    Ok(y.raw.expect("it was asked for"))
+}
+
 /// Random constants of a batch norm, `[5, n]`.
 fn table(random: &mut Random, gpu: &Gpu, n: usize) -> Tensor {
     let rows = [random.normal(&[n]), random.uniform(&[n], 0.5, 2.0), random.normal(&[n])];
