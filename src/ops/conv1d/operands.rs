@@ -322,7 +322,13 @@ pub(super) unsafe fn largest(gpu: &Gpu, kind: Kind, x: Ptr<f32>, l: Layout) -> R
 ///
 /// # Safety
 /// The memory behind the pointer has that size.
-unsafe fn largest_of_columns(gpu: &Gpu, kind: Kind, x: Ptr<f32>, rows: usize, n: usize) -> Result<Option<Memory>> {
+pub(super) unsafe fn largest_of_columns(
+    gpu: &Gpu,
+    kind: Kind,
+    x: Ptr<f32>,
+    rows: usize,
+    n: usize,
+) -> Result<Option<Memory>> {
     if kind != Kind::F16x2 {
         return Ok(None);
     }

@@ -419,6 +419,23 @@ fn every_tile_with_a_norm() {
     }
 }
 
+/// Those of columns, in any of the blocks that share the rows.
+#[test]
+fn largest_magnitudes_of_columns() {
+    if found().is_none() {
+        return;
+    }
+    let (mut random, rows, n) = (Random::new(70), 1100, 37);
+    let mut x = Numbers::new(&mut random, rows * n);
+    let want: Vec<i32> = (0..n as i32).map(|i| (10.0 + i as f32).to_bits() as i32).collect();
+    (0..n).for_each(|i| x.0[i * 29 % rows * n + i] = -10.0 - i as f32);
+    let (xs, mut bits) = (x.on(1), vec![0i32; n]);
+    // SAFETY: so many elements lie behind the offset.
+    let found = unsafe { operands::largest_of_columns(gpu(), Kind::F16x2, xs.ptr().unwrap().offset(1), rows, n) };
+    found.unwrap().unwrap().download(0, &mut bits).unwrap();
+    assert_eq!(bits, want);
+}
+
 /// Weight gradients of channels of very different size are as exact as others, each by itself; a channel of zeros has none.
 #[test]
 fn scales_of_channels() {
