@@ -398,6 +398,39 @@ fn tails() {
     }
 }
 
+/// Every tile of 16-bit products with a norm has the bits of the convolution and the batch norm one after the other.
+#[test]
+fn every_tile_with_a_norm() {
+    let mut random = Random::new(58);
+    for (i, (r, offset)) in cases().into_iter().take(2).enumerate() {
+        let x = Numbers::new(&mut random, r.rows / r.per * r.l * r.c);
+        let (w, residual) = (Numbers::new(&mut random, r.taps * r.c * r.n), Numbers::new(&mut random, r.rows * r.n));
+        for (gpu, p) in gpus().iter().flat_map(|gpu| [Precision::Bf16, Precision::F16].map(|p| (gpu, p))) {
+            let [xs, ws, ds] = [&x, &w, &residual].map(|t| t.on(gpu, offset));
+            let (table, dtype) = (table(&mut random, gpu, r.n), half_dtype(p).unwrap());
+            let at = |t: &Tensor| t.ptr::<f32>().unwrap().offset(offset);
+            let from = Operands::new(at(&xs), at(&ws));
+            let new = |dtype| Tensor::on(gpu, dtype, &[r.rows, r.n]).unwrap();
+            for tile in TILES.into_iter().filter(|t| t.fits(gpu)) {
+                let [mut sum, mut y, mut operand] = [DType::F32, DType::F32, dtype].map(new);
+                let address = match dtype {
+                    DType::BF16 => operand.ptr_mut::<Bf16>().unwrap().address(),
+                    _ => operand.ptr_mut::<F16>().unwrap().address(),
+                };
+                let f = Activation::Gelu;
+                let norm = Some(Normed { table: table.ptr().unwrap(), f, y: y.ptr_mut().unwrap(), operand: address });
+                let to = Output { residual: at(&ds), raw: PtrMut::NULL, sum: sum.ptr_mut().unwrap(), norm };
+                // SAFETY: all sizes are those of `r`.
+                unsafe { tiled(gpu, tile, p, r, from, to) };
+                let name = format!("case {i}, {tile:?}, {} on {}", p.name(), gpu.about().name);
+                let want = batch_norm::cuda::forward(gpu, &sum, &table, f, None).unwrap();
+                nmse(&name, &numbers(&y), &numbers(&want), 1e-13);
+                nmse(&name, &numbers(&operand), &numbers(&want.to_dtype(dtype).unwrap()), 1e-7);
+            }
+        }
+    }
+}
+
 /// A product reads 16-bit operands with the bits that it rounds f32 to: in sequences, strides, and dense layers, in all sweeps.
 #[test]
 fn operands_of_16_bits() {
