@@ -10,6 +10,7 @@
 //! one product `[rows, C] x [C, k O]`, whose columns are shifted and added.
 
 pub(super) mod cuda;
+pub(super) mod half;
 pub(super) mod operands;
 pub(super) mod sm90;
 

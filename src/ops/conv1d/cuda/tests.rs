@@ -70,7 +70,7 @@ unsafe fn tiled(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands, to
             Some(kind) => {
                 let weights = from.weights(gpu, kind, [r.taps, r.c, r.n]).unwrap();
                 let all = Back { rows: r, taps: (0, 1), into: (r.per, 0, 1) };
-                half_with(gpu, tile, kind, all, from, &weights, to).unwrap();
+                half::rows(gpu, tile, kind, all, from, &weights, to).unwrap();
             }
             None => rows_with(gpu, tile, p, r, from, to).unwrap(),
         }
@@ -83,7 +83,7 @@ unsafe fn tiled_back(gpu: &Gpu, tile: Tile, p: Precision, r: Back, from: Operand
         match half_kind(p) {
             Some(kind) => {
                 let weights = Weights::back(gpu, kind, from.w, [r.weight_taps(), r.rows.n, r.rows.c]).unwrap();
-                half_with(gpu, tile, kind, r, from, &weights, dx.into()).unwrap();
+                half::rows(gpu, tile, kind, r, from, &weights, dx.into()).unwrap();
             }
             None => input_gradient_with(gpu, tile, p, r, from, dx).unwrap(),
         }
