@@ -388,7 +388,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, l: usize, dy: &Tensor
         grads[0] = Some(dx);
     }
     if cx.wants(1) {
-        let x = cx.saved(0)?;
+        let x = &half::readable(cx.saved(0)?, cx.precision)?;
         let mut dw = Tensor::on(gpu, DType::F32, &[k, c, o])?;
         let rows = Rows { rows: r * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
         // SAFETY: x is [r, l, c], dy [r, lo, o], dw [k, c, o].

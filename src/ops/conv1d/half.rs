@@ -5,7 +5,7 @@ use super::operands::{Input, Kind, Layout, Packed, Weights, pitch};
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Precision, Ptr, PtrMut};
 use crate::error::Result;
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// Launches the entry for a tile and a type of 16 bits.
 macro_rules! half {
@@ -25,6 +25,12 @@ pub(super) fn half_kind(p: Precision) -> Option<Kind> {
 /// The type of operands that have one 16-bit number each.
 pub(in crate::ops) fn half_dtype(p: Precision) -> Option<DType> {
     half_kind(p).map(Kind::dtype)
+}
+
+/// A saved input as products of this precision read it: one that was rounded for others is widened.
+pub(in crate::ops) fn readable(x: &Tensor, p: Precision) -> Result<Tensor> {
+    let fits = !x.dtype().is_half() || half_dtype(p) == Some(x.dtype());
+    if fits { Ok(x.clone()) } else { x.to_dtype(DType::F32) }
 }
 
 /// The convolution of 16-bit numbers, with a given tile. With a norm, taps and rows follow each other.

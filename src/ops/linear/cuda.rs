@@ -3,7 +3,7 @@
 use crate::device::{Gpu, Precision, Ptr};
 use crate::error::Result;
 use crate::ops::conv1d::cuda::{self, Back, Operands, Rows};
-use crate::ops::conv1d::half::half_dtype;
+use crate::ops::conv1d::half::{half_dtype, readable};
 use crate::ops::conv1d::operands::{Input, Prepared};
 use crate::tape::{Cx, Grads, Window};
 use crate::tensor::{DType, Tensor};
@@ -53,7 +53,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
     }
     if cx.wants(1) {
         let mut dw = Tensor::on(gpu, DType::F32, &[f, o])?;
-        let x = cx.saved(0)?;
+        let x = &readable(cx.saved(0)?, cx.precision)?;
         // SAFETY: x is [m, f], dy [m, o], dw [f, o].
         unsafe {
             cuda::weight_gradient(gpu, cx.precision, product(m, f, o), Input::of(x)?, operand, dw.ptr_mut()?)?;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tape::check::{self, Random, gpus, nmse, numbers};
-use crate::tape::{Mode, Tape, Var};
+use crate::tape::{Keep, Mode, Tape, Var};
 
 const TILES: [Tile; 4] = [Tile::By160, Tile::By128, Tile::By64, Tile::By16];
 
@@ -463,6 +463,53 @@ fn other_operands_are_refused() {
             let x = x.to_dtype(dtype).unwrap();
             let e = forward(gpu, p, &Conv1dArgs::same(1, 1), 40, &x, &w, None).unwrap_err().to_string();
             assert!(e.contains("rounded to") && e.contains("another precision"), "{e}");
+        }
+    }
+}
+
+/// Gradients may be of another precision than the record, whose inputs may be rounded.
+#[test]
+fn precision_changes_between_sweeps() {
+    let mut r = Random::new(59);
+    let f32s = |t: Tensor| t.to_dtype(DType::F32).unwrap();
+    let [x, w] = [r.normal(&[2, 40, 36]), r.normal(&[3, 36, 33])].map(f32s);
+    let a = Conv1dArgs::same(3, 1);
+    for gpu in gpus() {
+        let gradients = |recorded: Precision, swept: Precision| {
+            let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
+            tape.precision = recorded;
+            let [x, w] = [&x, &w].map(|t| tape.leaf(t.to_gpu(gpu).unwrap()));
+            let z = tape.for_products(|t| crate::ops::activation(t, &x, Activation::Relu)).unwrap();
+            let y = crate::ops::conv1d(&mut tape, &z, &w, None, a).unwrap();
+            tape.precision = swept;
+            let dy = Random::new(60).normal(y.shape()).to_dtype(DType::F32).unwrap().to_gpu(gpu).unwrap();
+            let want = [x.node.unwrap(), w.node.unwrap()];
+            let all = tape.backward(y.node.unwrap(), dy, &[0, 1], &want).unwrap();
+            all.into_iter().map(|g| numbers(&g.unwrap())).collect::<Vec<_>>()
+        };
+        let want = gradients(Precision::F32, Precision::F32);
+        for swept in [Precision::F32, Precision::F16] {
+            for (got, want) in gradients(Precision::Bf16, swept).iter().zip(&want) {
+                nmse(&format!("{} on {}", swept.name(), gpu.about().name), got, want, limit(Precision::Bf16));
+            }
+        }
+    }
+}
+
+/// Nothing in, nothing out; gradients of nothing are zeros.
+#[test]
+fn empty_batches() {
+    let a = Conv1dArgs::same(3, 1);
+    for (gpu, &p) in gpus().iter().flat_map(|gpu| Precision::ALL.iter().map(move |p| (gpu, p))) {
+        for c in [5, 40] {
+            let [x, w] = [vec![0, 40, c], vec![3, c, c]].map(|s| Tensor::zeros_on(gpu, DType::F32, &s).unwrap());
+            assert_eq!(forward(gpu, p, &a, 40, &x, &w, None).unwrap().shape(), [0, 40, c]);
+            let mut dw = Tensor::on(gpu, DType::F32, &[3, c, c]).unwrap();
+            let r = Rows { rows: 0, n: c, c, per: 40, l: 40, taps: 3, stride: 1, pad: 1, dilation: 1 };
+            let none = Input::of(&x).unwrap();
+            // SAFETY: all sizes are those of `r`.
+            unsafe { weight_gradient(gpu, p, r, none, none, dw.ptr_mut().unwrap()).unwrap() };
+            assert!(f32s(&dw).iter().all(|&v| v == 0.0), "{} on {}", p.name(), gpu.about().name);
         }
     }
 }
