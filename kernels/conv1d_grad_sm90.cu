@@ -3,7 +3,7 @@
 // Maths:     parts[i, t, k, :] = sum over sequences s and rows p of part i of x[s, p + t dilation - pad, k] dy[s, p, :], rows of x outside
 //            of the sequence are zero; x2: as in conv1d_sm90.cu
 // Layout:    rows run fastest: x [halves, sequences, c, lp], dy [halves, sequences, n, pp], 16 bits, padded with zeros to multiples of 8, made
-//            of f32 by conv1d_pack_weight_<dtype>_sm90; parts [.., taps, c, n], f32.
+//            of f32 by conv1d_pack_weight_<dtype>; parts [.., taps, c, n], f32.
 //            x_map: boxes (64 rows, 64 channels, 1); dy_map: (64 rows, N channels, 1); both swizzled by 128 bytes
 // Entries:   conv1d_grad_weight<N>_<dtype>_sm90: bf16, f16, bf16x2; grid any (persistent), block 384; tiles and shared memory as in
 //            conv1d_sm90.cu
@@ -73,65 +73,65 @@ extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight64_bf16_s
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 64> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 64, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 64, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight128_bf16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 128> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 128, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 128, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight160_bf16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 160> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 160, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 160, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight256_bf16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 256> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 256, 1, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 256, 1, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight64_f16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 64> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<f16, 64, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<f16, 64, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight128_f16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 128> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<f16, 128, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<f16, 128, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight160_f16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<256, 160> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<f16, 160, 2, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<f16, 160, 2, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight256_f16_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 256> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<f16, 256, 1, 1>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<f16, 256, 1, 1>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight64_bf16x2_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 64> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 64, 1, 2>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 64, 1, 2>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight128_bf16x2_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 128> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 128, 1, 2>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 128, 1, 2>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }
 extern "C" __global__ void __launch_bounds__(384, 1) conv1d_grad_weight160_bf16x2_sm90(
     const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap dy_map, float* __restrict__ parts_of_dw, int n, int c,
     int taps, int sequences, int slices, int chunk, int parts, int pad, int dilation, int stages) {
   const Weight<128, 160> work{n, c, taps, sequences, slices, chunk, parts, pad, dilation};
-  gemm::multiply_all<bf16, 160, 1, 2>(work, {x_map, dy_map}, nullptr, parts_of_dw, stages);
+  gemm::multiply_all<bf16, 160, 1, 2>(work, {x_map, dy_map}, {nullptr, nullptr, parts_of_dw, nullptr}, gemm::Plain{}, stages);
 }

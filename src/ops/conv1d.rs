@@ -10,10 +10,10 @@
 //! one product `[rows, C] x [C, k O]`, whose columns are shifted and added.
 
 pub(super) mod cuda;
+pub(super) mod operands;
 pub(super) mod sm90;
-pub(super) mod tail;
 
-use tail::{Tail, Tailed};
+use cuda::Tail;
 
 use crate::error::{Error, Result};
 use crate::ops::checked_rank;
@@ -214,9 +214,12 @@ pub(super) fn value(
     }
     let all: Vec<&Tensor> = [x, w].into_iter().chain(bias).chain(residual).collect();
     if let Some(gpu) = Tensor::place("conv1d", &all)? {
-        let tail = Tail { bias, residual, norm: None, raw: residual.is_none(), sum: residual.is_some() };
-        let Tailed { raw, sum, .. } = tail::forward_tailed(gpu, save.precision, args, lo, x, w, tail)?;
-        return Ok(sum.or(raw).expect("the value that was asked for"));
+        if residual.is_none() {
+            return cuda::forward(gpu, save.precision, args, lo, x, w, bias);
+        }
+        let tail = Tail { bias, residual, sum: true, ..Tail::default() };
+        let made = cuda::forward_tailed(gpu, save.precision, args, lo, x, w, tail)?;
+        return Ok(made.sum.expect("it was asked for"));
     }
     real!("conv1d", x, T => {
         let [bias, residual] = [bias, residual].map(|t| t.map(|t| t.cpu::<T>()).transpose());
@@ -281,7 +284,7 @@ pub(super) fn change(args: &Conv1dArgs, cx: &Cx, x: &Delta, to: &Window, residua
     if let Some(gpu) = Tensor::place("conv1d", &[w, x.rows()?])? {
         let residual = residual.map(|r| if r.at == *to { Ok(r.clone()) } else { r.placed(to) }).transpose()?;
         let residual = residual.as_ref().map(Delta::rows).transpose()?;
-        return tail::delta(gpu, cx, args, x, w, to, residual);
+        return cuda::delta(gpu, cx, args, x, w, to, residual);
     }
     real!("conv1d", w, T => {
         let taps = cx.prepared(|| Ok(Taps::<T>::new(w.cpu()?, k, c, o)))?;

@@ -4,7 +4,7 @@
 //! composition: [`super::conv1d`] or [`super::conv1d_add`], [`super::batch_norm_activation_eval`]. On a GPU their forward pass is
 //! one kernel where there is one, and values that nobody reads are not stored.
 
-use super::conv1d::tail::{Tail, forward_tailed};
+use super::conv1d::cuda::{Tail, forward_tailed};
 use super::{Conv1dArgs, activation, add, batch_norm, conv1d, conv1d_add};
 use crate::error::Result;
 use crate::tape::{Tape, Var};
