@@ -560,3 +560,6 @@ fn activate(tape: &mut Tape, x: &Var, name: ActivationName) -> Result<Var> {
 fn is_pointwise(conv: &ConvPlan) -> bool {
     conv.width == 1 && conv.stride == 1 && conv.padding == (0, 0)
 }
+
+#[cfg(test)]
+mod tests;
