@@ -392,7 +392,7 @@ impl<'a> Run<'a> {
             Some(skip) => (Some(self.skip(tape, skip, saved)?), None),
             None => (None, Some(saved)),
         };
-        let whole = !matches!(tape.mode(), Mode::Train(_)) && !spec.concat && !is_pointwise(conv);
+        let whole = tape.fuse && *tape.mode() == Mode::Eval && !spec.concat && !is_pointwise(conv);
         if let Some((norm, f)) = next.filter(|_| whole) {
             // Dropout does nothing but count here.
             self.dropouts += 1;
