@@ -1,5 +1,5 @@
 // conv1d_half.cu: dilated 1-D convolution of 16-bit operands on mma.sync: forward, changes, gradients; dense layers likewise.
-// Host side: src/ops/conv1d/cuda.rs; src/ops/linear/cuda.rs (a convolution of one tap)
+// Host side: src/ops/conv1d/half.rs; src/ops/linear/cuda.rs (a convolution of one tap)
 // Maths:     fwd          as in conv1d.cu, with tap tap_first + t tap_step of w; row r of y is r / per * y_per + y_first + r % per * y_step, so
 //                         that the input gradient is one too (conv1d_grad.cu)
 //            norm         fwd with the norm of epilogue.cuh behind it; y_per = per, y_first = 0, y_step = 1

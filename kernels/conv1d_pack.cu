@@ -6,13 +6,15 @@
 //            Row r of sequences of `per` rows has scale r / per * groups + r % groups, where groups divides per: 1 is a scale per
 //            sequence, `per` one per row, between them one for each of interleaved mutants
 // Entries:   conv1d_pack_rows_<dtype>          any grid, block 256
-//            conv1d_pack_weight_<dtype>        grid (ceil(cp / 64), ceil(n / 32), taps), block 256; one scale
+//            conv1d_pack_weight_<dtype>        grid (ceil(cp / 64), ceil(n / 32), taps), block 256; one scale, or one for each of n
 //            conv1d_pack_turned_<dtype>        the same of 16-bit rows [taps, c, pitch], one part
 //            conv1d_pack_largest_f32           bits of the largest magnitude in every group of rows [sequences * per, c], where zeros were
 //                                              before; any grid and block of whole warps
+//            conv1d_pack_columns_f32           likewise in every column of [rows, n]: grid (ceil(n / 32), any), block 256
 // Limits:    any alignment of f32; rows below 2^31; numbers beyond f16's range are infinite there without a scale
 // Order:     every element alone; the largest of numbers is the same in every order
 // Measured:  not on a GPU yet
+#include "operand.cuh"
 #include "scale.cuh"
 
 namespace {
@@ -58,27 +60,30 @@ DRG_DEVICE void largest_of_groups(const float* x, int* largest, int runs, long l
   }
 }
 
+// A warp takes 32 columns of every so-manieth row.
+DRG_DEVICE void largest_of_columns(const float* x, int* largest, int rows, int n) {
+  using Row = int[32];
+  SHARED(Row, found, 8);
+  const int lane = lane_index(), warp = warp_index(), column = (int)blockIdx.x * 32 + lane;
+  int most = 0;
+  if (column < n) {
+#pragma unroll 8
+    for (int r = (int)blockIdx.y * 8 + warp; r < rows; r += 8 * (int)gridDim.y) most = max(most, magnitude(x[(long long)r * n + column]));
+  }
+  found[warp][lane] = most;
+  __syncthreads();
+  if (warp > 0 || column >= n) return;
+#pragma unroll
+  for (int w = 1; w < 8; w++) most = max(most, found[w][lane]);
+  atomicMax(largest + column, most);
+}
+
 template <typename T> DRG_DEVICE void pack_rows(const float* x, T* y, const int* largest, long long rows, int per, int groups, int c, int cp,
                                                  int parts) {
   const bool wide = c % 4 == 0 && aligned16(x);
   each_cell(rows, cp / 8, [=](long long row, int piece) {
-    const float* from = x + row * c + 8 * piece;
-    const int left = c - 8 * piece;
-    float v[8] = {};
-    if (wide) {
-#pragma unroll
-      for (int i = 0; i < 8; i += 4) {
-        if (left <= i) continue;
-        const float4 four = load4(from + i);
-        v[i] = four.x;
-        v[i + 1] = four.y;
-        v[i + 2] = four.z;
-        v[i + 3] = four.w;
-      }
-    } else {
-#pragma unroll
-      for (int i = 0; i < 8; i++) v[i] = i < left ? from[i] : 0.0f;
-    }
+    float v[8];
+    load_eight(x + row * c, 8 * piece, c, wide, v);
     if (largest) scale8(v, largest[(unsigned)row / (unsigned)per * (unsigned)groups + (unsigned)row % (unsigned)groups]);
     split8(v, y + row * cp + 8 * piece, rows * cp, parts);
   });
@@ -86,7 +91,7 @@ template <typename T> DRG_DEVICE void pack_rows(const float* x, T* y, const int*
 
 // 64 channels x 32 outputs of one tap, whose rows are `pitch` elements apart.
 template <typename From, typename T>
-DRG_DEVICE void pack_weight(const From* w, T* y, const int* largest, int c, int n, int pitch, int cp, int parts) {
+DRG_DEVICE void pack_weight(const From* w, T* y, const int* largest, int scales, int c, int n, int pitch, int cp, int parts) {
   using Row = float[33];
   SHARED(Row, turned, 64);
   const int channel = blockIdx.x * 64, output = blockIdx.y * 32, tap = blockIdx.z, lane = lane_index();
@@ -101,7 +106,7 @@ DRG_DEVICE void pack_weight(const From* w, T* y, const int* largest, int c, int 
   float v[8];
 #pragma unroll
   for (int e = 0; e < 8; e++) v[e] = turned[first + e][o];
-  if (largest) scale8(v, *largest);
+  if (largest) scale8(v, largest[(output + o) % scales]);
   split8(v, y + ((long long)tap * n + output + o) * cp + channel + first, (long long)gridDim.z * n * cp, parts);
 }
 
@@ -112,26 +117,31 @@ extern "C" __global__ void __launch_bounds__(256) conv1d_pack_rows_bf16(
   pack_rows(x, y, largest, rows, per, groups, c, cp, parts);
 }
 extern "C" __global__ void __launch_bounds__(256) conv1d_pack_weight_bf16(
-    const float* __restrict__ w, bf16* __restrict__ y, const int* __restrict__ largest, int c, int n, int cp, int parts) {
-  pack_weight(w, y, largest, c, n, n, cp, parts);
+    const float* __restrict__ w, bf16* __restrict__ y, const int* __restrict__ largest, int scales, int c, int n, int cp,
+    int parts) {
+  pack_weight(w, y, largest, scales, c, n, n, cp, parts);
 }
 extern "C" __global__ void __launch_bounds__(256) conv1d_pack_turned_bf16(
     const bf16* __restrict__ x, bf16* __restrict__ y, int c, int n, int pitch, int cp) {
-  pack_weight(x, y, nullptr, c, n, pitch, cp, 1);
+  pack_weight(x, y, nullptr, 1, c, n, pitch, cp, 1);
 }
 extern "C" __global__ void __launch_bounds__(256) conv1d_pack_rows_f16(
     const float* __restrict__ x, f16* __restrict__ y, const int* __restrict__ largest, long long rows, int per, int groups, int c, int cp, int parts) {
   pack_rows(x, y, largest, rows, per, groups, c, cp, parts);
 }
 extern "C" __global__ void __launch_bounds__(256) conv1d_pack_weight_f16(
-    const float* __restrict__ w, f16* __restrict__ y, const int* __restrict__ largest, int c, int n, int cp, int parts) {
-  pack_weight(w, y, largest, c, n, n, cp, parts);
+    const float* __restrict__ w, f16* __restrict__ y, const int* __restrict__ largest, int scales, int c, int n, int cp,
+    int parts) {
+  pack_weight(w, y, largest, scales, c, n, n, cp, parts);
 }
 extern "C" __global__ void __launch_bounds__(256) conv1d_pack_turned_f16(
     const f16* __restrict__ x, f16* __restrict__ y, int c, int n, int pitch, int cp) {
-  pack_weight(x, y, nullptr, c, n, pitch, cp, 1);
+  pack_weight(x, y, nullptr, 1, c, n, pitch, cp, 1);
 }
 extern "C" __global__ void __launch_bounds__(256) conv1d_pack_largest_f32(
     const float* __restrict__ x, int* __restrict__ largest, int runs, long long size, int per, int groups) {
   largest_of_groups(x, largest, runs, size, per, groups);
+}
+extern "C" __global__ void __launch_bounds__(256) conv1d_pack_columns_f32(const float* __restrict__ x, int* __restrict__ largest, int rows, int n) {
+  largest_of_columns(x, largest, rows, n);
 }

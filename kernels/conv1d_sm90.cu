@@ -23,13 +23,12 @@
 //            zeros and are left out
 // Measured:  not on a GPU yet
 #include "gemm_sm90.cuh"
-#include "scale.cuh"
 
 namespace {
 
 // Tiles of BN columns of the convolution; see gemm_sm90.cuh.
 template <int BN, bool S> struct Forward {
-  static constexpr bool SCALED = S;
+  static constexpr gemm::Scaled SCALED = S ? gemm::Scaled::Rows : gemm::Scaled::No;
   struct Tile {
     int column, position, sequence, first_tap, last_tap;
   };
@@ -72,10 +71,9 @@ template <int BN, bool S> struct Forward {
     return of_box < box_sequences && sequence < sequences && position < per ? (long long)sequence * per + position : -1;
   }
   // One scale for a row and all that it reads: of its sequence, of its mutant, or, with one tap, of the row of x.
-  __device__ __forceinline__ gemm::Scale scale(const Tile& t, int i) const {
+  __device__ __forceinline__ int exponent(const Tile& t, int i) const {
     const int r = (int)max(row(t, i), 0LL), sequence = r / per, group = scale_group(r - sequence * per - pad, groups);
-    const int exponent = -scale_exponent(x_largest[(long long)sequence * groups + group]) - scale_exponent(*w_largest);
-    return {power_of_two(exponent / 2), power_of_two(exponent - exponent / 2)};
+    return -scale_exponent(x_largest[(long long)sequence * groups + group]) - scale_exponent(*w_largest);
   }
 };
 

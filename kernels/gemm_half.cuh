@@ -41,7 +41,7 @@ template <int EXTENT, Major MAJOR> struct Operand {
   }
 };
 
-// Bytes of the ring; the host asks for as many (src/ops/conv1d/cuda.rs).
+// Bytes of the ring; the host asks for as many (Tile::half_launch, src/ops/conv1d/cuda.rs).
 template <class T, Major A, Major B> constexpr int shared_bytes() { return STAGES * (Operand<T::BM, A>::BYTES + Operand<T::BN, B>::BYTES); }
 
 // sum = products of the slices first to last - 1.

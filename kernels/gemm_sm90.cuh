@@ -6,11 +6,13 @@
 // Work     what the tiles are:  int count();  Tile at(int index);  int steps(Tile);  Step first(Tile);  void next(Step&);
 //          int bytes(): of a stage's copies;  void load<Ring>(ring, maps, part, tile, step, bar): asks for them, to ring.a and ring.b;
 //          int column(Tile);  long long row(Tile, int i): the row of y of the tile's row i, -1 if there is none;  int n: columns of y;
-//          Scale scale(Tile, int i): of the tile's row i;  static constexpr bool SCALED: false if it is always 1
+//          static constexpr Scaled SCALED: whether sums have been scaled, by powers of two:  int exponent(Tile, int i): what row i of the
+//          tile is multiplied by to undo it;  int column_exponent(int c): and column c of y
 // Order:   k in steps of 16, whatever the tile. Two parts: the products of a stage, small ones first, go into the f32 sum by an ordinary
 //          addition, because the tensor cores' own additions cut bits off, which after thousands of them shows.
 #pragma once
 #include "epilogue.cuh"
+#include "scale.cuh"
 #include "sm90.cuh"
 
 namespace gemm {
@@ -24,9 +26,12 @@ struct Maps {
   const CUtensorMap &a, &b;
 };
 
+enum class Scaled { No, Rows, Both };
+
 // A power of two, which alone may lie beyond f32, as two factors.
 struct Scale {
   float a, b;
+  DRG_DEVICE Scale of(int exponent) { return {power_of_two(exponent / 2), power_of_two(exponent - exponent / 2)}; }
   __device__ __forceinline__ float operator()(float x) const { return x * a * b; }
 };
 
@@ -141,12 +146,14 @@ DRG_DEVICE void write(const float (&sum)[BN / 2], const Work& work, const Tile& 
   const int lane = lane_index(), n = work.n;
   const bool odd = lane & 1, wide = in_pieces<4>(tail, norm, n);
   long long row[2];
+  int exponent[2];
   Scale scale[2];
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     const int i = first + (lane >> 2) + 8 * h;
     row[h] = work.row(tile, i);
-    if constexpr (Work::SCALED) scale[h] = work.scale(tile, i);
+    if constexpr (Work::SCALED != Scaled::No) exponent[h] = work.exponent(tile, i);
+    if constexpr (Work::SCALED == Scaled::Rows) scale[h] = Scale::of(exponent[h]);
   }
 #pragma unroll
   for (int pair = 0; pair < BN / 8; pair += 4) {
@@ -161,14 +168,23 @@ DRG_DEVICE void write(const float (&sum)[BN / 2], const Work& work, const Tile& 
     for (int half = 0; half < 2; half++) {
       const int j = pair + 2 * half;
       const Place<4, N> place(tail, norm, n, work.column(tile) + 8 * (j + odd) + 4 * (lane >> 1 & 1), wide);
+      int columns[4];
+      if constexpr (Work::SCALED == Scaled::Both) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) columns[e] = work.column_exponent(min(place.column + e, n - 1));
+      }
 #pragma unroll
       for (int h = 0; h < 2; h++) {
         const float x0 = sum[4 * j + 2 * h], x1 = sum[4 * j + 2 * h + 1], z0 = sum[4 * j + 4 + 2 * h], z1 = sum[4 * j + 5 + 2 * h];
         const float in0 = __shfl_xor_sync(0xffffffffu, odd ? x0 : z0, 1), in1 = __shfl_xor_sync(0xffffffffu, odd ? x1 : z1, 1);
         float v[4] = {odd ? in0 : x0, odd ? in1 : x1, odd ? z0 : in0, odd ? z1 : in1};
-        if constexpr (Work::SCALED) {
+        if constexpr (Work::SCALED == Scaled::Rows) {
 #pragma unroll
           for (int e = 0; e < 4; e++) v[e] = scale[h](v[e]);
+        }
+        if constexpr (Work::SCALED == Scaled::Both) {
+#pragma unroll
+          for (int e = 0; e < 4; e++) v[e] = Scale::of(exponent[h] + columns[e])(v[e]);
         }
         place.finish(tail, norm, row[h], residual[half][h], v);
       }

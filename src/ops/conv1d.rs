@@ -10,10 +10,11 @@
 //! one product `[rows, C] x [C, k O]`, whose columns are shifted and added.
 
 pub(super) mod cuda;
+pub(super) mod half;
 pub(super) mod operands;
 pub(super) mod sm90;
 
-use cuda::Tail;
+use cuda::{Tail, Tailed};
 
 use crate::error::{Error, Result};
 use crate::ops::checked_rank;
@@ -214,12 +215,9 @@ pub(super) fn value(
     }
     let all: Vec<&Tensor> = [x, w].into_iter().chain(bias).chain(residual).collect();
     if let Some(gpu) = Tensor::place("conv1d", &all)? {
-        if residual.is_none() {
-            return cuda::forward(gpu, save.precision, args, lo, x, w, bias);
-        }
-        let tail = Tail { bias, residual, sum: true, ..Tail::default() };
-        let made = cuda::forward_tailed(gpu, save.precision, args, lo, x, w, tail)?;
-        return Ok(made.sum.expect("it was asked for"));
+        let tail = Tail { bias, residual, norm: None, raw: residual.is_none(), sum: residual.is_some() };
+        let Tailed { raw, sum, .. } = cuda::forward_tailed(gpu, save.precision, args, lo, x, w, tail)?;
+        return Ok(sum.or(raw).expect("the value that was asked for"));
     }
     real!("conv1d", x, T => {
         let [bias, residual] = [bias, residual].map(|t| t.map(|t| t.cpu::<T>()).transpose());

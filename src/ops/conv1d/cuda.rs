@@ -1,10 +1,11 @@
-//! Launches of `kernels/conv1d.cu`, `kernels/conv1d_grad.cu` and `kernels/conv1d_half.cu`: convolutions, their changes and gradients, and those of dense
+//! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`, and the choice of others (`half`, `sm90`): convolutions, their changes and gradients, and those of dense
 //! layers, which are convolutions of one tap.
 
 use std::sync::Arc;
 
-use super::operands::{Input, Kind, Layout, Packed, Prepared, Weights, pitch};
-use super::{Conv1dArgs, sm90};
+use super::half::{half_dtype, half_kind};
+use super::operands::{Input, Kind, Prepared, Weights};
+use super::{Conv1dArgs, half, sm90};
 use crate::device::kernels::launch;
 use crate::device::{Bf16, F16, Gpu, Launch, Precision, Ptr, PtrMut};
 use crate::error::{Error, Result};
@@ -63,7 +64,7 @@ impl Tile {
     }
 
     /// With slices of 64 k of 16 bits (`kernels/gemm_half.cuh`).
-    fn half_launch(self, rows: usize, columns: usize) -> Launch {
+    pub(super) fn half_launch(self, rows: usize, columns: usize) -> Launch {
         let (m, n, ..) = self.size();
         Launch { shared_bytes: (3 * 64 * 2 * (m + n)) as u32, ..self.launch(rows, columns) }
     }
@@ -185,34 +186,14 @@ macro_rules! entry {
     };
 }
 
-/// Launches the entry for a tile and a type of 16 bits.
-macro_rules! half {
-    ($tile:expr, $kind:expr, $args:tt; $($by:ident: $bf16:ident $f16:ident,)*) => {
-        match ($tile, $kind == Kind::F16) {
-            $((Tile::$by, false) => launch::$bf16 $args,
-            (Tile::$by, true) => launch::$f16 $args,)*
-        }
-    };
-}
-
-/// What products of one 16-bit number each are made of.
-fn half_kind(p: Precision) -> Option<Kind> {
-    Some(Kind::of(p)).filter(|kind| kind.parts() == 1)
-}
-
 /// The sizes of a launch as kernels take them.
-fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
+pub(super) fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
     match sizes.iter().find(|&&n| i32::try_from(n).is_err()) {
         None => Ok(sizes.map(|n| n as i32)),
         Some(n) => {
             Err(Error::Unsupported { op: "conv1d", what: format!("{n} rows at once on a GPU; use smaller batches") })
         }
     }
-}
-
-/// The type of operands that have one 16-bit number each.
-pub(in crate::ops) fn half_dtype(p: Precision) -> Option<DType> {
-    half_kind(p).map(Kind::dtype)
 }
 
 /// y `[rows, n]` = the convolution.
@@ -229,7 +210,7 @@ pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operan
         match half_kind(p) {
             Some(kind) => {
                 let weights = from.weights(gpu, kind, [r.taps, r.c, r.n])?;
-                half_with(gpu, tile, kind, Back { rows: r, taps: (0, 1), into: (r.per, 0, 1) }, from, &weights, to)
+                half::rows(gpu, tile, kind, Back { rows: r, taps: (0, 1), into: (r.per, 0, 1) }, from, &weights, to)
             }
             None => rows_with(gpu, tile, p, r, from, to),
         }
@@ -259,57 +240,6 @@ unsafe fn rows_with(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands
     }
 }
 
-/// The convolution of 16-bit numbers, with a given tile. With a norm, taps and rows follow each other.
-///
-/// # Safety
-/// As [`rows`].
-unsafe fn half_with(
-    gpu: &Gpu,
-    tile: Tile,
-    kind: Kind,
-    r: Back,
-    from: Operands,
-    weights: &Weights,
-    y: Output,
-) -> Result<()> {
-    let (s, Back { rows: r, taps: (first, step), into: (y_per, y_first, y_step) }) = (|n: usize| n as isize, r);
-    let rows_of_x = if from.from.address() == 0 { r.rows / r.per.max(1) * r.l } else { r.l * r.per };
-    // Twice, because rows that do not exist lie at -2^30.
-    let span = 2 * s(r.taps.saturating_sub(1) * r.dilation + r.l);
-    ints([s(r.taps * pitch(r.c)), span, s(rows_of_x), s(y_per) * s(r.rows / r.per.max(1))])?;
-    let sizes = [s(r.rows), s(r.n), s(pitch(r.c)), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation)];
-    let [rows, n, c, taps, per, l, stride, pad, d] = ints(sizes)?;
-    let [t, dt, p, p0, dp] = ints([s(first), step, s(y_per), s(y_first), s(y_step)])?;
-    let layout = Layout { rows: rows_of_x, c: r.c, per: rows_of_x, groups: 1 };
-    // SAFETY: the caller's.
-    let packed = unsafe { Packed::new(gpu, kind, from.x, layout)? };
-    let (x, w, cfg, b) = (packed.address()?, weights.address()?, tile.half_launch(r.rows, r.n), from.bias);
-    let Output { residual, raw, sum, norm } = y;
-    // SAFETY: the caller's.
-    unsafe {
-        match norm {
-            Some(Normed { table, f, y, operand }) => half!(
-                tile, kind,
-                (gpu, cfg, Ptr::new(x), Ptr::new(w), b, residual, raw, sum, table, y, PtrMut::new(operand), f as i32,
-                    rows, n, c, taps, per, l, stride, pad, d);
-                By160: conv1d_half_norm160_bf16 conv1d_half_norm160_f16,
-                By128: conv1d_half_norm128_bf16 conv1d_half_norm128_f16,
-                By64: conv1d_half_norm64_bf16 conv1d_half_norm64_f16,
-                By16: conv1d_half_norm16_bf16 conv1d_half_norm16_f16,
-            ),
-            None => half!(
-                tile, kind,
-                (gpu, cfg, Ptr::new(x), Ptr::new(w), b, residual, raw, sum, from.from, from.to, rows, n, c, taps, per, l,
-                    stride, pad, d, t, dt, p, p0, dp);
-                By160: conv1d_half_fwd160_bf16 conv1d_half_fwd160_f16,
-                By128: conv1d_half_fwd128_bf16 conv1d_half_fwd128_f16,
-                By64: conv1d_half_fwd64_bf16 conv1d_half_fwd64_f16,
-                By16: conv1d_half_fwd16_bf16 conv1d_half_fwd16_f16,
-            ),
-        }
-    }
-}
-
 /// What follows a convolution in the same kernel.
 #[derive(Default, Clone, Copy)]
 pub(in crate::ops) struct Tail<'a> {
@@ -333,20 +263,6 @@ pub(in crate::ops) struct Tailed {
     pub sum: Option<Tensor>,
     /// What follows them.
     pub normed: Option<Tensor>,
-}
-
-/// The convolution of `x` `[N, L, C]` with `w` `[k, C, O]`, for `lo` rows of output.
-pub(super) fn forward(
-    gpu: &Gpu,
-    p: Precision,
-    a: &Conv1dArgs,
-    lo: usize,
-    x: &Tensor,
-    w: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
-    let y = forward_tailed(gpu, p, a, lo, x, w, Tail { bias, raw: true, ..Tail::default() })?;
-    Ok(y.raw.expect("it was asked for"))
 }
 
 /// The convolution of `x` `[N, L, C]`, f32 or the 16-bit operand of the precision, with `w` `[k, C, O]`, for `lo` rows of output, and
@@ -546,7 +462,7 @@ pub(in crate::ops) unsafe fn input_gradient(
         match half_kind(p) {
             Some(kind) => {
                 let weights = Weights::back(gpu, kind, from.w, [r.weight_taps(), r.rows.n, r.rows.c])?;
-                half_with(gpu, tile, kind, r, from, &weights, dx.into())
+                half::rows(gpu, tile, kind, r, from, &weights, dx.into())
             }
             None => input_gradient_with(gpu, tile, p, r, from, dx),
         }
@@ -593,7 +509,7 @@ pub(in crate::ops) unsafe fn weight_gradient(
     dy: Input,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    if sm90::takes_weight(gpu, p, &r) {
+    if sm90::takes_weight(gpu, &r) {
         // SAFETY: the caller's.
         return unsafe { sm90::weight_gradient(gpu, p, r, x, dy, dw) };
     }
@@ -619,33 +535,12 @@ unsafe fn weight_gradient_with(
     dy: Input,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    let s = |n: usize| n as isize;
-    ints([s(r.taps * pitch(r.c)), s(r.rows + chunk)])?;
-    let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation), s(chunk)];
-    let [rows, n, c, taps, per, l, stride, pad, d, step] = ints(sizes)?;
     let (m, parts) = (r.taps * r.c, r.rows.div_ceil(chunk).max(1));
     let mut partial = if parts > 1 { Some(Tensor::on(gpu, DType::F32, &[parts, m, r.n])?) } else { None };
     let to = partial.as_mut().map_or(Ok(dw), Tensor::ptr_mut)?;
     if let Some(kind) = half_kind(p) {
-        let mut cfg = tile.half_launch(r.taps * pitch(r.c), r.n);
-        cfg.grid[1] = parts as u32;
-        let of_x = r.rows / r.per.max(1) * r.l;
-        let layout = |rows, c| Layout { rows, c, per: rows, groups: 1 };
-        let cp = pitch(r.c) as i32;
         // SAFETY: the caller's; one part is dw itself, several have room.
-        unsafe {
-            let (x, dy) =
-                (Packed::new(gpu, kind, x, layout(of_x, r.c))?, Packed::new(gpu, kind, dy, layout(r.rows, r.n))?);
-            half!(
-                tile, kind,
-                (gpu, cfg, Ptr::new(x.address()?), Ptr::new(dy.address()?), to, rows, n, c, cp, taps, per, l, stride, pad,
-                    d, step);
-                By160: conv1d_half_grad_weight160_bf16 conv1d_half_grad_weight160_f16,
-                By128: conv1d_half_grad_weight128_bf16 conv1d_half_grad_weight128_f16,
-                By64: conv1d_half_grad_weight64_bf16 conv1d_half_grad_weight64_f16,
-                By16: conv1d_half_grad_weight16_bf16 conv1d_half_grad_weight16_f16,
-            )?;
-        }
+        unsafe { half::weight_gradient(gpu, (tile, chunk, parts), kind, r, x, dy, to)? };
     } else {
         let kernel = entry!(tile, p == Precision::Tf32;
             By160: conv1d_grad_weight160_f32 conv1d_grad_weight160_tf32,
@@ -653,6 +548,11 @@ unsafe fn weight_gradient_with(
             By64: conv1d_grad_weight64_f32 conv1d_grad_weight64_tf32,
             By16: conv1d_grad_weight16_f32 conv1d_grad_weight16_tf32,
         );
+        let s = |n: usize| n as isize;
+        ints([s(m), s(r.rows + chunk)])?;
+        let sizes =
+            [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation), s(chunk)];
+        let [rows, n, c, taps, per, l, stride, pad, d, step] = ints(sizes)?;
         let mut cfg = tile.launch(m, r.n);
         cfg.grid[1] = parts as u32;
         // SAFETY: as above.

@@ -199,7 +199,7 @@ impl Weights {
     /// The memory behind the pointer has that size.
     pub(super) unsafe fn new(gpu: &Gpu, kind: Kind, w: Ptr<f32>, [taps, c, n]: [usize; 3]) -> Result<Self> {
         // SAFETY: the caller's.
-        Ok(Self { taps, packed: unsafe { turned(gpu, kind, w.into(), [taps, c, n])? } })
+        Ok(Self { taps, packed: unsafe { turned(gpu, kind, w.into(), [taps, c, n], 1)? } })
     }
 
     /// Of `[taps, n, c]`, as gradients of inputs use them.
@@ -212,10 +212,8 @@ impl Weights {
     pub(super) unsafe fn back(gpu: &Gpu, kind: Kind, w: Ptr<f32>, [taps, n, c]: [usize; 3]) -> Result<Self> {
         let rows = taps * n;
         // SAFETY: the caller's.
-        Ok(Self {
-            taps,
-            packed: unsafe { Packed::new(gpu, kind, w.into(), Layout { rows, c, per: rows, groups: 1 })? },
-        })
+        let packed = unsafe { Packed::new(gpu, kind, w.into(), Layout { rows, c, per: rows, groups: 1 })? };
+        Ok(Self { taps, packed })
     }
 
     /// Where they are.
@@ -232,14 +230,21 @@ impl Weights {
     }
 }
 
-/// Matrices `[count, c, n]` with rows and columns exchanged, `[parts, count, n, pitch of c]`; one scale.
+/// Matrices `[count, c, n]` with rows and columns exchanged, `[parts, count, n, pitch of c]`, with one scale, or with one for each of
+/// `n` `scales`.
 ///
 /// # Errors
 /// As [`Packed::new`].
 ///
 /// # Safety
 /// The memory behind the pointer has that size.
-pub(super) unsafe fn turned(gpu: &Gpu, kind: Kind, x: Input, [count, c, n]: [usize; 3]) -> Result<Packed> {
+pub(super) unsafe fn turned(
+    gpu: &Gpu,
+    kind: Kind,
+    x: Input,
+    [count, c, n]: [usize; 3],
+    scales: usize,
+) -> Result<Packed> {
     let cp = pitch(c);
     let mut y = Tensor::on(gpu, kind.dtype(), &[kind.parts(), count, n, cp])?;
     let grid = [cp.div_ceil(64) as u32, n.div_ceil(32) as u32, count as u32];
@@ -255,12 +260,16 @@ pub(super) unsafe fn turned(gpu: &Gpu, kind: Kind, x: Input, [count, c, n]: [usi
             (Input::F16(x), Kind::F16) => launch::conv1d_pack_turned_f16(gpu, cfg, x, y.ptr_mut()?, ci, ni, from, to)?,
             (x, _) => {
                 let (x, rows) = (x.f32()?, count * c);
-                scale = largest(gpu, kind, x, Layout { rows, c: n, per: rows, groups: 1 })?;
+                scale = match scales {
+                    1 => largest(gpu, kind, x, Layout { rows, c: n, per: rows, groups: 1 })?,
+                    _ => largest_of_columns(gpu, kind, x, rows, n)?,
+                };
                 let of = pointer(&scale);
+                let scales = scales as i32;
                 if kind.dtype() == DType::F16 {
-                    launch::conv1d_pack_weight_f16(gpu, cfg, x, y.ptr_mut()?, of, ci, ni, to, parts)?;
+                    launch::conv1d_pack_weight_f16(gpu, cfg, x, y.ptr_mut()?, of, scales, ci, ni, to, parts)?;
                 } else {
-                    launch::conv1d_pack_weight_bf16(gpu, cfg, x, y.ptr_mut()?, of, ci, ni, to, parts)?;
+                    launch::conv1d_pack_weight_bf16(gpu, cfg, x, y.ptr_mut()?, of, scales, ci, ni, to, parts)?;
                 }
             }
         }
@@ -306,6 +315,29 @@ pub(super) unsafe fn largest(gpu: &Gpu, kind: Kind, x: Ptr<f32>, l: Layout) -> R
     let runs = (l.rows * l.c / size.max(1)) as i32;
     // SAFETY: the caller's; there is an integer for every group.
     unsafe { launch::conv1d_pack_largest_f32(gpu, cfg, x, to, runs, size as i64, per as i32, l.groups as i32)? };
+    Ok(Some(found))
+}
+
+/// Bits of the largest magnitudes in the columns of `[rows, n]`, if products of this kind are scaled.
+///
+/// # Safety
+/// The memory behind the pointer has that size.
+pub(super) unsafe fn largest_of_columns(
+    gpu: &Gpu,
+    kind: Kind,
+    x: Ptr<f32>,
+    rows: usize,
+    n: usize,
+) -> Result<Option<Memory>> {
+    if kind != Kind::F16x2 {
+        return Ok(None);
+    }
+    let mut found = gpu.allocate(n * size_of::<i32>())?;
+    found.fill(0)?;
+    let grid = [n.div_ceil(32) as u32, rows.div_ceil(256).clamp(1, 1024) as u32, 1];
+    let (cfg, to) = (Launch { grid, block: 256, shared_bytes: 0 }, PtrMut::new(found.address()));
+    // SAFETY: the caller's; there is an integer for every column.
+    unsafe { launch::conv1d_pack_columns_f32(gpu, cfg, x, to, rows as i32, n as i32)? };
     Ok(Some(found))
 }
 

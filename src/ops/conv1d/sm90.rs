@@ -228,11 +228,10 @@ const BLOCKS: usize = 264;
 /// The most sequences that a launch takes.
 const SEQUENCES: usize = 65_535;
 
-/// Whether there is a form of this weight gradient here: sequences are not much shorter than the rows of a stage. Not as exact as
-/// f32: k are rows here, so that all rows would share a scale, in which small gradients lose digits.
-pub(in crate::ops) fn takes_weight(gpu: &Gpu, p: Precision, r: &Rows) -> bool {
+/// Whether there is a form of this weight gradient here: sequences are not much shorter than the rows of a stage.
+pub(in crate::ops) fn takes_weight(gpu: &Gpu, r: &Rows) -> bool {
     let long = r.per >= SLICE / 2 && r.l >= SLICE / 2 && r.rows > 0 && r.rows / r.per <= SEQUENCES;
-    p != Precision::F32 && long && has_channels(gpu, r)
+    long && has_channels(gpu, r)
 }
 
 /// A weight gradient's tile, the stages of a part of the sums, and the parts.
@@ -296,9 +295,10 @@ unsafe fn weight_gradient_with(
     dw: PtrMut<f32>,
 ) -> Result<()> {
     let sequences = r.rows / r.per;
-    // SAFETY: the caller's; a sequence is a tap whose rows and channels change places.
-    let (xs, dys) =
-        unsafe { (turned(gpu, kind, x, [sequences, r.l, r.c])?, turned(gpu, kind, dy, [sequences, r.per, r.n])?) };
+    // SAFETY: the caller's; a sequence is a tap whose rows and channels change places, and a channel has a scale.
+    let (xs, dys) = unsafe {
+        (turned(gpu, kind, x, [sequences, r.l, r.c], r.c)?, turned(gpu, kind, dy, [sequences, r.per, r.n], r.n)?)
+    };
     let map = |t: &Packed, rows: usize, channels: usize, size: usize| {
         gpu.tensor_map(t.address()?, &boxes(pitch(rows), channels, kind.parts() * sequences, [size, 1]))
     };
@@ -319,13 +319,15 @@ unsafe fn weight_gradient_with(
     unsafe {
         launched!(
             plan.tile.1, kind,
-            (gpu, cfg, &x_map, &dy_map, to, n, c, taps, sequences, slices, chunk, parts, pad, dilation, stages);
+            (gpu, cfg, &x_map, &dy_map, xs.largest(), dys.largest(), to, n, c, taps, sequences, slices, chunk, parts, pad, dilation, stages);
             Bf16: 64 conv1d_grad_weight64_bf16_sm90 128 conv1d_grad_weight128_bf16_sm90
                 160 conv1d_grad_weight160_bf16_sm90 256 conv1d_grad_weight256_bf16_sm90,
             F16: 64 conv1d_grad_weight64_f16_sm90 128 conv1d_grad_weight128_f16_sm90
                 160 conv1d_grad_weight160_f16_sm90 256 conv1d_grad_weight256_f16_sm90,
             Bf16x2: 64 conv1d_grad_weight64_bf16x2_sm90 128 conv1d_grad_weight128_bf16x2_sm90
                 160 conv1d_grad_weight160_bf16x2_sm90,
+            F16x2: 64 conv1d_grad_weight64_f16x2_sm90 128 conv1d_grad_weight128_f16x2_sm90
+                160 conv1d_grad_weight160_f16x2_sm90,
         )?;
     }
     match partial {

@@ -3,6 +3,7 @@
 use crate::device::{Gpu, Precision, Ptr};
 use crate::error::Result;
 use crate::ops::conv1d::cuda::{self, Back, Operands, Rows};
+use crate::ops::conv1d::half::half_dtype;
 use crate::ops::conv1d::operands::{Input, Prepared};
 use crate::tape::{Cx, Grads, Window};
 use crate::tensor::{DType, Tensor};
@@ -37,7 +38,7 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
     let m = dy.len() / o;
     let mut grads = vec![None, None, None];
     // Rounded once for both products.
-    let rounded = cuda::half_dtype(cx.precision).filter(|_| cx.wants(0)).map(|t| dy.to_dtype(t)).transpose()?;
+    let rounded = half_dtype(cx.precision).filter(|_| cx.wants(0)).map(|t| dy.to_dtype(t)).transpose()?;
     let operand = Input::of(rounded.as_ref().unwrap_or(dy))?;
     if cx.wants(0) {
         let mut shape = dy.shape().to_vec();

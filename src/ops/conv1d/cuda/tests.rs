@@ -70,7 +70,7 @@ unsafe fn tiled(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands, to
             Some(kind) => {
                 let weights = from.weights(gpu, kind, [r.taps, r.c, r.n]).unwrap();
                 let all = Back { rows: r, taps: (0, 1), into: (r.per, 0, 1) };
-                half_with(gpu, tile, kind, all, from, &weights, to).unwrap();
+                half::rows(gpu, tile, kind, all, from, &weights, to).unwrap();
             }
             None => rows_with(gpu, tile, p, r, from, to).unwrap(),
         }
@@ -83,7 +83,7 @@ unsafe fn tiled_back(gpu: &Gpu, tile: Tile, p: Precision, r: Back, from: Operand
         match half_kind(p) {
             Some(kind) => {
                 let weights = Weights::back(gpu, kind, from.w, [r.weight_taps(), r.rows.n, r.rows.c]).unwrap();
-                half_with(gpu, tile, kind, r, from, &weights, dx.into()).unwrap();
+                half::rows(gpu, tile, kind, r, from, &weights, dx.into()).unwrap();
             }
             None => input_gradient_with(gpu, tile, p, r, from, dx).unwrap(),
         }
@@ -300,6 +300,20 @@ fn tiles_for_sizes() {
     }
 }
 
+/// The convolution, and what is added to it.
+fn forward(
+    gpu: &Gpu,
+    p: Precision,
+    a: &Conv1dArgs,
+    lo: usize,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let y = forward_tailed(gpu, p, a, lo, x, w, Tail { bias, raw: true, ..Tail::default() })?;
+    Ok(y.raw.expect("it was asked for"))
+}
+
 /// Random constants of a batch norm, `[5, n]`.
 fn table(random: &mut Random, gpu: &Gpu, n: usize) -> Tensor {
     let rows = [random.normal(&[n]), random.uniform(&[n], 0.5, 2.0), random.normal(&[n])];
@@ -379,6 +393,39 @@ fn tails() {
                         );
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Every tile of 16-bit products with a norm has the bits of the convolution and the batch norm one after the other.
+#[test]
+fn every_tile_with_a_norm() {
+    let mut random = Random::new(58);
+    for (i, (r, offset)) in cases().into_iter().take(2).enumerate() {
+        let x = Numbers::new(&mut random, r.rows / r.per * r.l * r.c);
+        let (w, residual) = (Numbers::new(&mut random, r.taps * r.c * r.n), Numbers::new(&mut random, r.rows * r.n));
+        for (gpu, p) in gpus().iter().flat_map(|gpu| [Precision::Bf16, Precision::F16].map(|p| (gpu, p))) {
+            let [xs, ws, ds] = [&x, &w, &residual].map(|t| t.on(gpu, offset));
+            let (table, dtype) = (table(&mut random, gpu, r.n), half_dtype(p).unwrap());
+            let at = |t: &Tensor| t.ptr::<f32>().unwrap().offset(offset);
+            let from = Operands::new(at(&xs), at(&ws));
+            let new = |dtype| Tensor::on(gpu, dtype, &[r.rows, r.n]).unwrap();
+            for tile in TILES.into_iter().filter(|t| t.fits(gpu)) {
+                let [mut sum, mut y, mut operand] = [DType::F32, DType::F32, dtype].map(new);
+                let address = match dtype {
+                    DType::BF16 => operand.ptr_mut::<Bf16>().unwrap().address(),
+                    _ => operand.ptr_mut::<F16>().unwrap().address(),
+                };
+                let f = Activation::Gelu;
+                let norm = Some(Normed { table: table.ptr().unwrap(), f, y: y.ptr_mut().unwrap(), operand: address });
+                let to = Output { residual: at(&ds), raw: PtrMut::NULL, sum: sum.ptr_mut().unwrap(), norm };
+                // SAFETY: all sizes are those of `r`.
+                unsafe { tiled(gpu, tile, p, r, from, to) };
+                let name = format!("case {i}, {tile:?}, {} on {}", p.name(), gpu.about().name);
+                let want = batch_norm::cuda::forward(gpu, &sum, &table, f, None).unwrap();
+                nmse(&name, &numbers(&y), &numbers(&want), 1e-13);
+                nmse(&name, &numbers(&operand), &numbers(&want.to_dtype(dtype).unwrap()), 1e-7);
             }
         }
     }
