@@ -3,6 +3,10 @@
 //! Stem on both strands, activation, pool; a block of dilated convolutions; attention; a block of convolutions with pools;
 //! flatten; fully connected layers; heads. Tensors carry the names of the reference's state dict.
 
+mod layout;
+
+use layout::layout;
+
 use std::sync::Arc;
 
 use crate::device::Device;
@@ -10,7 +14,6 @@ use crate::error::Result;
 use crate::model::spec::{
     ActivationName, AttentionPlan, BlockLayerPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, HeadOutput, Init,
     ModelSpec, NormPlan, Plan, PoolKind as PoolName, PoolPadding, PoolPlan, Residual, Role, SkipPlan, StrandPool,
-    TensorPlan,
 };
 use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
 use crate::ops::{
@@ -389,7 +392,7 @@ impl<'a> Run<'a> {
             Some(skip) => (Some(self.skip(tape, skip, saved)?), None),
             None => (None, Some(saved)),
         };
-        let whole = !matches!(tape.mode(), Mode::Train(_)) && !spec.concat && !is_pointwise(conv);
+        let whole = tape.fuse && *tape.mode() == Mode::Eval && !spec.concat && !is_pointwise(conv);
         if let Some((norm, f)) = next.filter(|_| whole) {
             // Dropout does nothing but count here.
             self.dropouts += 1;
@@ -558,44 +561,5 @@ fn is_pointwise(conv: &ConvPlan) -> bool {
     conv.width == 1 && conv.stride == 1 && conv.padding == (0, 0)
 }
 
-/// How a tensor of the state dict lies here.
-fn layout(plan: &Plan, t: &TensorPlan) -> Layout {
-    let flattened = Layout::Flattened { length: plan.length, channels: plan.channels };
-    let prefix = t.name.rsplit_once('.').map_or("", |(prefix, _)| prefix);
-    if reads_flattened(plan, prefix) && (t.shape.len() == 2 || is_norm_of_flattened(plan, prefix)) {
-        return flattened;
-    }
-    match t.shape.len() {
-        // Width 1 is a dense layer on rows; the stem and strided convolutions are not.
-        3 if t.shape[2] == 1 && !prefix.starts_with("convolutions.") && !strided(plan, prefix) => Layout::Dense,
-        3 => Layout::Conv,
-        2 => Layout::Dense,
-        _ => Layout::Plain,
-    }
-}
-
-fn strided(plan: &Plan, name: &str) -> bool {
-    let blocks = plan.first_block.iter().chain(&plan.second_block);
-    blocks.flat_map(|b| &b.layers).any(|l| l.conv.name == name && !is_pointwise(&l.conv))
-}
-
-/// Whether a layer reads the flattened map: the first of every stack, its norm and skip, or a head without a stack.
-fn reads_flattened(plan: &Plan, prefix: &str) -> bool {
-    let stacks = plan.fc.iter().any(|stack| match &stack.embed {
-        Some(d) => d.name == prefix,
-        None => {
-            let first = stack.layers.first();
-            let skip = stack.layers.iter().find_map(|l| l.skip.as_ref());
-            first.is_some_and(|l| l.dense.name == prefix || l.norm.as_ref().is_some_and(|n| n.name == prefix))
-                || skip.is_some_and(|d| d.name == prefix)
-        }
-    });
-    let heads = plan.heads.iter().filter(|h| h.stack.is_none());
-    stacks || heads.into_iter().any(|h| h.dense.name == prefix || h.norm.as_ref().is_some_and(|n| n.name == prefix))
-}
-
-fn is_norm_of_flattened(plan: &Plan, prefix: &str) -> bool {
-    let first = plan.fc.iter().filter(|s| s.embed.is_none()).filter_map(|s| s.layers.first()?.norm.as_ref());
-    let heads = plan.heads.iter().filter(|h| h.stack.is_none()).filter_map(|h| h.norm.as_ref());
-    first.chain(heads).any(|n| n.name == prefix)
-}
+#[cfg(test)]
+mod tests;

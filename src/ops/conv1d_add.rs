@@ -100,7 +100,8 @@ impl Op for Conv1dAdd {
         if own == *to {
             return conv1d::change(&self.args, cx, x, to, residual);
         }
-        // The residual changes beyond the convolution's window.
+        // The residual changes beyond the convolution's window, for some mutant: that must not change how the others' are
+        // computed.
         let change = Change::Rows(conv1d::change(&self.args, cx, x, &own, None)?);
         let y = Delta { at: own, change }.placed(to)?;
         match residual {

@@ -309,6 +309,7 @@ pub fn operands(
             };
             let between = between.expect("the operation under test runs");
             assert_eq!(between.value.dtype(), if operands { half } else { DType::F32 }, "{name}: what a product reads");
+            assert!(between.value.padding_is_zero().expect("a copy"), "{name}: padding");
             let y = product(&mut tape, &between, &leaves[own..]).expect("the product runs");
             (tape, leaves, between, y)
         };
@@ -337,7 +338,9 @@ pub fn operands(
                 let seeds = vec![(leaves[0].node.expect("a leaf"), seed.clone())];
                 let mut found = tape.delta(seeds, &rows, &want).expect("delta runs");
                 let [between, y] = [0, 1].map(|i| found[i].take().expect("a change"));
-                let dtype = between.rows().expect("rows").dtype();
+                let rows_between = between.rows().expect("rows");
+                assert!(rows_between.padding_is_zero().expect("a copy"), "{name}: padding of the change");
+                let dtype = rows_between.dtype();
                 assert_eq!(dtype, if operands { half } else { DType::F32 }, "{name}: the change that a product reads");
                 // A sweep that is cut here, and its mutants grouped anew: joined, sums of two, one by one.
                 let list: Vec<Delta> = (0..4).map(|m| between.select(&[m]).expect("a selection")).collect();
