@@ -6,14 +6,17 @@
 //            table [5, C] = centre, scale, shift, rest, inverse; line [2, C]; partial [blocks, 2, C] in f64
 // Entries:   batch_norm_constants_f32, batch_norm_stats_finish_f32, batch_norm_sums_finish_f32: grid ceil(C / 32)
 //            batch_norm_stats_f32, batch_norm_sums_f32: grid ceil(rows / per), column tiles
-//            batch_norm_fwd_f32, batch_norm_bwd_f32, batch_norm_delta_f32: grid any, column tiles
-//            all: block 256; a block has 2^log columns of threads, each 4 channels (1 if C is no multiple of 4), the rest are rows
+//            batch_norm_fwd_<type>, batch_norm_bwd_f32, batch_norm_delta_<type>: grid any, column tiles; f32, or bf16 and f16,
+//            which are operands of products, rounded to the nearest, in padded rows (operand.cuh)
+//            all: block 256; a block has 2^log columns of threads, each 4 channels (1 if C is no multiple of 4; 8 where the result
+//            is of 16 bits), the rest are rows
 // Limits:    any sizes below 2^31, any alignment
 // Order:     a thread adds 8 rows (statistics) or 4 (sums) in f32, those in f64 row by row, then threads by halves, then blocks in
 //            eight strands: it depends on the number of rows and on C alone. Statistics are sums around the first row
 // Measured:  not on a GPU yet
 #include "groups.cuh"
 #include "math.cuh"
+#include "operand.cuh"
 
 namespace {
 
@@ -32,20 +35,29 @@ template <int V> struct Tile {
     }
 };
 
+// Channels channel .. of a row of c; groups of 8 are zero from c on.
+template <int V> __device__ __forceinline__ void read(const float* row, int channel, int c, bool aligned, float (&v)[V]) {
+    if constexpr (V == 8) load_eight(row, channel, c, aligned, v); else load_group(row + channel, aligned, v);
+}
+template <typename T, int V> __device__ __forceinline__ void write(T* row, int channel, int c, bool aligned, const float (&v)[V]) {
+    if constexpr (V == 8) store_eight(row, channel, c, aligned, v); else store_group(row + channel, aligned, v);
+}
+
 template <int V> struct Constants {
     float centre[V], scale[V], shift[V];
 
     __device__ __forceinline__ Constants(const float* table, int c, int channel) {
-        load(table + channel, centre);
-        load(table + c + channel, scale);
-        load(table + 2 * c + channel, shift);
+        const bool aligned = V < 8 || c % 4 == 0;
+        read(table, channel, c, aligned, centre);
+        read(table + c, channel, c, aligned, scale);
+        read(table + 2 * c, channel, c, aligned, shift);
     }
     __device__ __forceinline__ float normalised(float x, int e) const { return fmaf(x - centre[e], scale[e], shift[e]); }
 };
 
-// Calls f(group) with groups of 4 channels if C is a multiple of 4.
-template <typename F> __device__ __forceinline__ void by_channels(int c, F f) {
-    if (c % 4 == 0) f(Group<4>{}); else f(Group<1>{});
+// Calls f(group) with groups of 4 channels if C is a multiple of 4; of 8 for a result of 16 bits, where the last may be a part.
+template <typename T = float, typename F> __device__ __forceinline__ void by_channels(int c, F f) {
+    if constexpr (sizeof(T) == 2) f(Group<8>{}); else if (c % 4 == 0) f(Group<4>{}); else f(Group<1>{});
 }
 
 // Row of the tape behind position `at` of the sweep.
@@ -118,6 +130,80 @@ __device__ __forceinline__ void write_table(float* table, int c, int j, double m
     table[4 * c + j] = (float)inverse;
 }
 
+template <typename T>
+__device__ __forceinline__ void value_rows(const float* __restrict__ x, const float* __restrict__ table, T* __restrict__ y, long long rows, int c, int log, int f) {
+    by_channels<T>(c, [=](auto group) {
+        constexpr int V = decltype(group)::size, RUN = 4;
+        const Tile<V> t(c, log);
+        if (!t.inside) return;
+        const bool aligned = aligned16(x, y) && (V < 8 || c % 4 == 0);
+        const int pitch = row_pitch<T>(c);
+        const Constants<V> k(table, c, t.channel);
+        const long long step = (long long)gridDim.x * RUN * t.lanes;
+        const auto sweep = [&](auto curve) {
+            using F = decltype(curve);
+            for (long long r = (long long)blockIdx.x * RUN * t.lanes + t.row; r < rows; r += step) {
+                float v[RUN][V];
+#pragma unroll
+                for (int u = 0; u < RUN; u++) {
+                    if (r + u * t.lanes < rows) read(x + (r + u * t.lanes) * c, t.channel, c, aligned, v[u]);
+                }
+#pragma unroll
+                for (int u = 0; u < RUN; u++) {
+                    if (r + u * t.lanes < rows) {
+#pragma unroll
+                        for (int e = 0; e < V; e++) v[u][e] = F::value(k.normalised(v[u][e], e));
+                        write(y + (r + u * t.lanes) * pitch, t.channel, c, aligned, v[u]);
+                    }
+                }
+            }
+        };
+        WITH_CURVE(f, sweep(F{}))
+    });
+}
+
+template <typename T>
+__device__ __forceinline__ void difference_rows(
+    const float* __restrict__ x, const float* __restrict__ d, const int* __restrict__ rows, const int* __restrict__ start,
+    const float* __restrict__ table, T* __restrict__ y, int m, int c, int width, int len, int log, int f) {
+    by_channels<T>(c, [=](auto group) {
+        constexpr int V = decltype(group)::size, RUN = 2;
+        const Tile<V> t(c, log);
+        if (!t.inside) return;
+        const bool aligned = aligned16(x, d, y) && (V < 8 || c % 4 == 0);
+        const int pitch = row_pitch<T>(c);
+        const Constants<V> k(table, c, t.channel);
+        const long long count = (long long)width * m, step = (long long)gridDim.x * RUN * t.lanes;
+        const auto sweep = [&](auto curve) {
+            using F = decltype(curve);
+            for (long long r = (long long)blockIdx.x * RUN * t.lanes + t.row; r < count; r += step) {
+                float v[RUN][V] = {}, change[RUN][V] = {};
+#pragma unroll
+                for (int u = 0; u < RUN; u++) {
+                    const long long at = r + u * t.lanes;
+                    if (at < count) {
+                        const int lane = (int)((unsigned)at % (unsigned)m), p = start[lane] + (int)((unsigned)at / (unsigned)m);
+                        if (within(p, len)) {
+                            if (x) read(x + ((long long)rows[lane] * len + p) * c, t.channel, c, aligned, v[u]);
+                            read(d + at * c, t.channel, c, aligned, change[u]);
+                        }
+                    }
+                }
+#pragma unroll
+                for (int u = 0; u < RUN; u++) {
+                    const long long at = r + u * t.lanes;
+                    if (at < count) {
+#pragma unroll
+                        for (int e = 0; e < V; e++) change[u][e] = F::difference(k.normalised(v[u][e], e), k.scale[e] * change[u][e]);
+                        write(y + at * pitch, t.channel, c, aligned, change[u]);
+                    }
+                }
+            }
+        };
+        WITH_CURVE(f, sweep(F{}))
+    });
+}
+
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(256) batch_norm_constants_f32(
@@ -184,33 +270,17 @@ extern "C" __global__ void __launch_bounds__(256) batch_norm_stats_finish_f32(
 
 extern "C" __global__ void __launch_bounds__(256, 3)
     batch_norm_fwd_f32(const float* __restrict__ x, const float* __restrict__ table, float* __restrict__ y, long long rows, int c, int log, int f) {
-    by_channels(c, [=](auto group) {
-        constexpr int V = decltype(group)::size, RUN = 4;
-        const Tile<V> t(c, log);
-        if (!t.inside) return;
-        const bool aligned = aligned16(x, y);
-        const Constants<V> k(table, c, t.channel);
-        const long long step = (long long)gridDim.x * RUN * t.lanes;
-        const auto sweep = [&](auto curve) {
-            using F = decltype(curve);
-            for (long long r = (long long)blockIdx.x * RUN * t.lanes + t.row; r < rows; r += step) {
-                float v[RUN][V];
-#pragma unroll
-                for (int u = 0; u < RUN; u++) {
-                    if (r + u * t.lanes < rows) load_group(x + (r + u * t.lanes) * c + t.channel, aligned, v[u]);
-                }
-#pragma unroll
-                for (int u = 0; u < RUN; u++) {
-                    if (r + u * t.lanes < rows) {
-#pragma unroll
-                        for (int e = 0; e < V; e++) v[u][e] = F::value(k.normalised(v[u][e], e));
-                        store_group(y + (r + u * t.lanes) * c + t.channel, aligned, v[u]);
-                    }
-                }
-            }
-        };
-        WITH_CURVE(f, sweep(F{}))
-    });
+    value_rows(x, table, y, rows, c, log, f);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2)
+    batch_norm_fwd_bf16(const float* __restrict__ x, const float* __restrict__ table, bf16* __restrict__ y, long long rows, int c, int log, int f) {
+    value_rows(x, table, y, rows, c, log, f);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2)
+    batch_norm_fwd_f16(const float* __restrict__ x, const float* __restrict__ table, f16* __restrict__ y, long long rows, int c, int log, int f) {
+    value_rows(x, table, y, rows, c, log, f);
 }
 
 // Sums of dz and of dz (x - centre); dx = scale dz unless dx is null.
@@ -328,39 +398,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_bwd_f32(
 extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_delta_f32(
     const float* __restrict__ x, const float* __restrict__ d, const int* __restrict__ rows, const int* __restrict__ start,
     const float* __restrict__ table, float* __restrict__ y, int m, int c, int width, int len, int log, int f) {
-    by_channels(c, [=](auto group) {
-        constexpr int V = decltype(group)::size, RUN = 2;
-        const Tile<V> t(c, log);
-        if (!t.inside) return;
-        const bool aligned = aligned16(x, d, y);
-        const Constants<V> k(table, c, t.channel);
-        const long long count = (long long)width * m, step = (long long)gridDim.x * RUN * t.lanes;
-        const auto sweep = [&](auto curve) {
-            using F = decltype(curve);
-            for (long long r = (long long)blockIdx.x * RUN * t.lanes + t.row; r < count; r += step) {
-                float v[RUN][V] = {}, change[RUN][V] = {};
-#pragma unroll
-                for (int u = 0; u < RUN; u++) {
-                    const long long at = r + u * t.lanes;
-                    if (at < count) {
-                        const int lane = (int)((unsigned)at % (unsigned)m), p = start[lane] + (int)((unsigned)at / (unsigned)m);
-                        if (within(p, len)) {
-                            if (x) load_group(x + ((long long)rows[lane] * len + p) * c + t.channel, aligned, v[u]);
-                            load_group(d + at * c + t.channel, aligned, change[u]);
-                        }
-                    }
-                }
-#pragma unroll
-                for (int u = 0; u < RUN; u++) {
-                    const long long at = r + u * t.lanes;
-                    if (at < count) {
-#pragma unroll
-                        for (int e = 0; e < V; e++) change[u][e] = F::difference(k.normalised(v[u][e], e), k.scale[e] * change[u][e]);
-                        store_group(y + at * c + t.channel, aligned, change[u]);
-                    }
-                }
-            }
-        };
-        WITH_CURVE(f, sweep(F{}))
-    });
+    difference_rows(x, d, rows, start, table, y, m, c, width, len, log, f);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_delta_bf16(
+    const float* __restrict__ x, const float* __restrict__ d, const int* __restrict__ rows, const int* __restrict__ start,
+    const float* __restrict__ table, bf16* __restrict__ y, int m, int c, int width, int len, int log, int f) {
+    difference_rows(x, d, rows, start, table, y, m, c, width, len, log, f);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_delta_f16(
+    const float* __restrict__ x, const float* __restrict__ d, const int* __restrict__ rows, const int* __restrict__ start,
+    const float* __restrict__ table, f16* __restrict__ y, int m, int c, int width, int len, int log, int f) {
+    difference_rows(x, d, rows, start, table, y, m, c, width, len, log, f);
 }

@@ -1,12 +1,12 @@
 // conv1d.cu: dilated 1-D convolution, dense layers, and their changes under mutation.
 // Host side: src/ops/conv1d/cuda.rs; src/ops/linear/cuda.rs (a convolution of one tap)
-// Maths:     y[r, :] = bias + sum over taps t of x[g(r, t), :] w[t], without taps whose row g does not exist
+// Maths:     raw[r, :] = bias + sum over taps t of x[g(r, t), :] w[t], without taps whose row g does not exist; sum = raw + residual
 //            from = null: r = s per + p, g = s l + p stride + t dilation - pad, 0 <= g - s l < l: sequences side by side
 //            otherwise:   r = p per + i is window row p of mutant i, one of `per`; v = to[i] + p (0 if `to` is null) times stride, plus
 //                         t dilation - pad - from[i]; g = v per + i, 0 <= v < l: l is the width of the input's window
-// Layout:    channels last; x [rows, c], w [taps, c, n], bias [n] or null, y [rows, n]; any alignment, 16-byte accesses where x or w
-//            have c or n a multiple of 4 and addresses of multiples of 16
-// Entries:   conv1d_fwd<N>_<precision>: f32 (split tf32), tf32, bf16, f16 (operands; all tensors are f32)
+// Layout:    channels last; x [rows, c], w [taps, c, n], bias [n] or null, residual, raw and sum [rows, n] or null; any alignment, 16-byte
+//            accesses where x or w have c or n a multiple of 4 and addresses of multiples of 16
+// Entries:   conv1d_fwd<N>_<precision>: f32 (split tf32), tf32 (all tensors are f32); bf16 and f16 are in conv1d_half.cu
 //            <N>     tile       block  dynamic shared memory
 //            160     128 x 160   256    108 KB
 //            128     128 x 128   256     96 KB
@@ -17,28 +17,26 @@
 // Order:     k = (tap, channel) in steps of 16, taps outside of a tile left out (gemm.cuh); the same bits with every tile
 // Measured:  not on a GPU yet
 #include "conv1d.cuh"
+#include "epilogue.cuh"
 
 namespace {
 
 template <class P, class T>
-DRG_DEVICE void forward(const float* x, const float* w, const float* bias, const int* from, const int* to, float* y, int rows, int n, int c, int taps, int per,
+DRG_DEVICE void forward(const float* x, const float* w, const gemm::Tail& tail, const int* from, const int* to, int rows, int n, int c, int taps, int per,
                         int l, int stride, int pad, int dilation) {
   DYNAMIC_SHARED(float, ring);
   SHARED(int, base, T::BM);
   SHARED(int, position, T::BM);
   const int tiles = ceil_div(n, T::BN), first = (int)(blockIdx.x / tiles) * T::BM, column = (int)(blockIdx.x % tiles) * T::BN;
   const int r = first + (int)threadIdx.x;
-  int v = 0;
   const bool mine = threadIdx.x < T::BM && r < rows;
+  conv1d::Rows own{conv1d::NOWHERE, 0};
+  if (mine) own = conv1d::Rows::of(r, from, to, per, l, stride, pad);
   if (threadIdx.x < T::BM) {
-    if (mine) {
-      const int whole = r / per, part = r % per;
-      v = from ? (to ? to[part] + whole : 0) * stride - pad - from[part] : part * stride - pad;
-      base[threadIdx.x] = from ? part : whole * l;
-    }
-    position[threadIdx.x] = mine ? v : conv1d::NOWHERE;
+    base[threadIdx.x] = own.base;
+    position[threadIdx.x] = own.position;
   }
-  const conv1d::Taps used = conv1d::taps_of_tile<T>(mine, v, dilation, l, taps);
+  const conv1d::Taps used = conv1d::taps_of_tile<T>(mine, own.position, dilation, l, taps);
   conv1d::Shifted<T> rows_of_x{x, base, position, c, taps, l, dilation, from ? per : 1};
   rows_of_x.start(used.first_slice(c));
   const bool wide = n % 4 == 0 && aligned16(w);
@@ -49,104 +47,48 @@ DRG_DEVICE void forward(const float* x, const float* w, const float* bias, const
     gemm::load_matrix<T::BN, T::THREADS>(b, w, k, taps * c, column, n, wide);
     k += gemm::SLICE;
   });
-  gemm::write<T>(sum, bias, y, column, n, [=](int i) { return first + i < rows ? (long long)(first + i) : -1LL; });
+  gemm::write_pairs<T>(sum, tail, gemm::Plain{}, column, n, [=](int i) { return first + i < rows ? first + i : -1; });
 }
 
 }  // namespace
 
-extern "C" __global__ void __launch_bounds__(256, 1)
-    conv1d_fwd160_f32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                      const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                      int dilation) {
-  forward<gemm::SplitTf32, gemm::Tile160>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
+extern "C" __global__ void __launch_bounds__(256, 1) conv1d_fwd160_f32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const float* residual, float* raw, float* sum,
+    const int* __restrict__ from, const int* __restrict__ to, int rows, int n, int c, int taps, int per, int l, int stride, int pad, int dilation) {
+  forward<gemm::SplitTf32, gemm::Tile160>(x, w, {bias, residual, raw, sum}, from, to, rows, n, c, taps, per, l, stride, pad, dilation);
 }
-extern "C" __global__ void __launch_bounds__(256, 1)
-    conv1d_fwd160_tf32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                       const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                       int dilation) {
-  forward<gemm::Tf32, gemm::Tile160>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
+extern "C" __global__ void __launch_bounds__(256, 1) conv1d_fwd160_tf32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const float* residual, float* raw, float* sum,
+    const int* __restrict__ from, const int* __restrict__ to, int rows, int n, int c, int taps, int per, int l, int stride, int pad, int dilation) {
+  forward<gemm::Tf32, gemm::Tile160>(x, w, {bias, residual, raw, sum}, from, to, rows, n, c, taps, per, l, stride, pad, dilation);
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_fwd160_bf16(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                       const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                       int dilation) {
-  forward<gemm::Sixteen<bf16>, gemm::Tile160>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
+extern "C" __global__ void __launch_bounds__(256, 1) conv1d_fwd128_f32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const float* residual, float* raw, float* sum,
+    const int* __restrict__ from, const int* __restrict__ to, int rows, int n, int c, int taps, int per, int l, int stride, int pad, int dilation) {
+  forward<gemm::SplitTf32, gemm::Tile128>(x, w, {bias, residual, raw, sum}, from, to, rows, n, c, taps, per, l, stride, pad, dilation);
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_fwd160_f16(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                      const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                      int dilation) {
-  forward<gemm::Sixteen<f16>, gemm::Tile160>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
+extern "C" __global__ void __launch_bounds__(256, 1) conv1d_fwd128_tf32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const float* residual, float* raw, float* sum,
+    const int* __restrict__ from, const int* __restrict__ to, int rows, int n, int c, int taps, int per, int l, int stride, int pad, int dilation) {
+  forward<gemm::Tf32, gemm::Tile128>(x, w, {bias, residual, raw, sum}, from, to, rows, n, c, taps, per, l, stride, pad, dilation);
 }
-extern "C" __global__ void __launch_bounds__(256, 1)
-    conv1d_fwd128_f32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                      const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                      int dilation) {
-  forward<gemm::SplitTf32, gemm::Tile128>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
+extern "C" __global__ void __launch_bounds__(128, 3) conv1d_fwd64_f32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const float* residual, float* raw, float* sum,
+    const int* __restrict__ from, const int* __restrict__ to, int rows, int n, int c, int taps, int per, int l, int stride, int pad, int dilation) {
+  forward<gemm::SplitTf32, gemm::Tile64>(x, w, {bias, residual, raw, sum}, from, to, rows, n, c, taps, per, l, stride, pad, dilation);
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_fwd128_tf32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                       const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                       int dilation) {
-  forward<gemm::Tf32, gemm::Tile128>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
+extern "C" __global__ void __launch_bounds__(128, 4) conv1d_fwd64_tf32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const float* residual, float* raw, float* sum,
+    const int* __restrict__ from, const int* __restrict__ to, int rows, int n, int c, int taps, int per, int l, int stride, int pad, int dilation) {
+  forward<gemm::Tf32, gemm::Tile64>(x, w, {bias, residual, raw, sum}, from, to, rows, n, c, taps, per, l, stride, pad, dilation);
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_fwd128_bf16(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                       const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                       int dilation) {
-  forward<gemm::Sixteen<bf16>, gemm::Tile128>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
+extern "C" __global__ void __launch_bounds__(128, 3) conv1d_fwd16_f32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const float* residual, float* raw, float* sum,
+    const int* __restrict__ from, const int* __restrict__ to, int rows, int n, int c, int taps, int per, int l, int stride, int pad, int dilation) {
+  forward<gemm::SplitTf32, gemm::Tile16>(x, w, {bias, residual, raw, sum}, from, to, rows, n, c, taps, per, l, stride, pad, dilation);
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_fwd128_f16(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                      const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                      int dilation) {
-  forward<gemm::Sixteen<f16>, gemm::Tile128>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
-}
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_fwd64_f32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                     const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                     int dilation) {
-  forward<gemm::SplitTf32, gemm::Tile64>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
-}
-extern "C" __global__ void __launch_bounds__(128, 4)
-    conv1d_fwd64_tf32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                      const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                      int dilation) {
-  forward<gemm::Tf32, gemm::Tile64>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
-}
-extern "C" __global__ void __launch_bounds__(128, 4)
-    conv1d_fwd64_bf16(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                      const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                      int dilation) {
-  forward<gemm::Sixteen<bf16>, gemm::Tile64>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
-}
-extern "C" __global__ void __launch_bounds__(128, 4)
-    conv1d_fwd64_f16(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                     const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                     int dilation) {
-  forward<gemm::Sixteen<f16>, gemm::Tile64>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
-}
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_fwd16_f32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                     const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                     int dilation) {
-  forward<gemm::SplitTf32, gemm::Tile16>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
-}
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_fwd16_tf32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                      const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                      int dilation) {
-  forward<gemm::Tf32, gemm::Tile16>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
-}
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_fwd16_bf16(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                      const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                      int dilation) {
-  forward<gemm::Sixteen<bf16>, gemm::Tile16>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
-}
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_fwd16_f16(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const int* __restrict__ from,
-                     const int* __restrict__ to, float* __restrict__ y, int rows, int n, int c, int taps, int per, int l, int stride, int pad,
-                     int dilation) {
-  forward<gemm::Sixteen<f16>, gemm::Tile16>(x, w, bias, from, to, y, rows, n, c, taps, per, l, stride, pad, dilation);
+extern "C" __global__ void __launch_bounds__(128, 3) conv1d_fwd16_tf32(
+    const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, const float* residual, float* raw, float* sum,
+    const int* __restrict__ from, const int* __restrict__ to, int rows, int n, int c, int taps, int per, int l, int stride, int pad, int dilation) {
+  forward<gemm::Tf32, gemm::Tile16>(x, w, {bias, residual, raw, sum}, from, to, rows, n, c, taps, per, l, stride, pad, dilation);
 }

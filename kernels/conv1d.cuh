@@ -1,4 +1,4 @@
-// conv1d.cuh: which rows of which taps a tile of a convolution reads; for conv1d.cu and conv1d_grad.cu.
+// conv1d.cuh: which rows of which taps a tile of a convolution reads; for conv1d.cu, conv1d_grad.cu and conv1d_half.cu.
 // A row of the tile reads, under tap t, row base + v scale of x with v = position + t dilation if 0 <= v < extent, and zeros otherwise.
 #pragma once
 #include "gemm.cuh"
@@ -12,8 +12,21 @@ constexpr int NOWHERE = -(1 << 30);
 struct Taps {
   int first, last;
   // k = (tap, channel) in slices
-  __device__ __forceinline__ int first_slice(int c) const { return first * c / gemm::SLICE; }
-  __device__ __forceinline__ int last_slice(int c) const { return first < last ? ceil_div(last * c, gemm::SLICE) : first_slice(c); }
+  __device__ __forceinline__ int first_slice(int c, int slice = gemm::SLICE) const { return first * c / slice; }
+  __device__ __forceinline__ int last_slice(int c, int slice = gemm::SLICE) const {
+    return first < last ? ceil_div(last * c, slice) : first_slice(c, slice);
+  }
+};
+
+// Rows of a tile, as Shifted and its twin in conv1d_half.cu find them.
+struct Rows {
+  int position, base;
+  // Row r of y; see the head of conv1d.cu.
+  DRG_DEVICE Rows of(int r, const int* from, const int* to, int per, int l, int stride, int pad) {
+    const int whole = r / per, part = r - whole * per;
+    if (from) return {(to ? to[part] + whole : 0) * stride - pad - from[part], part};
+    return {part * stride - pad, whole * l};
+  }
 };
 
 // The taps under which any row of the tile may exist. Every thread calls it, with its row's position if it has one (`mine`); what

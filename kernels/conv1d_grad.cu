@@ -9,7 +9,7 @@
 // Layout:    channels last; w [taps, n, c] for `input` (c = channels of dy), x [.., c] and dy [rows, n] for `weight`; any alignment, 16-byte
 //            accesses where channels are a multiple of 4 and addresses of 16
 // Entries:   conv1d_grad_input<N>_<precision>, conv1d_grad_weight<N>_<precision>: tiles, blocks and shared memory as in conv1d.cu; the rows
-//            of the weight's tiles are (tap, channel), its grid has the parts along y
+//            of the weight's tiles are (tap, channel), its grid has the parts along y. f32, tf32; bf16 and f16 are in conv1d_half.cu
 //            conv1d_grad_sum_f32: any grid, block 256
 //            conv1d_grad_columns_f32: grid (ceil(n / 32), parts), block 256
 // Limits:    taps * c, rows and rows of x below 2^31
@@ -180,16 +180,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
                               int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
   input_gradient<gemm::Tf32, gemm::Tile160>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_grad_input160_bf16(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
-                              int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
-  input_gradient<gemm::Sixteen<bf16>, gemm::Tile160>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
-}
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_grad_input160_f16(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
-                             int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
-  input_gradient<gemm::Sixteen<f16>, gemm::Tile160>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
-}
 extern "C" __global__ void __launch_bounds__(256, 1)
     conv1d_grad_input128_f32(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
                              int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
@@ -199,16 +189,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     conv1d_grad_input128_tf32(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
                               int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
   input_gradient<gemm::Tf32, gemm::Tile128>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
-}
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_grad_input128_bf16(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
-                              int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
-  input_gradient<gemm::Sixteen<bf16>, gemm::Tile128>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
-}
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_grad_input128_f16(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
-                             int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
-  input_gradient<gemm::Sixteen<f16>, gemm::Tile128>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
 }
 extern "C" __global__ void __launch_bounds__(128, 3)
     conv1d_grad_input64_f32(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
@@ -220,16 +200,6 @@ extern "C" __global__ void __launch_bounds__(128, 4)
                              int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
   input_gradient<gemm::Tf32, gemm::Tile64>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
 }
-extern "C" __global__ void __launch_bounds__(128, 4)
-    conv1d_grad_input64_bf16(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
-                             int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
-  input_gradient<gemm::Sixteen<bf16>, gemm::Tile64>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
-}
-extern "C" __global__ void __launch_bounds__(128, 4)
-    conv1d_grad_input64_f16(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
-                            int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
-  input_gradient<gemm::Sixteen<f16>, gemm::Tile64>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
-}
 extern "C" __global__ void __launch_bounds__(128, 3)
     conv1d_grad_input16_f32(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
                             int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
@@ -240,17 +210,6 @@ extern "C" __global__ void __launch_bounds__(128, 3)
                              int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
   input_gradient<gemm::Tf32, gemm::Tile16>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
 }
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_grad_input16_bf16(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
-                             int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
-  input_gradient<gemm::Sixteen<bf16>, gemm::Tile16>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
-}
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_grad_input16_f16(const float* __restrict__ dy, const float* __restrict__ w, float* __restrict__ dx, int rows, int n, int c, int taps,
-                            int per, int l, int pad, int dilation, int tap_first, int tap_step, int y_per, int y_first, int y_step) {
-  input_gradient<gemm::Sixteen<f16>, gemm::Tile16>(dy, w, dx, rows, n, c, taps, per, l, pad, dilation, tap_first, tap_step, y_per, y_first, y_step);
-}
-
 extern "C" __global__ void __launch_bounds__(256, 1)
     conv1d_grad_weight160_f32(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
                               int per, int l, int stride, int pad, int dilation, int chunk) {
@@ -260,16 +219,6 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     conv1d_grad_weight160_tf32(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c,
                                int taps, int per, int l, int stride, int pad, int dilation, int chunk) {
   weight_gradient<gemm::Tf32, gemm::Tile160>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
-}
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_grad_weight160_bf16(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c,
-                               int taps, int per, int l, int stride, int pad, int dilation, int chunk) {
-  weight_gradient<gemm::Sixteen<bf16>, gemm::Tile160>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
-}
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_grad_weight160_f16(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
-                              int per, int l, int stride, int pad, int dilation, int chunk) {
-  weight_gradient<gemm::Sixteen<f16>, gemm::Tile160>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
 }
 extern "C" __global__ void __launch_bounds__(256, 1)
     conv1d_grad_weight128_f32(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
@@ -281,16 +230,6 @@ extern "C" __global__ void __launch_bounds__(256, 2)
                                int taps, int per, int l, int stride, int pad, int dilation, int chunk) {
   weight_gradient<gemm::Tf32, gemm::Tile128>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_grad_weight128_bf16(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c,
-                               int taps, int per, int l, int stride, int pad, int dilation, int chunk) {
-  weight_gradient<gemm::Sixteen<bf16>, gemm::Tile128>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
-}
-extern "C" __global__ void __launch_bounds__(256, 2)
-    conv1d_grad_weight128_f16(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
-                              int per, int l, int stride, int pad, int dilation, int chunk) {
-  weight_gradient<gemm::Sixteen<f16>, gemm::Tile128>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
-}
 extern "C" __global__ void __launch_bounds__(128, 3)
     conv1d_grad_weight64_f32(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
                              int per, int l, int stride, int pad, int dilation, int chunk) {
@@ -301,16 +240,6 @@ extern "C" __global__ void __launch_bounds__(128, 4)
                               int per, int l, int stride, int pad, int dilation, int chunk) {
   weight_gradient<gemm::Tf32, gemm::Tile64>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
 }
-extern "C" __global__ void __launch_bounds__(128, 4)
-    conv1d_grad_weight64_bf16(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
-                              int per, int l, int stride, int pad, int dilation, int chunk) {
-  weight_gradient<gemm::Sixteen<bf16>, gemm::Tile64>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
-}
-extern "C" __global__ void __launch_bounds__(128, 4)
-    conv1d_grad_weight64_f16(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
-                             int per, int l, int stride, int pad, int dilation, int chunk) {
-  weight_gradient<gemm::Sixteen<f16>, gemm::Tile64>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
-}
 extern "C" __global__ void __launch_bounds__(128, 3)
     conv1d_grad_weight16_f32(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
                              int per, int l, int stride, int pad, int dilation, int chunk) {
@@ -320,14 +249,4 @@ extern "C" __global__ void __launch_bounds__(128, 3)
     conv1d_grad_weight16_tf32(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
                               int per, int l, int stride, int pad, int dilation, int chunk) {
   weight_gradient<gemm::Tf32, gemm::Tile16>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
-}
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_grad_weight16_bf16(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
-                              int per, int l, int stride, int pad, int dilation, int chunk) {
-  weight_gradient<gemm::Sixteen<bf16>, gemm::Tile16>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
-}
-extern "C" __global__ void __launch_bounds__(128, 3)
-    conv1d_grad_weight16_f16(const float* __restrict__ x, const float* __restrict__ dy, float* __restrict__ parts, int rows, int n, int c, int taps,
-                             int per, int l, int stride, int pad, int dilation, int chunk) {
-  weight_gradient<gemm::Sixteen<f16>, gemm::Tile16>(x, dy, parts, rows, n, c, taps, per, l, stride, pad, dilation, chunk);
 }

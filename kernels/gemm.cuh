@@ -286,10 +286,10 @@ struct Walk {
   int tap, channel;
 
   DRG_DEVICE Walk start(int k, int channels) { return {k / channels, k % channels}; }
-  __device__ __forceinline__ void next(int channels) {
-    channel += SLICE;
+  __device__ __forceinline__ void next(int channels, int slice = SLICE) {
+    channel += slice;
     if (channel >= channels) {
-      const int more = channels >= SLICE ? 1 : channel / channels;
+      const int more = channels >= slice ? 1 : channel / channels;
       tap += more;
       channel -= more * channels;
     }

@@ -1,15 +1,18 @@
 // gemm_sm90.cuh: tiles of matrix products on the tensor cores of compute capability 9.0; for conv1d_sm90.cu and conv1d_grad_sm90.cu.
-// y[m][n] = bias[n] + sum over k of a[m][k] b[n][k]; both operands have 16 bits and k runs fastest. A block of 384 threads stays: a
+// y[m][n] = sum over k of a[m][k] b[n][k], and what follows it (epilogue.cuh); both operands have 16 bits and k runs fastest. A block of 384 threads stays: a
 // warpgroup whose one thread asks for bulk copies (64 k of both operands: a stage) and two that multiply, with a ring of stages between them.
 // Parts    1: operands are numbers of type T. 2: they are sums of two of these, high + low: of bf16 16 bits with the range of f32, of f16 22
 //          bits of numbers that were scaled; of the four products low low is left out.
 // Work     what the tiles are:  int count();  Tile at(int index);  int steps(Tile);  Step first(Tile);  void next(Step&);
 //          int bytes(): of a stage's copies;  void load<Ring>(ring, maps, part, tile, step, bar): asks for them, to ring.a and ring.b;
 //          int column(Tile);  long long row(Tile, int i): the row of y of the tile's row i, -1 if there is none;  int n: columns of y;
-//          Scale scale(Tile, int i): of the tile's row i;  static constexpr bool SCALED: false if it is always 1
+//          static constexpr Scaled SCALED: whether sums have been scaled, by powers of two:  int exponent(Tile, int i): what row i of the
+//          tile is multiplied by to undo it;  int column_exponent(int c): and column c of y
 // Order:   k in steps of 16, whatever the tile. Two parts: the products of a stage, small ones first, go into the f32 sum by an ordinary
 //          addition, because the tensor cores' own additions cut bits off, which after thousands of them shows.
 #pragma once
+#include "epilogue.cuh"
+#include "scale.cuh"
 #include "sm90.cuh"
 
 namespace gemm {
@@ -23,9 +26,12 @@ struct Maps {
   const CUtensorMap &a, &b;
 };
 
+enum class Scaled { No, Rows, Both };
+
 // A power of two, which alone may lie beyond f32, as two factors.
 struct Scale {
   float a, b;
+  DRG_DEVICE Scale of(int exponent) { return {power_of_two(exponent / 2), power_of_two(exponent - exponent / 2)}; }
   __device__ __forceinline__ float operator()(float x) const { return x * a * b; }
 };
 
@@ -133,59 +139,61 @@ template <typename T, int BN> DRG_DEVICE void multiply(float (&sum)[1][BN / 2], 
   }
 }
 
-// Sums of 16 rows, of which the warp's first is `first` in the tile, to y. Neighbouring lanes exchange halves of two blocks of 8 columns, so
-// that each has 4 columns in a row.
-template <int BN, typename Y, class Work, class Tile>
-DRG_DEVICE void write(const float (&sum)[BN / 2], const Work& work, const Tile& tile, int first, const float* bias, Y* y) {
+// Sums of 16 rows, of which the warp's first is `first` in the tile, to where the tail says. Neighbouring lanes exchange halves of two blocks
+// of 8 columns, so that each has 4 columns in a row. Residuals of four pieces are on their way at once.
+template <int BN, class Work, class Tile, class N>
+DRG_DEVICE void write(const float (&sum)[BN / 2], const Work& work, const Tile& tile, int first, const Tail& tail, const N& norm) {
   const int lane = lane_index(), n = work.n;
-  const bool odd = lane & 1, wide = n % 4 == 0 && aligned16(bias, y);
-  Y* row[2];
+  const bool odd = lane & 1, wide = in_pieces<4>(tail, norm, n);
+  long long row[2];
+  int exponent[2];
   Scale scale[2];
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     const int i = first + (lane >> 2) + 8 * h;
-    const long long r = work.row(tile, i);
-    row[h] = r >= 0 ? y + r * n : nullptr;
-    if constexpr (Work::SCALED) scale[h] = work.scale(tile, i);
+    row[h] = work.row(tile, i);
+    if constexpr (Work::SCALED != Scaled::No) exponent[h] = work.exponent(tile, i);
+    if constexpr (Work::SCALED == Scaled::Rows) scale[h] = Scale::of(exponent[h]);
   }
 #pragma unroll
-  for (int j = 0; j < BN / 8; j += 2) {
-    const int column = work.column(tile) + 8 * (j + odd) + 4 * (lane >> 1 & 1), left = n - column;
-    float4 b = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (bias && wide && left > 0) b = load4(bias + column);
-    if (bias && !wide) {
-      if (left > 0) b.x = bias[column];
-      if (left > 1) b.y = bias[column + 1];
-      if (left > 2) b.z = bias[column + 2];
-      if (left > 3) b.w = bias[column + 3];
+  for (int pair = 0; pair < BN / 8; pair += 4) {
+    float residual[2][2][4];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const int column = work.column(tile) + 8 * (pair + 2 * half + odd) + 4 * (lane >> 1 & 1);
+#pragma unroll
+      for (int h = 0; h < 2; h++) residual_of(tail, row[h], n, column, wide, residual[half][h]);
     }
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const float x0 = sum[4 * j + 2 * h], x1 = sum[4 * j + 2 * h + 1], z0 = sum[4 * j + 4 + 2 * h], z1 = sum[4 * j + 5 + 2 * h];
-      const float in0 = __shfl_xor_sync(0xffffffffu, odd ? x0 : z0, 1), in1 = __shfl_xor_sync(0xffffffffu, odd ? x1 : z1, 1);
-      float v0 = odd ? in0 : x0, v1 = odd ? in1 : x1, v2 = odd ? z0 : in0, v3 = odd ? z1 : in1;
-      if constexpr (Work::SCALED) {
-        v0 = scale[h](v0);
-        v1 = scale[h](v1);
-        v2 = scale[h](v2);
-        v3 = scale[h](v3);
+    for (int half = 0; half < 2; half++) {
+      const int j = pair + 2 * half;
+      const Place<4, N> place(tail, norm, n, work.column(tile) + 8 * (j + odd) + 4 * (lane >> 1 & 1), wide);
+      int columns[4];
+      if constexpr (Work::SCALED == Scaled::Both) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) columns[e] = work.column_exponent(min(place.column + e, n - 1));
       }
-      const float4 v = make_float4(v0 + b.x, v1 + b.y, v2 + b.z, v3 + b.w);
-      if (!row[h]) continue;
-      if (wide) {
-        if (left > 0) store4(row[h] + column, v);
-        continue;
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        const float x0 = sum[4 * j + 2 * h], x1 = sum[4 * j + 2 * h + 1], z0 = sum[4 * j + 4 + 2 * h], z1 = sum[4 * j + 5 + 2 * h];
+        const float in0 = __shfl_xor_sync(0xffffffffu, odd ? x0 : z0, 1), in1 = __shfl_xor_sync(0xffffffffu, odd ? x1 : z1, 1);
+        float v[4] = {odd ? in0 : x0, odd ? in1 : x1, odd ? z0 : in0, odd ? z1 : in1};
+        if constexpr (Work::SCALED == Scaled::Rows) {
+#pragma unroll
+          for (int e = 0; e < 4; e++) v[e] = scale[h](v[e]);
+        }
+        if constexpr (Work::SCALED == Scaled::Both) {
+#pragma unroll
+          for (int e = 0; e < 4; e++) v[e] = Scale::of(exponent[h] + columns[e])(v[e]);
+        }
+        place.finish(tail, norm, row[h], residual[half][h], v);
       }
-      if (left > 0) row[h][column] = from_float<Y>(v.x);
-      if (left > 1) row[h][column + 1] = from_float<Y>(v.y);
-      if (left > 2) row[h][column + 2] = from_float<Y>(v.z);
-      if (left > 3) row[h][column + 3] = from_float<Y>(v.w);
     }
   }
 }
 
-template <typename T, int BN, int MT, int PARTS, class Work, typename Y>
-DRG_DEVICE void multiply_all(const Work& work, const Maps& maps, const float* bias, Y* y, int stages) {
+template <typename T, int BN, int MT, int PARTS, class Work, class N>
+DRG_DEVICE void multiply_all(const Work& work, const Maps& maps, const Tail& tail, const N& norm, int stages) {
   DYNAMIC_SHARED(uint8_t, stage_data);
   SHARED(uint64_t, bars, 2 * MAX_STAGES);
   const uint32_t full = shared_address(bars);
@@ -205,7 +213,7 @@ DRG_DEVICE void multiply_all(const Work& work, const Maps& maps, const float* bi
       float sum[MT][BN / 2];
       multiply<T, BN>(sum, work.steps(tile), ring, group - 1);
 #pragma unroll
-      for (int m = 0; m < MT; m++) write<BN>(sum[m], work, tile, ((group - 1) * MT + m) * 64 + 16 * warp, bias, y);
+      for (int m = 0; m < MT; m++) write<BN>(sum[m], work, tile, ((group - 1) * MT + m) * 64 + 16 * warp, tail, norm);
     }
   }
 }

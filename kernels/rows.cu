@@ -2,21 +2,21 @@
 // Host side: src/tape/cuda.rs, src/tensor/gpu.rs
 // Maths:     none: values are copied, or are zero. Row w of mutant i is position start[i] + w of its sequence; a sequence has
 //            positions 0 to len - 1
-// Layout:    changes [width, M, C], position by position, mutants side by side; rows [R, C]; vectors [M, len C]
-// Entries:   rows_gather_f32         y[r] = x[index[r]], zero where index[r] < 0
-//            rows_place_f32          the same change on another window, zero where x has no row or outside of the sequence
+// Layout:    changes [width, M, C], position by position, mutants side by side; vectors [M, len C]. A row of 16-bit floats is
+//            moved as C / 2 words of 32 bits, padding included (operand.cuh)
+// Entries:   rows_place_f32          the same change on another window, zero where x has no row or outside of the sequence
 //            rows_clear_f32          zero outside of the sequence, in place
 //            rows_vector_f32         the change of the whole map of a mutant, zero where x has no row
 //            rows_select_f32         the mutants `lanes`, each from 0 to from_m - 1
 //            rows_insert_f32         lane lanes[i] of y becomes mutant i of x, row by row at the same positions
 //            rows_add_f32            y += x, n elements
 //            rows_blend_f32          y = share x + (1 - share) y in f64, rounded once
-//            rows_convert_<from>_<to>  n elements, to the nearest, ties to even
+//            rows_convert_<from>_<to>  rows of c elements, to the nearest, ties to even; 16-bit rows padded (operand.cuh)
 //            all: grid of any size along x, block of any size to 256, no dynamic shared memory
 // Limits:    width * M, M * len and C below 2^31; any C; C % 4 = 0 and addresses of multiples of 16 bytes are fast
 // Order:     every element is written by one thread
 // Measured:  not yet
-#include "drg.cuh"
+#include "operand.cuh"
 
 namespace {
 
@@ -36,36 +36,17 @@ template <class T> __device__ T* pieces(float* x, T) { return reinterpret_cast<T
 
 __device__ __forceinline__ bool within(int at, int n) { return (unsigned)at < (unsigned)n; }
 
-// n elements of type S to type T, 8 at a time where the addresses allow it; the rest one by one.
-template <class S, class T> __device__ __forceinline__ void convert(const S* x, T* y, long long n) {
-  constexpr int FROM = 16 / sizeof(S), TO = 16 / sizeof(T);
-  const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x, step = (long long)gridDim.x * blockDim.x;
-  const long long fast = aligned16(x, y) ? n / 8 : 0;
-  for (long long i = first; i < fast; i += step) {
-    Pack<S, FROM> in[8 / FROM];
-    Pack<T, TO> out[8 / TO];
-#pragma unroll
-    for (int k = 0; k < 8 / FROM; k++) in[k] = reinterpret_cast<const Pack<S, FROM>*>(x)[i * (8 / FROM) + k];
-#pragma unroll
-    for (int k = 0; k < 8; k++) out[k / TO].v[k % TO] = from_float<T>(to_float(in[k / FROM].v[k % FROM]));
-#pragma unroll
-    for (int k = 0; k < 8 / TO; k++) reinterpret_cast<Pack<T, TO>*>(y)[i * (8 / TO) + k] = out[k];
-  }
-  for (long long i = fast * 8 + first; i < n; i += step) y[i] = from_float<T>(to_float(x[i]));
+// Rows of c elements of type S to type T, 8 at a time.
+template <class S, class T> __device__ __forceinline__ void convert(const S* x, T* y, long long rows, int c) {
+  const bool aligned = c % 4 == 0 && aligned16(x, y);
+  each_cell(rows, ceil_div(c, 8), [=](long long row, int piece) {
+    float v[8];
+    load_eight(x + row * row_pitch<S>(c), piece * 8, c, aligned, v);
+    store_eight(y + row * row_pitch<T>(c), piece * 8, c, aligned, v);
+  });
 }
 
 }  // namespace
-
-extern "C" __global__ void __launch_bounds__(256) rows_gather_f32(
-    const float* __restrict__ x, const int* __restrict__ index, float* __restrict__ y, int rows, int c) {
-  const auto copy = [=](auto piece, int n) {
-    each_cell(rows, n, [=](long long r, int k) {
-      const long long from = index[r];
-      pieces(y, piece)[r * n + k] = from >= 0 ? pieces(x, piece)[from * n + k] : decltype(piece){};
-    });
-  };
-  in_pieces(c, copy, x, y);
-}
 
 extern "C" __global__ void __launch_bounds__(256) rows_place_f32(
     const float* __restrict__ x, const int* __restrict__ from, const int* __restrict__ to, float* __restrict__ y, int m, int c,
@@ -149,21 +130,21 @@ extern "C" __global__ void __launch_bounds__(256) rows_blend_f32(
 }
 
 extern "C" __global__ void __launch_bounds__(256) rows_convert_f32_bf16(
-    const float* __restrict__ x, bf16* __restrict__ y, long long n) {
-  convert(x, y, n);
+    const float* __restrict__ x, bf16* __restrict__ y, long long rows, int c) {
+  convert(x, y, rows, c);
 }
 
 extern "C" __global__ void __launch_bounds__(256) rows_convert_bf16_f32(
-    const bf16* __restrict__ x, float* __restrict__ y, long long n) {
-  convert(x, y, n);
+    const bf16* __restrict__ x, float* __restrict__ y, long long rows, int c) {
+  convert(x, y, rows, c);
 }
 
 extern "C" __global__ void __launch_bounds__(256) rows_convert_f32_f16(
-    const float* __restrict__ x, f16* __restrict__ y, long long n) {
-  convert(x, y, n);
+    const float* __restrict__ x, f16* __restrict__ y, long long rows, int c) {
+  convert(x, y, rows, c);
 }
 
 extern "C" __global__ void __launch_bounds__(256) rows_convert_f16_f32(
-    const f16* __restrict__ x, float* __restrict__ y, long long n) {
-  convert(x, y, n);
+    const f16* __restrict__ x, float* __restrict__ y, long long rows, int c) {
+  convert(x, y, rows, c);
 }

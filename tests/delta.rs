@@ -5,7 +5,7 @@
 
 use drg::ops::{
     self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands, activation, add, attention,
-    channels, concat, conv1d, flatten, layer_norm, linear, multiply, pool, stem,
+    channels, concat, conv1d, conv1d_add, flatten, layer_norm, linear, multiply, pool, stem,
 };
 use drg::tape::check::{self, Random};
 use drg::tape::{Delta, Edit, Keep, Mode, Tape, Var};
@@ -87,12 +87,15 @@ impl Net {
     fn residual(&mut self, r: &mut Random, c: usize) {
         let args = Conv1dArgs::same(1 + r.below(5), 1 + r.below(3));
         let w = Self::weights(r, &[args.kernel, c, c]);
-        let gate = r.below(4) == 0;
-        self.text += &format!(" residual{args:?} gate {gate}");
+        let way = r.below(4);
+        self.text += &format!(" residual{args:?} way {way}");
         self.layers.push(Box::new(move |t, x| {
             let h = activation(t, &x, Activation::Gelu)?;
+            if way > 1 {
+                return conv1d_add(t, &h, &w, None, &x, args);
+            }
             let h = conv1d(t, &h, &w, None, args)?;
-            if gate { multiply(t, &h, &x) } else { add(t, &h, &x) }
+            if way == 0 { multiply(t, &h, &x) } else { add(t, &h, &x) }
         }));
     }
 

@@ -412,22 +412,14 @@ mod emulated {
     }
 
     #[test]
-    fn rows_are_gathered_and_selected() {
+    fn rows_are_selected() {
         for (c, aligned, blocks) in CASES {
             let n = c as usize;
             let mut x = Rows::new(6 * n, aligned, random(1));
-            let index = [5, -1, 0, 3, 3];
-            let mut y = Rows::new(5 * n, aligned, || f32::NAN);
-            let (from, to) = (x.pointer(), y.pointer());
-            run("rows_gather_f32", blocks, args![from, index.as_ptr(), to, 5_i32, c]);
-            for (r, &i) in index.iter().enumerate() {
-                let zeros = vec![0.0; n];
-                assert_eq!(row(y.values(), r, c), if i < 0 { &zeros } else { row(x.values(), i as usize, c) });
-            }
             // [width 2, M 3] to [2, 4].
             let lanes = [2, 0, 0, 1];
             let mut y = Rows::new(8 * n, aligned, || f32::NAN);
-            let to = y.pointer();
+            let (from, to) = (x.pointer(), y.pointer());
             run("rows_select_f32", blocks, args![from, lanes.as_ptr(), to, 2_i32, 3_i32, 4_i32, c]);
             for r in 0..8 {
                 assert_eq!(row(y.values(), r, c), row(x.values(), r / 4 * 3 + lanes[r % 4] as usize, c), "{r}");
@@ -479,25 +471,38 @@ mod emulated {
         let special =
             [0.0, -0.0, 1.0 + 2f32.powi(-8), 1.0 + 3.0 * 2f32.powi(-8), 2049.0, 2051.0, 65_519.9, 65_520.0, f32::MAX];
         let tiny = [f32::INFINITY, f32::NEG_INFINITY, 6e-8, 3e-8, 2.9e-8, -1e-6, 1e-40];
-        for (n, aligned) in [(0, true), (1, true), (7, true), (16, true), (700, true), (701, false)] {
+        for (rows, c, aligned) in [
+            (0, 4_usize, true),
+            (1, 1, true),
+            (3, 7, true),
+            (1, 16, true),
+            (5, 140, true),
+            (2, 20, false),
+            (3, 231, false),
+        ] {
+            // 16-bit rows are padded with zeros to a multiple of 8.
+            let (n, pitch) = (rows * c, c.next_multiple_of(8));
             let mut values = special.into_iter().chain(tiny).cycle().take(16).chain(std::iter::repeat_with(random(3)));
             let mut x = Rows::new(n, aligned, || values.next().unwrap());
-            let mut bits = vec![0_u128; n / 8 + 1];
+            let mut bits = vec![u128::MAX; rows * pitch / 8];
             let half = bits.as_mut_ptr().cast::<u16>();
-            let (from, elements) = (x.pointer(), n as i64);
+            let (from, rows, c) = (x.pointer(), rows as i64, c as i32);
             let mut y = Rows::new(n, aligned, || f32::NAN);
             let back = y.pointer();
             for (there, home, round) in [
                 ("rows_convert_f32_bf16", "rows_convert_bf16_f32", to_bf16 as fn(f32) -> (u16, f32)),
                 ("rows_convert_f32_f16", "rows_convert_f16_f32", to_f16),
             ] {
-                run(there, 2, args![from, half, elements]);
-                run(home, 1, args![half, back, elements]);
+                run(there, 2, args![from, half, rows, c]);
+                run(home, 1, args![half, back, rows, c]);
                 let bytes: &[u16] = bytemuck::cast_slice(&bits);
                 for (i, &v) in x.values().iter().enumerate() {
                     let (bits, value) = round(v);
-                    assert_eq!((bytes[i], y.values()[i].to_bits()), (bits, value.to_bits()), "{there} of {v}");
+                    let found = bytes[i / c as usize * pitch + i % c as usize];
+                    assert_eq!((found, y.values()[i].to_bits()), (bits, value.to_bits()), "{there} of {v}");
                 }
+                let padding = bytes.chunks(pitch).flat_map(|row| &row[c as usize..]);
+                assert!(padding.copied().all(|bits| bits == 0), "{there}: zeros behind {c} elements");
             }
         }
     }

@@ -6,17 +6,23 @@
 
 mod join;
 
+mod layout;
+
+use layout::layout;
+
 use std::sync::Arc;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::spec::{
-    ActivationName, Architecture, AttentionPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, FcPlan, FcSpec, HeadOutput,
+    ActivationName, Architecture, AttentionPlan, BlockLayerPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, FcPlan, FcSpec, HeadOutput,
     HeadPlan, Init, ModelSpec, NormPlan, Plan, Plans, PoolKind as PoolName, PoolPadding, PoolPlan, Residual, Role,
-    SkipPlan, StrandPool, TensorPlan,
+    SkipPlan, StrandPool,
 };
 use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
-use crate::ops::{self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
+use crate::ops::{
+    self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, RunningNorm, StemArgs, Strands, Wanted,
+};
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
@@ -192,7 +198,7 @@ impl Network {
 }
 
 /// One forward pass of the network of an input: where the numbers are, and how many dropout layers have passed.
-struct Run<'a> {
+pub(in crate::model) struct Run<'a> {
     parameters: &'a Parameters,
     bound: &'a Bound,
     input: usize,
@@ -201,7 +207,16 @@ struct Run<'a> {
     dropouts: u32,
 }
 
-impl Run<'_> {
+/// Who reads a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::model) enum Readers {
+    /// Convolutions and dense layers alone ([`Tape::for_products`]).
+    Products,
+    /// Anybody.
+    Any,
+}
+
+impl<'a> Run<'a> {
     /// One output a head, and the dropout layers that have passed.
     fn heads(mut self, tape: &mut Tape, x: &Var, observe: Observer) -> Result<(Vec<Var>, u32)> {
         let (spec, plan, input) = (self.spec, self.plan, self.input);
@@ -242,7 +257,7 @@ impl Run<'_> {
 
     fn head(&self, tape: &mut Tape, head: &HeadPlan, x: &Var) -> Result<Var> {
         let x = match &head.norm {
-            Some(n) => self.norm(tape, n, x, Activation::Identity)?,
+            Some(n) => self.norm(tape, n, x, Activation::Identity, Readers::Products)?,
             None => x.clone(),
         };
         let y = self.dense(tape, &head.dense, &x)?;
@@ -258,7 +273,7 @@ impl Run<'_> {
         self.parameters.id(&format!("{name}.{part}"))
     }
 
-    fn var(&self, name: &str, part: &str) -> Result<&Var> {
+    fn var(&self, name: &str, part: &str) -> Result<&'a Var> {
         Ok(self.bound.var(self.id(name, part)?))
     }
 
@@ -307,14 +322,25 @@ impl Run<'_> {
         }
     }
 
-    fn conv(&self, tape: &mut Tape, plan: &ConvPlan, x: &Var) -> Result<Var> {
-        let bias = if plan.bias { Some(self.var(&plan.name, "bias")?) } else { None };
-        let weight = self.var(&plan.name, "weight")?;
+    fn bias(&self, plan: &ConvPlan) -> Result<Option<&'a Var>> {
+        if plan.bias { self.var(&plan.name, "bias").map(Some) } else { Ok(None) }
+    }
+
+    pub(in crate::model) fn conv(&self, tape: &mut Tape, plan: &ConvPlan, x: &Var) -> Result<Var> {
+        let (bias, weight) = (self.bias(plan)?, self.var(&plan.name, "weight")?);
         if is_pointwise(plan) {
             return ops::linear(tape, x, weight, bias);
         }
-        let args = Conv1dArgs { kernel: plan.width, stride: plan.stride, dilation: plan.dilation, pad: plan.padding };
-        ops::conv1d(tape, x, weight, bias, args)
+        ops::conv1d(tape, x, weight, bias, conv_args(plan))
+    }
+
+    /// A convolution and its residual, in one if the tape fuses.
+    fn conv_add(&self, tape: &mut Tape, plan: &ConvPlan, x: &Var, residual: &Var) -> Result<Var> {
+        if is_pointwise(plan) || !tape.fuse {
+            let y = self.conv(tape, plan, x)?;
+            return ops::add(tape, &y, residual);
+        }
+        ops::conv1d_add(tape, x, self.var(&plan.name, "weight")?, self.bias(plan)?, residual, conv_args(plan))
     }
 
     fn dense(&self, tape: &mut Tape, plan: &DensePlan, x: &Var) -> Result<Var> {
@@ -323,18 +349,38 @@ impl Run<'_> {
     }
 
     /// Batch norm, then an activation: statistics of the batch in training, running ones otherwise.
-    fn norm(&self, tape: &mut Tape, plan: &NormPlan, x: &Var, f: Activation) -> Result<Var> {
+    pub(in crate::model) fn norm(
+        &self,
+        tape: &mut Tape,
+        plan: &NormPlan,
+        x: &Var,
+        f: Activation,
+        readers: Readers,
+    ) -> Result<Var> {
+        if !matches!(tape.mode(), Mode::Train(_)) {
+            return self.running(plan, f, readers)?.apply(tape, x);
+        }
         let (gamma, beta) = (self.var(&plan.name, "weight")?, self.var(&plan.name, "bias")?);
-        let fused = if tape.fuse { f } else { Activation::Identity };
-        let y = if matches!(tape.mode(), Mode::Train(_)) {
-            let buffer = self.id(&plan.name, "running_mean")?;
-            ops::batch_norm_activation_train(tape, buffer, x, gamma, beta, EPS, fused)?
-        } else {
-            let mean = &self.var(&plan.name, "running_mean")?.value;
-            let variance = &self.var(&plan.name, "running_var")?.value;
-            ops::batch_norm_activation_eval(tape, x, gamma, beta, mean, variance, EPS, fused)?
-        };
-        if fused == f { Ok(y) } else { ops::activation(tape, &y, f) }
+        let (buffer, fused) = (self.id(&plan.name, "running_mean")?, if tape.fuse { f } else { Activation::Identity });
+        let one = |t: &mut Tape| ops::batch_norm_activation_train(t, buffer, x, gamma, beta, EPS, fused);
+        if fused == f {
+            return if readers == Readers::Products { tape.for_products(one) } else { one(tape) };
+        }
+        let y = one(tape)?;
+        ops::activation(tape, &y, f)
+    }
+
+    /// The norm with running statistics.
+    fn running(&self, plan: &NormPlan, activation: Activation, readers: Readers) -> Result<RunningNorm<'a>> {
+        Ok(RunningNorm {
+            gamma: self.var(&plan.name, "weight")?,
+            beta: self.var(&plan.name, "bias")?,
+            mean: &self.var(&plan.name, "running_mean")?.value,
+            variance: &self.var(&plan.name, "running_var")?.value,
+            eps: EPS,
+            activation,
+            for_products: readers == Readers::Products,
+        })
     }
 
     fn dropout(&mut self, tape: &mut Tape, x: Var, p: f64) -> Result<Var> {
@@ -342,34 +388,89 @@ impl Run<'_> {
         ops::dropout(tape, &x, p, self.dropouts)
     }
 
-    fn block(&mut self, tape: &mut Tape, spec: &BlockSpec, plan: &BlockPlan, mut x: Var) -> Result<Var> {
+    pub(in crate::model) fn block(
+        &mut self,
+        tape: &mut Tape,
+        spec: &BlockSpec,
+        plan: &BlockPlan,
+        x: Var,
+    ) -> Result<Var> {
         let mut saved = x.clone();
+        let mut x = Stream::Plain(x);
         for (i, layer) in plan.layers.iter().enumerate() {
-            (x, saved) = tape.scoped(format!("layer{i}"), |t| {
-                let h = match (&layer.norm, plain(spec.activation)) {
-                    (Some(n), Some(f)) => self.norm(t, n, &x, f)?,
-                    (Some(n), None) => {
-                        let h = self.norm(t, n, &x, Activation::Identity)?;
-                        activate(t, &h, spec.activation)?
-                    }
-                    (None, _) => activate(t, &x, spec.activation)?,
-                };
-                drop(x);
-                let h = self.conv(t, &layer.conv, &h)?;
-                let mut y = h.clone();
-                if let Some(skip) = &layer.skip {
-                    let r = self.skip(t, skip, saved)?;
-                    y = if spec.concat { ops::concat(t, &[&h, &r])? } else { ops::add(t, &h, &r)? };
-                    saved = if self.spec.residual == Residual::Stream { y.clone() } else { h };
-                }
-                y = self.dropout(t, y, spec.dropout)?;
-                if let Some(p) = &layer.pool {
-                    y = self.pool(t, p, &y, false)?;
-                }
-                Ok((y, saved))
-            })?;
+            // Nobody reads what is saved behind the last skip.
+            let read = plan.layers[i + 1..].iter().any(|l| l.skip.is_some());
+            let next = plan.layers.get(i + 1).and_then(|next| next.norm.as_ref()).zip(plain(spec.activation));
+            let next = next.filter(|_| layer.pool.is_none());
+            (x, saved) = tape.scoped(format!("layer{i}"), |t| self.layer(t, spec, layer, (x, saved, read), next))?;
         }
-        Ok(x)
+        match x {
+            Stream::Plain(x) | Stream::Entered(x) => Ok(x),
+        }
+    }
+
+    /// A layer of a block: what comes out of it, and what the next skip reads, if any does (`read`). `next` = the norm and
+    /// activation with which the next layer begins, which the convolution may bring along.
+    fn layer(
+        &mut self,
+        tape: &mut Tape,
+        spec: &BlockSpec,
+        layer: &BlockLayerPlan,
+        (x, saved, read): (Stream, Var, bool),
+        next: Option<(&NormPlan, Activation)>,
+    ) -> Result<(Stream, Var)> {
+        let h = match x {
+            Stream::Entered(h) => h,
+            Stream::Plain(x) => self.enter(tape, spec, layer, &x)?,
+        };
+        let conv = &layer.conv;
+        let streams = self.spec.residual == Residual::Stream;
+        let (residual, mut saved) = match &layer.skip {
+            Some(skip) => (Some(self.skip(tape, skip, saved)?), None),
+            None => (None, Some(saved)),
+        };
+        let whole = tape.fuse && *tape.mode() == Mode::Eval && !spec.concat && !is_pointwise(conv);
+        if let Some((norm, f)) = next.filter(|_| whole) {
+            // Dropout does nothing but count here.
+            self.dropouts += 1;
+            let wanted = read && residual.is_some();
+            let wanted = Wanted { raw: wanted && !streams, sum: wanted && streams };
+            let operands = [&h, self.var(&conv.name, "weight")?];
+            let (bias, norm) = (self.bias(conv)?, self.running(norm, f, Readers::Products)?);
+            let made = ops::conv1d_norm(tape, operands, bias, residual.as_ref(), conv_args(conv), norm, wanted)?;
+            let saved = saved.or(made.raw).or(made.sum).unwrap_or_else(|| made.normed.clone());
+            return Ok((Stream::Entered(made.normed), saved));
+        }
+        let mut y = match &residual {
+            None => self.conv(tape, conv, &h)?,
+            Some(r) if !spec.concat && (streams || !read) => self.conv_add(tape, conv, &h, r)?,
+            Some(r) => {
+                let h = self.conv(tape, conv, &h)?;
+                let y = if spec.concat { ops::concat(tape, &[&h, r])? } else { ops::add(tape, &h, r)? };
+                saved = (!streams).then_some(h);
+                y
+            }
+        };
+        drop(h);
+        let saved = saved.unwrap_or_else(|| y.clone());
+        y = self.dropout(tape, y, spec.dropout)?;
+        if let Some(p) = &layer.pool {
+            y = self.pool(tape, p, &y, false)?;
+        }
+        Ok((Stream::Plain(y), saved))
+    }
+
+    /// Norm and activation at the beginning of a layer.
+    fn enter(&self, tape: &mut Tape, spec: &BlockSpec, layer: &BlockLayerPlan, x: &Var) -> Result<Var> {
+        match (&layer.norm, plain(spec.activation)) {
+            (Some(n), Some(f)) => self.norm(tape, n, x, f, Readers::Products),
+            (Some(n), None) => {
+                let h = self.norm(tape, n, x, Activation::Identity, Readers::Any)?;
+                activate(tape, &h, spec.activation)
+            }
+            (None, Some(f)) => tape.for_products(|t| ops::activation(t, x, f)),
+            (None, None) => activate(tape, x, spec.activation),
+        }
     }
 
     fn skip(&mut self, tape: &mut Tape, plan: &SkipPlan, mut x: Var) -> Result<Var> {
@@ -386,7 +487,7 @@ impl Run<'_> {
         let name = &plan.name;
         let spec = self.spec.attention.as_ref().expect("a plan with attention has its specification");
         let x = match &plan.norm {
-            Some(n) => self.norm(tape, n, &x, Activation::Identity)?,
+            Some(n) => self.norm(tape, n, &x, Activation::Identity, Readers::Any)?,
             None => x,
         };
         let weight = |part: &str| self.var(name, &format!("{part}.weight"));
@@ -413,7 +514,7 @@ impl Run<'_> {
         let y = self.layer_norm(tape, &format!("{name}.layer_norm"), &y)?;
         let h = self.dropout(tape, y.clone(), spec.dropout)?;
         let h = ops::linear(tape, &h, self.var(name, "feedforward.0.weight")?, None)?;
-        let h = ops::activation(tape, &h, Activation::Gelu)?;
+        let h = tape.for_products(|t| ops::activation(t, &h, Activation::Gelu))?;
         let h = ops::linear(tape, &h, self.var(name, "feedforward.2.weight")?, None)?;
         let y = ops::add(tape, &h, &y)?;
         let y = self.layer_norm(tape, &format!("{name}.feedforward_layer_norm"), &y)?;
@@ -436,12 +537,17 @@ impl Run<'_> {
         for (i, layer) in plan.layers.iter().enumerate() {
             (x, saved) = tape.scoped(format!("layer{i}"), |t| {
                 let h = match &layer.norm {
-                    Some(n) => self.norm(t, n, &x, Activation::Identity)?,
+                    Some(n) => self.norm(t, n, &x, Activation::Identity, Readers::Products)?,
                     None => x,
                 };
                 let h = self.dense(t, &layer.dense, &h)?;
                 let h = self.dropout(t, h, spec.dropout)?;
-                let mut y = activate(t, &h, spec.activation)?;
+                // A dense layer reads it, unless a norm, a skip or, behind the last one, anybody does.
+                let next = plan.layers.get(i + 1).filter(|next| next.norm.is_none() && layer.skip.is_none());
+                let mut y = match (next, plain(spec.activation)) {
+                    (Some(_), Some(f)) => t.for_products(|t| ops::activation(t, &h, f))?,
+                    _ => activate(t, &h, spec.activation)?,
+                };
                 if let Some(d) = &layer.skip {
                     let r = self.dense(t, d, &saved)?;
                     y = ops::add(t, &y, &r)?;
@@ -452,6 +558,18 @@ impl Run<'_> {
         }
         Ok(x)
     }
+}
+
+/// What passes from layer to layer of a block.
+enum Stream {
+    /// The output of a layer.
+    Plain(Var),
+    /// Behind the norm and activation with which the next layer begins.
+    Entered(Var),
+}
+
+fn conv_args(plan: &ConvPlan) -> Conv1dArgs {
+    Conv1dArgs { kernel: plan.width, stride: plan.stride, dilation: plan.dilation, pad: plan.padding }
 }
 
 /// `(a + b) / 2`.
@@ -478,46 +596,5 @@ fn is_pointwise(conv: &ConvPlan) -> bool {
     conv.width == 1 && conv.stride == 1 && conv.padding == (0, 0)
 }
 
-/// How a tensor of the state dict lies here.
-fn layout(plans: &Plans, t: &TensorPlan) -> Layout {
-    let prefix = t.name.rsplit_once('.').map_or("", |(prefix, _)| prefix);
-    for plan in &plans.inputs {
-        if reads_flattened(plan, prefix) && (t.shape.len() == 2 || is_norm_of_flattened(plan, prefix)) {
-            return Layout::Flattened { length: plan.length, channels: plan.channels };
-        }
-    }
-    let own = |plan: &Plan| plan.stem.name == prefix || strided(plan, prefix);
-    match t.shape.len() {
-        // Width 1 is a dense layer on rows; the stem and strided convolutions are not.
-        3 if t.shape[2] == 1 && !plans.inputs.iter().any(own) => Layout::Dense,
-        3 => Layout::Conv,
-        2 => Layout::Dense,
-        _ => Layout::Plain,
-    }
-}
-
-fn strided(plan: &Plan, name: &str) -> bool {
-    let blocks = plan.first_block.iter().chain(&plan.second_block);
-    blocks.flat_map(|b| &b.layers).any(|l| l.conv.name == name && !is_pointwise(&l.conv))
-}
-
-/// Whether a layer reads the flattened map: the first of every stack, its norm and skip, or a head without a stack.
-fn reads_flattened(plan: &Plan, prefix: &str) -> bool {
-    let stacks = plan.fc.iter().any(|stack| match &stack.embed {
-        Some(d) => d.name == prefix,
-        None => {
-            let first = stack.layers.first();
-            let skip = stack.layers.iter().find_map(|l| l.skip.as_ref());
-            first.is_some_and(|l| l.dense.name == prefix || l.norm.as_ref().is_some_and(|n| n.name == prefix))
-                || skip.is_some_and(|d| d.name == prefix)
-        }
-    });
-    let heads = plan.heads.iter().filter(|h| h.stack.is_none());
-    stacks || heads.into_iter().any(|h| h.dense.name == prefix || h.norm.as_ref().is_some_and(|n| n.name == prefix))
-}
-
-fn is_norm_of_flattened(plan: &Plan, prefix: &str) -> bool {
-    let first = plan.fc.iter().filter(|s| s.embed.is_none()).filter_map(|s| s.layers.first()?.norm.as_ref());
-    let heads = plan.heads.iter().filter(|h| h.stack.is_none()).filter_map(|h| h.norm.as_ref());
-    first.chain(heads).any(|n| n.name == prefix)
-}
+#[cfg(test)]
+mod tests;

@@ -330,7 +330,11 @@ impl Stack {
     fn forward(&self, tape: &mut Tape, bound: &Bound, x: &Var) -> Result<Var> {
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = tape.scoped(format!("layer{i}"), |t| apply(layer, t, bound, &x))?;
+            let product = matches!(self.layers.get(i + 1), Some(Layer::Conv(..) | Layer::Dense(_)));
+            x = tape.scoped(format!("layer{i}"), |t| match layer {
+                Layer::Activation(_) if product => t.for_products(|t| apply(layer, t, bound, &x)),
+                _ => apply(layer, t, bound, &x),
+            })?;
         }
         Ok(x)
     }

@@ -33,7 +33,7 @@ impl Op for Elementwise {
     fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
         save.put(0, save.keep.any(), x[0]);
         if let Some(gpu) = x[0].gpu() {
-            return cuda::forward(gpu, self.f, x[0]);
+            return cuda::forward(gpu, self.f, x[0], save.operand());
         }
         real!("activation", x[0], T => {
             let mut y = tensor::stale::<T>(x[0].len());
@@ -127,6 +127,43 @@ mod tests {
                     check::delta(&name, &[x], run);
                 }
             }
+        }
+    }
+
+    /// Rows of whole pieces of 16 bytes, of a part of one, of one piece of f32 besides, and of none.
+    #[test]
+    fn operands_of_16_bits() {
+        use crate::ops::{Conv1dArgs, conv1d, flatten, linear};
+        use crate::tape::Mode;
+        for c in [1, 5, 8, 12, 33] {
+            for f in [Activation::Gelu, Activation::Exp] {
+                let mut r = check::Random::new(6);
+                let inputs = [r.normal(&[3, 7, c]), r.normal(&[3, c, 5])];
+                let act = |t: &mut Tape, v: &[Var]| activation(t, &v[0], f);
+                let conv = |t: &mut Tape, x: &Var, w: &[Var]| conv1d(t, x, &w[0], None, Conv1dArgs::same(3, 2));
+                check::operands(&format!("conv1d of {c} channels"), &Mode::Eval, &inputs, 1, act, conv);
+                let dense = |t: &mut Tape, x: &Var, w: &[Var]| linear(t, x, &w[0], None);
+                let rows = [inputs[0].clone(), r.normal(&[c, 3])];
+                check::operands(&format!("linear of {c} channels"), &Mode::Eval, &rows, 1, act, dense);
+                let flat = [inputs[0].clone(), r.normal(&[7 * c, 3])];
+                let on_flat = |t: &mut Tape, v: &[Var]| {
+                    let x = flatten(t, &v[0])?;
+                    activation(t, &x, f)
+                };
+                check::operands(&format!("linear of a map of {c} channels"), &Mode::Eval, &flat, 1, on_flat, dense);
+            }
+        }
+    }
+
+    #[test]
+    fn operands_are_for_products_alone() {
+        for gpu in check::gpus() {
+            let mut tape = Tape::predict();
+            tape.precision = crate::device::Precision::Bf16;
+            let x = crate::tensor::Tensor::new(&[1, 2, 3], vec![1f32; 6]).unwrap().to_gpu(gpu).unwrap();
+            let y = tape.for_products(|t| activation(t, &Var::constant(x), Activation::Relu)).unwrap();
+            let refused = activation(&mut tape, &y, Activation::Relu).unwrap_err().to_string();
+            assert!(refused.starts_with("activation: expected f32: it is no product"), "{refused}");
         }
     }
 

@@ -11,7 +11,7 @@
 //! Statistics and sums over rows add short runs in the element type and runs in f64, over blocks whose borders depend on
 //! sizes alone. The mean enters as two numbers (nearest value and rest), so a mean far from zero costs no digits.
 
-mod cuda;
+pub(super) mod cuda;
 
 use crate::error::{Error, Result};
 use crate::ops::changed;
@@ -62,11 +62,32 @@ pub fn batch_norm_activation_eval(
     eps: f64,
     activation: Activation,
 ) -> Result<Var> {
-    channels(x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
-    channels(x, &[("mean", mean.shape()), ("variance", variance.shape())])?;
-    let trained = gamma.node.is_some() || beta.node.is_some();
-    let op = BatchNorm { eps, activation, trained, batch: false };
+    channels(x.shape(), &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
+    channels(x.shape(), &[("mean", mean.shape()), ("variance", variance.shape())])?;
+    let op = eval(gamma, beta, eps, activation);
+    if let Some(gpu) = Tensor::place("batch_norm", &[&x.value, &gamma.value, &beta.value, mean, variance])? {
+        let table = cuda::constants(gpu, &[&gamma.value, &beta.value, mean, variance], eps)?;
+        return tape.apply(op, &[x, gamma, beta, &Var::constant(table)]);
+    }
     tape.apply(op, &[x, gamma, beta, &Var::constant(mean.clone()), &Var::constant(variance.clone())])
+}
+
+/// As [`batch_norm_activation_eval`] on a GPU, with the table of its constants and the value, which are known.
+pub(super) fn given(
+    tape: &mut Tape,
+    x: &Var,
+    [gamma, beta]: [&Var; 2],
+    table: Tensor,
+    eps: f64,
+    activation: Activation,
+    value: Tensor,
+) -> Result<Var> {
+    let op = eval(gamma, beta, eps, activation);
+    tape.apply_given(op, &[x, gamma, beta, &Var::constant(table)], value)
+}
+
+fn eval(gamma: &Var, beta: &Var, eps: f64, activation: Activation) -> BatchNorm {
+    BatchNorm { eps, activation, trained: gamma.node.is_some() || beta.node.is_some(), batch: false }
 }
 
 /// Batch norm of `x` with the statistics of the batch; pushes `(buffer, mean, unbiased variance)` to [`Tape::stats`].
@@ -90,7 +111,7 @@ pub fn batch_norm_activation_train(
     eps: f64,
     activation: Activation,
 ) -> Result<Var> {
-    let c = channels(x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
+    let c = channels(x.shape(), &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
     let n = x.value.len() / c;
     if n < 2 {
         return Err(Error::Argument {
@@ -115,16 +136,16 @@ pub fn batch_norm_activation_train(
 }
 
 /// C, once x has channels and the parameters have their number.
-fn channels(x: &Var, parameters: &[(&'static str, &[usize])]) -> Result<usize> {
+pub(super) fn channels(x: &[usize], parameters: &[(&'static str, &[usize])]) -> Result<usize> {
     let wrong =
         |arg, expected, found: &[usize]| Err(Error::Shape { op: "batch_norm", arg, expected, found: found.to_vec() });
-    let c = match x.shape() {
+    let c = match x {
         [_, .., c] if *c > 0 => *c,
         other => return wrong("x", "[N, L, C] or [N, C] with at least one channel".into(), other),
     };
     for (name, shape) in parameters {
         if *shape != [c] {
-            return wrong(name, format!("[{c}] for x {:?}", x.shape()), shape);
+            return wrong(name, format!("[{c}] for x {x:?}"), shape);
         }
     }
     Ok(c)
@@ -150,11 +171,11 @@ impl Op for BatchNorm {
         for (slot, parameter) in x[1..].iter().enumerate() {
             save.put(slot + 1, keep.any(), parameter);
         }
+        if let Some(y) = save.given() {
+            return Ok(y);
+        }
         if let Some(gpu) = Tensor::place("batch_norm", x)? {
-            // In training the fourth input is the table already.
-            let table = if self.batch { x[3].clone() } else { cuda::constants(gpu, &x[1..], self.eps)? };
-            save.put(cuda::TABLE, keep.any(), &table);
-            return cuda::forward(gpu, x[0], &table, self.activation);
+            return cuda::forward(gpu, x[0], x[3], self.activation, save.operand());
         }
         real!("batch_norm", x[0], T => {
             let (k, c, from) = (Constants::<T>::new(&x[1..], self.eps)?, x[1].len(), x[0].cpu::<T>()?);

@@ -10,7 +10,11 @@
 //! one product `[rows, C] x [C, k O]`, whose columns are shifted and added.
 
 pub(super) mod cuda;
+pub(super) mod half;
+pub(super) mod operands;
 pub(super) mod sm90;
+
+use cuda::{Tail, Tailed};
 
 use crate::error::{Error, Result};
 use crate::ops::checked_rank;
@@ -18,6 +22,7 @@ use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
 use crate::tensor::gemm::{self, Gemm, Mat, Packed};
 use crate::tensor::{self, Tensor};
+use crate::util::math::Float;
 use crate::util::{math, par};
 
 /// Output rows that one task computes, all taps: its rows of x and y stay in the second-level cache.
@@ -115,22 +120,42 @@ impl Conv1dArgs {
 /// # Ok::<(), drg::Error>(())
 /// ```
 pub fn conv1d(tape: &mut Tape, x: &Var, w: &Var, bias: Option<&Var>, args: Conv1dArgs) -> Result<Var> {
-    let [_, l, c] = checked_rank(x, "conv1d", "x [N, L, C]")?;
-    let [k, ci, o] = checked_rank(w, "conv1d", "weight [k, C, O]")?;
+    checked("conv1d", x, w, bias, args)?;
+    tape.apply(Conv1d { args }, &inputs(x, w, bias))
+}
+
+/// As [`conv1d`], with a value that is known.
+pub(super) fn given(
+    tape: &mut Tape,
+    x: &Var,
+    w: &Var,
+    bias: Option<&Var>,
+    args: Conv1dArgs,
+    value: Tensor,
+) -> Result<Var> {
+    tape.apply_given(Conv1d { args }, &inputs(x, w, bias), value)
+}
+
+fn inputs<'a>(x: &'a Var, w: &'a Var, bias: Option<&'a Var>) -> Vec<&'a Var> {
+    [x, w].into_iter().chain(bias).collect()
+}
+
+/// The shape of the output, for arguments that fit.
+pub(super) fn checked(op: &'static str, x: &Var, w: &Var, bias: Option<&Var>, args: Conv1dArgs) -> Result<[usize; 3]> {
+    let [n, l, c] = checked_rank(x, op, "x [N, L, C]")?;
+    let [k, ci, o] = checked_rank(w, op, "weight [k, C, O]")?;
     if (k, ci) != (args.kernel, c) {
         return Err(Error::Shape {
-            op: "conv1d",
+            op,
             arg: "weight",
             expected: format!("[{}, {c}, O] for input {:?}", args.kernel, x.shape()),
             found: w.shape().to_vec(),
         });
     }
     if let Some(b) = bias.filter(|b| b.shape() != [o]) {
-        return Err(Error::Shape { op: "conv1d", arg: "bias", expected: format!("[{o}]"), found: b.shape().to_vec() });
+        return Err(Error::Shape { op, arg: "bias", expected: format!("[{o}]"), found: b.shape().to_vec() });
     }
-    args.output(l)?;
-    let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
-    tape.apply(Conv1d { args }, &inputs)
+    Ok([n, args.output(l)?, o])
 }
 
 struct Conv1d {
@@ -143,101 +168,147 @@ impl Op for Conv1d {
     }
 
     fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
-        let ([n, l, c], [_, _, o]) = (x[0].dims("conv1d", "x")?, x[1].dims("conv1d", "weight")?);
-        let lo = self.args.output(l)?;
-        save.put(0, save.keep.backward, x[0]); // dw needs x; rescale and delta need the weight alone
-        save.put(1, save.keep.any(), x[1]);
-        let size = Size { n, l, lo, c, o };
-        if let Some(gpu) = Tensor::place("conv1d", x)? {
-            return cuda::forward(gpu, save.precision, &self.args, lo, x[0], x[1], x.get(2).copied());
-        }
-        real!("conv1d", x[0], T => {
-            let bias = x.get(2).map(|b| b.cpu::<T>()).transpose()?;
-            let mut y = tensor::stale::<T>(n * lo * o);
-            forward(&self.args, size, x[0].cpu()?, x[1].cpu()?, bias, &mut y);
-            Ok(Tensor::of(&[n, lo, o], y))
-        })
+        value(&self.args, save, x[0], x[1], x.get(2).copied(), None)
     }
 
     fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
-        let [r, lo, o] = dy.dims("conv1d", "dy")?;
-        let w = cx.saved(1)?;
-        let c = w.shape()[1];
-        // The input's length is not in the output's shape when the stride drops rows: it is in the saved input, or, when the
-        // recording kept none (rescale), follows for stride 1.
-        let l = match cx.saved(0) {
-            Ok(x) => x.shape()[1],
-            Err(_) if self.args.stride == 1 => lo + self.args.reach() - self.args.pad.0 - self.args.pad.1,
-            Err(e) => return Err(e),
-        };
-        if cx.wants(1) || cx.wants(2) {
-            cx.whole_batch("conv1d")?;
-        }
-        if let Some(gpu) = Tensor::place("conv1d", &[w, dy])? {
-            return cuda::backward(gpu, cx, &self.args, l, dy);
-        }
-        let size = Size { n: r, l, lo, c, o };
-        real!("conv1d", dy, T => {
-            let (g, w) = (dy.cpu::<T>()?, w.cpu::<T>()?);
-            let dx = cx.wants(0).then(|| Tensor::of(&[r, l, c], backward_input(&self.args, size, g, w)));
-            let dw = match cx.wants(1) {
-                true => Some(Tensor::of(cx.saved(1)?.shape(), backward_weight(&self.args, size, cx.saved(0)?.cpu()?, g))),
-                false => None,
-            };
-            let db = cx.wants(2).then(|| Tensor::of(&[o], par::column_sums(g, o)));
-            Ok(vec![dx, dw, db])
-        })
+        gradients(&self.args, cx, dy)
     }
 
     fn window(&self, x: &[Option<&Window>], len: usize) -> Window {
-        let (a, from) = (&self.args, Window::hull(x));
-        let (left, reach, stride) = (a.pad.0 as i32, a.reach() as i32, a.stride as i32);
-        if stride == 1 {
-            return from.shifted(left - reach, a.reach(), len);
-        }
-        from.mapped(len, |s| (s + left - reach + stride - 1).div_euclid(stride), |e| (e + left).div_euclid(stride))
+        window(&self.args, &Window::hull(x), len)
     }
 
     fn is_linear(&self) -> bool {
         true
     }
 
+    fn takes_operands(&self) -> bool {
+        true
+    }
+
     fn products(&self, cx: &Cx, x: &[Option<&Window>], to: &Window) -> f64 {
-        let Ok(w) = cx.saved(1) else { return 0.0 };
-        // Every tap meets every changed row, or, with a stride, every output row.
-        let rows = if self.args.stride == 1 { Window::hull(x).width } else { to.width };
-        (rows * w.len()) as f64
+        products(&self.args, cx, &Window::hull(x), to)
     }
 
     fn delta(&self, cx: &Cx, dx: &[Option<&Delta>], to: &Window) -> Result<Tensor> {
-        let (x, w, m) = (super::changed(dx, 0)?, cx.saved(1)?, to.mutants());
-        let [k, c, o] = w.dims("conv1d", "weight")?;
-        if let Some(gpu) = Tensor::place("conv1d", &[w, x.rows()?])? {
-            return cuda::delta(gpu, cx, &self.args, x, w, to);
-        }
-        real!("conv1d", w, T => {
-            let taps = cx.prepared(|| Ok(Taps::<T>::new(w.cpu()?, k, c, o)))?;
-            let (d, mut y) = (x.rows()?.cpu::<T>()?, tensor::stale::<T>(to.width * m * o));
-            if self.args.stride == 1 && to.width == x.at.width + self.args.reach() {
-                // Mutants lie side by side, so a position is m rows: a convolution whose taps are m times as far apart. Rows
-                // that lie outside of the sequence for all mutants are zero, and nobody reads them.
-                let (from, into) = (x.at.inside(), to.inside());
-                let (apart, left) = (self.args.dilation * m, (self.args.reach() + from.start).saturating_sub(into.start));
-                let rows = Conv1dArgs { kernel: k, stride: 1, dilation: apart, pad: (left * m, 0) };
-                let size = Size { n: 1, l: from.len() * m, lo: into.len() * m, c, o };
-                let d = &d[from.start * m * c..from.end * m * c];
-                let y = &mut y[into.start * m * o..into.end * m * o];
-                // Blocks of the narrow form would read the reach of the taps besides their own rows.
-                let block = if taps.narrow.is_some() { size.lo.max(1) } else { ROWS };
-                for (i, y) in y.chunks_mut(block * o).enumerate() {
-                    taps.forward(&rows, size, d, None, i * block, y);
-                }
-            } else {
-                strided(&self.args, taps, x, d, to, (c, o), &mut y);
-            }
-            Ok(Tensor::of(&[to.width, m, o], y))
-        })
+        change(&self.args, cx, super::changed(dx, 0)?, to, None)
     }
+}
+
+/// The convolution, plus `residual` of its shape, in the task that has just computed a piece of it. Saves what
+/// [`gradients`] and [`change`] need, in slots 0 and 1.
+pub(super) fn value(
+    args: &Conv1dArgs,
+    save: &mut Save,
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
+    let ([n, l, c], [_, _, o]) = (x.dims("conv1d", "x")?, w.dims("conv1d", "weight")?);
+    let lo = args.output(l)?;
+    save.put(0, save.keep.backward, x); // dw needs x; rescale and delta need the weight alone
+    save.put(1, save.keep.any(), w);
+    if let Some(y) = save.given() {
+        return Ok(y);
+    }
+    let all: Vec<&Tensor> = [x, w].into_iter().chain(bias).chain(residual).collect();
+    if let Some(gpu) = Tensor::place("conv1d", &all)? {
+        let tail = Tail { bias, residual, norm: None, raw: residual.is_none(), sum: residual.is_some() };
+        let Tailed { raw, sum, .. } = cuda::forward_tailed(gpu, save.precision, args, lo, x, w, tail)?;
+        return Ok(sum.or(raw).expect("the value that was asked for"));
+    }
+    real!("conv1d", x, T => {
+        let [bias, residual] = [bias, residual].map(|t| t.map(|t| t.cpu::<T>()).transpose());
+        let mut y = tensor::stale::<T>(n * lo * o);
+        forward(args, Size { n, l, lo, c, o }, x.cpu()?, w.cpu()?, bias?, residual?, &mut y);
+        Ok(Tensor::of(&[n, lo, o], y))
+    })
+}
+
+/// Gradients of x, weight and bias, inputs 0 to 2.
+pub(super) fn gradients(args: &Conv1dArgs, cx: &Cx, dy: &Tensor) -> Result<Grads> {
+    let [r, lo, o] = dy.dims("conv1d", "dy")?;
+    let w = cx.saved(1)?;
+    let c = w.shape()[1];
+    // The input's length is not in the output's shape when the stride drops rows: it is in the saved input, or, when the
+    // recording kept none (rescale), follows for stride 1.
+    let l = match cx.saved(0) {
+        Ok(x) => x.shape()[1],
+        Err(_) if args.stride == 1 => lo + args.reach() - args.pad.0 - args.pad.1,
+        Err(e) => return Err(e),
+    };
+    if cx.wants(1) || cx.wants(2) {
+        cx.whole_batch("conv1d")?;
+    }
+    if let Some(gpu) = Tensor::place("conv1d", &[w, dy])? {
+        return cuda::backward(gpu, cx, args, l, dy);
+    }
+    let size = Size { n: r, l, lo, c, o };
+    real!("conv1d", dy, T => {
+        let (g, w) = (dy.cpu::<T>()?, w.cpu::<T>()?);
+        let dx = cx.wants(0).then(|| Tensor::of(&[r, l, c], backward_input(args, size, g, w)));
+        let dw = match cx.wants(1) {
+            true => Some(Tensor::of(cx.saved(1)?.shape(), backward_weight(args, size, cx.saved(0)?.cpu()?, g))),
+            false => None,
+        };
+        let db = cx.wants(2).then(|| Tensor::of(&[o], par::column_sums(g, o)));
+        Ok(vec![dx, dw, db])
+    })
+}
+
+/// Window of the output for that of x.
+pub(super) fn window(a: &Conv1dArgs, from: &Window, len: usize) -> Window {
+    let (left, reach, stride) = (a.pad.0 as i32, a.reach() as i32, a.stride as i32);
+    if stride == 1 {
+        return from.shifted(left - reach, a.reach(), len);
+    }
+    from.mapped(len, |s| (s + left - reach + stride - 1).div_euclid(stride), |e| (e + left).div_euclid(stride))
+}
+
+/// Multiply-adds of a mutant.
+pub(super) fn products(args: &Conv1dArgs, cx: &Cx, from: &Window, to: &Window) -> f64 {
+    let Ok(w) = cx.saved(1) else { return 0.0 };
+    // Every tap meets every changed row, or, with a stride, every output row.
+    let rows = if args.stride == 1 { from.width } else { to.width };
+    (rows * w.len()) as f64
+}
+
+/// Change of the output on `to`, the [`window`] of x; plus `residual`, a change on the same window.
+pub(super) fn change(args: &Conv1dArgs, cx: &Cx, x: &Delta, to: &Window, residual: Option<&Delta>) -> Result<Tensor> {
+    let (w, m) = (cx.saved(1)?, to.mutants());
+    let [k, c, o] = w.dims("conv1d", "weight")?;
+    if let Some(gpu) = Tensor::place("conv1d", &[w, x.rows()?])? {
+        let residual = residual.map(|r| if r.at == *to { Ok(r.clone()) } else { r.placed(to) }).transpose()?;
+        let residual = residual.as_ref().map(Delta::rows).transpose()?;
+        return cuda::delta(gpu, cx, args, x, w, to, residual);
+    }
+    real!("conv1d", w, T => {
+        let taps = cx.prepared(|| Ok(Taps::<T>::new(w.cpu()?, k, c, o)))?;
+        let (d, mut y) = (x.rows()?.cpu::<T>()?, tensor::stale::<T>(to.width * m * o));
+        if args.stride == 1 && to.width == x.at.width + args.reach() {
+            // Mutants lie side by side, so a position is m rows: a convolution whose taps are m times as far apart. Rows
+            // that lie outside of the sequence for all mutants are zero, and nobody reads them.
+            let (from, into) = (x.at.inside(), to.inside());
+            let (apart, left) = (args.dilation * m, (args.reach() + from.start).saturating_sub(into.start));
+            let rows = Conv1dArgs { kernel: k, stride: 1, dilation: apart, pad: (left * m, 0) };
+            let size = Size { n: 1, l: from.len() * m, lo: into.len() * m, c, o };
+            let d = &d[from.start * m * c..from.end * m * c];
+            let y = &mut y[into.start * m * o..into.end * m * o];
+            // Blocks of the narrow form would read the reach of the taps besides their own rows.
+            let block = if taps.narrow.is_some() { size.lo.max(1) } else { ROWS };
+            for (i, y) in y.chunks_mut(block * o).enumerate() {
+                taps.forward(&rows, size, d, None, i * block, y);
+            }
+        } else {
+            strided(args, taps, x, d, to, (c, o), &mut y);
+        }
+        if let Some(r) = residual {
+            super::elementwise::add_placed(&r.at, r.rows()?.cpu()?, T::of(1.0), to, o, &mut y);
+        }
+        Ok(Tensor::of(&[to.width, m, o], y))
+    })
 }
 
 /// The change where starts round per mutant, so that rows are found by position: a tap's rows are gathered, multiplied and added.
@@ -298,7 +369,15 @@ fn pieces<T>(mut y: &mut [T], tasks: Vec<(usize, usize, usize)>, width: usize) -
         .collect()
 }
 
-fn forward<T: Gemm>(a: &Conv1dArgs, size: Size, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T]) {
+fn forward<T: Gemm>(
+    a: &Conv1dArgs,
+    size: Size,
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    residual: Option<&[T]>,
+    y: &mut [T],
+) {
     let Size { l, lo, c, o, .. } = size;
     let taps = if o < NARROW && a.kernel > 1 {
         Taps { wide: vec![], narrow: Some(taps_side_by_side(w, a.kernel, c, o)) }
@@ -307,6 +386,9 @@ fn forward<T: Gemm>(a: &Conv1dArgs, size: Size, x: &[T], w: &[T], bias: Option<&
     };
     par::each(pieces(y, size.tasks(lo), o), |(i, from, _, y)| {
         taps.forward(a, size, &x[i * l * c..][..l * c], bias, from, y);
+        if let Some(r) = residual {
+            math::add(&r[(i * lo + from) * o..][..y.len()], y);
+        }
     });
 }
 
@@ -496,83 +578,4 @@ fn backward_weight<T: Gemm>(a: &Conv1dArgs, size: Size, x: &[T], dy: &[T]) -> Ve
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tape::check;
-
-    /// (N, L, C, O, arguments): odd shapes, length 1, padding longer than the sequence, strides that do not divide.
-    const CASES: &[(usize, usize, usize, usize, Conv1dArgs)] = &[
-        (2, 7, 3, 17, Conv1dArgs { kernel: 3, stride: 1, dilation: 1, pad: (1, 1) }),
-        (2, 11, 2, 18, Conv1dArgs { kernel: 4, stride: 1, dilation: 2, pad: (2, 3) }),
-        (1, 1, 3, 16, Conv1dArgs { kernel: 5, stride: 1, dilation: 3, pad: (6, 6) }),
-        (3, 5, 2, 16, Conv1dArgs { kernel: 3, stride: 1, dilation: 1, pad: (9, 8) }),
-        (2, 11, 3, 17, Conv1dArgs { kernel: 3, stride: 2, dilation: 1, pad: (1, 0) }),
-        (2, 13, 2, 16, Conv1dArgs { kernel: 2, stride: 3, dilation: 4, pad: (2, 1) }),
-        (2, 9, 4, 1, Conv1dArgs { kernel: 5, stride: 1, dilation: 2, pad: (4, 4) }),
-        (2, 9, 4, 3, Conv1dArgs { kernel: 4, stride: 2, dilation: 1, pad: (1, 2) }),
-        (3, 4, 5, 6, Conv1dArgs { kernel: 1, stride: 1, dilation: 1, pad: (0, 0) }),
-    ];
-
-    #[test]
-    fn cases() {
-        for (i, &(n, l, c, o, args)) in CASES.iter().enumerate() {
-            let mut r = check::Random::new(i as u64);
-            let inputs = [r.normal(&[n, l, c]), r.normal(&[args.kernel, c, o]), r.normal(&[o])];
-            let f = |t: &mut Tape, v: &[Var]| conv1d(t, &v[0], &v[1], Some(&v[2]), args);
-            check::gradients(&format!("conv1d case {i}"), &inputs, f);
-            check::precision(&format!("conv1d case {i}"), &inputs, f);
-            check::delta(&format!("conv1d case {i}"), &inputs, f);
-        }
-    }
-
-    #[test]
-    fn equals_the_definition() {
-        for (i, &(n, l, c, o, args)) in CASES.iter().enumerate() {
-            let mut r = check::Random::new(90 + i as u64);
-            let (x, w) = (r.normal(&[n, l, c]), r.normal(&[args.kernel, c, o]));
-            let y = conv1d(&mut Tape::predict(), &Var::constant(x.clone()), &Var::constant(w.clone()), None, args);
-            let y = y.unwrap().value;
-            let (lo, x, w) = (args.output(l).unwrap(), x.to_f64(), w.to_f64());
-            assert_eq!(y.shape(), [n, lo, o]);
-            for (at, &got) in y.cpu::<f64>().unwrap().iter().enumerate() {
-                let (s, p, j) = (at / (lo * o), at / o % lo, at % o);
-                let mut want = 0.0;
-                for t in 0..args.kernel {
-                    let q = (p * args.stride + t * args.dilation) as isize - args.pad.0 as isize;
-                    for ch in (0..c).filter(|_| (0..l as isize).contains(&q)) {
-                        want += x[(s * l + q as usize) * c + ch] * w[(t * c + ch) * o + j];
-                    }
-                }
-                assert!((got - want).abs() < 1e-12, "case {i}: {got} {want}");
-            }
-        }
-    }
-
-    #[test]
-    fn bits_do_not_depend_on_batch_or_threads() {
-        let (args, mut r) = (Conv1dArgs::same(5, 2), check::Random::new(5));
-        for o in [3, 40] {
-            let x = r.normal(&[5, 700, 24]).to_dtype(tensor::DType::F32).unwrap();
-            let w = Var::constant(r.normal(&[5, 24, o]).to_dtype(tensor::DType::F32).unwrap());
-            let run = |x: Tensor| conv1d(&mut Tape::predict(), &Var::constant(x), &w, None, args).unwrap().value;
-            let whole = run(x.clone());
-            for i in 0..5 {
-                let one = run(x.rows(i, i + 1).unwrap());
-                assert_eq!(one.cpu::<f32>().unwrap(), whole.rows(i, i + 1).unwrap().cpu::<f32>().unwrap());
-            }
-            for threads in [1, 3] {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                assert_eq!(pool.install(|| run(x.clone())).cpu::<f32>().unwrap(), whole.cpu::<f32>().unwrap());
-            }
-        }
-    }
-
-    #[test]
-    fn refuses_what_does_not_fit() {
-        let mut r = check::Random::new(0);
-        let (x, w) = (Var::constant(r.normal(&[2, 4, 3])), Var::constant(r.normal(&[3, 2, 5])));
-        let e = conv1d(&mut Tape::predict(), &x, &w, None, Conv1dArgs::valid(3)).unwrap_err().to_string();
-        assert_eq!(e, "conv1d: weight must be [3, 3, O] for input [2, 4, 3]; found [3, 2, 5]");
-        assert!(Conv1dArgs::valid(6).output(4).is_err());
-    }
-}
+mod tests;

@@ -90,6 +90,11 @@ fn relu_difference<T: Real>(x: T, d: T) -> T {
     }
 }
 
+/// As [`add`], with a value that is known.
+pub(super) fn add_given(tape: &mut Tape, a: &Var, b: &Var, value: Tensor) -> Result<Var> {
+    tape.apply_given(Binary::Add, &[a, b], value)
+}
+
 fn binary(tape: &mut Tape, a: &Var, b: &Var, op: Binary) -> Result<Var> {
     if a.shape() != b.shape() {
         return Err(Error::Shape {
@@ -203,6 +208,9 @@ impl Op for Binary {
     fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
         save.put(0, save.keep.any() && !self.is_linear(), x[0]);
         save.put(1, save.keep.any() && !self.is_linear(), x[1]);
+        if let Some(y) = save.given() {
+            return Ok(y);
+        }
         if let Some(gpu) = Tensor::place(self.name(), x)? {
             return cuda::forward(gpu, *self, x[0], x[1]);
         }
@@ -307,7 +315,7 @@ impl Op for Binary {
 }
 
 /// y += factor d, where d lies on `at` and y on `to`.
-fn add_placed<T: Real>(at: &Window, d: &[T], factor: T, to: &Window, c: usize, y: &mut [T]) {
+pub(super) fn add_placed<T: Real>(at: &Window, d: &[T], factor: T, to: &Window, c: usize, y: &mut [T]) {
     let m = to.mutants();
     let by = at.start.first().zip(to.start.first()).map_or(0, |(a, t)| a - t);
     let shift = usize::try_from(by).unwrap_or(0);

@@ -109,6 +109,10 @@ impl Op for Linear {
         true
     }
 
+    fn takes_operands(&self) -> bool {
+        true
+    }
+
     fn takes_rows(&self) -> bool {
         true
     }

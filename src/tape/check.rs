@@ -1,10 +1,10 @@
 //! Checks that every operation must pass, for tests: gradients against central differences, f32 against f64, delta against
 //! running the changed input. Public so that integration tests and other crates' operations can use them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::{Change, Delta, Keep, Mode, Result, Tape, Tensor, Var, Window};
-use crate::device::Gpu;
+use crate::device::{Gpu, Precision};
 use crate::tensor::DType;
 use crate::util::philox::Philox;
 
@@ -273,6 +273,90 @@ pub fn delta(name: &str, inputs: &[Tensor], f: impl Graph) {
                 let size = y.len() / n;
                 nmse(&name, &spread(&found, size), &spread(got, size), 1e-10);
             }
+        }
+    }
+}
+
+/// Compares `product(produce(x))` with and without 16-bit operands between the two ([`Tape::for_products`]) on GPUs, in both
+/// precisions of 16 bits: value, gradients of all inputs and the change of the output must have the same bits, and what passes
+/// between them must be of 16 bits in the second case. The first input `[N, L, C]` changes; `produce` reads the first `own`
+/// inputs, `product` what it made and the rest.
+///
+/// # Panics
+/// If something differs.
+pub fn operands(
+    name: &str,
+    mode: &Mode,
+    inputs: &[Tensor],
+    own: usize,
+    produce: impl Graph,
+    product: impl Fn(&mut Tape, &Var, &[Var]) -> Result<Var>,
+) {
+    let [n, l, c] = inputs[0].dims("check", "x [N, L, C]").expect("a sequence of rows");
+    for (gpu, precision) in gpus().iter().flat_map(|gpu| [(gpu, Precision::Bf16), (gpu, Precision::F16)]) {
+        let half = if precision == Precision::Bf16 { DType::BF16 } else { DType::F16 };
+        let on_gpu = |t: &Tensor| moved(&t.to_dtype(DType::F32).expect("a float type"), Some(gpu));
+        let inputs: Vec<Tensor> = inputs.iter().map(on_gpu).collect();
+        let name = format!("{name}, {precision:?} on {}", gpu.about().name);
+        // The tape, its leaves, what passes between the two, and the output.
+        let record = |keep: Keep, mode: &Mode, operands: bool| {
+            let mut tape = Tape::new(keep, mode.clone());
+            tape.precision = precision;
+            let leaves: Vec<Var> = inputs.iter().map(|t| tape.leaf(t.clone())).collect();
+            let between = match operands {
+                true => tape.for_products(|t| produce(t, &leaves[..own])),
+                false => produce(&mut tape, &leaves[..own]),
+            };
+            let between = between.expect("the operation under test runs");
+            assert_eq!(between.value.dtype(), if operands { half } else { DType::F32 }, "{name}: what a product reads");
+            assert!(between.value.padding_is_zero().expect("a copy"), "{name}: padding");
+            let y = product(&mut tape, &between, &leaves[own..]).expect("the product runs");
+            (tape, leaves, between, y)
+        };
+        let gradients = |operands: bool| {
+            let (tape, leaves, _, y) = record(Keep::BACKWARD, mode, operands);
+            let dy = on_gpu(&Random::new(23).normal(y.shape()));
+            let want: Vec<usize> = leaves.iter().filter_map(|v| v.node).collect();
+            let rows: Vec<u32> = (0..y.shape()[0] as u32).collect();
+            let grads = tape.backward(y.node.expect("a node"), dy, &rows, &want).expect("backward runs");
+            let grads = grads.iter().map(|g| g.as_ref().map(numbers));
+            std::iter::once(Some(numbers(&y.value))).chain(grads).collect::<Vec<_>>()
+        };
+        assert_eq!(gradients(true), gradients(false), "{name}: value and gradients");
+        if *mode != Mode::Eval {
+            continue;
+        }
+        for width in [1, l.div_ceil(2), l + 1] {
+            let start: Arc<[i32]> = [-1, 0, l as i32 - 1, l as i32 / 2].into();
+            let rows: Vec<u32> = (0..4).map(|i| i % n as u32).collect();
+            let change = on_gpu(&Random::new(31).normal(&[width, 4, c]));
+            let seed = Delta { at: Window { start, width, len: l }, change: Change::Rows(change) };
+            let seed = seed.placed(&seed.at).expect("rows move");
+            let changes = |operands: bool| {
+                let (tape, leaves, between, y) = record(Keep::DELTA, mode, operands);
+                let want = [between.node.expect("a node"), y.node.expect("a node")];
+                let seeds = vec![(leaves[0].node.expect("a leaf"), seed.clone())];
+                let mut found = tape.delta(seeds, &rows, &want).expect("delta runs");
+                let [between, y] = [0, 1].map(|i| found[i].take().expect("a change"));
+                let rows_between = between.rows().expect("rows");
+                assert!(rows_between.padding_is_zero().expect("a copy"), "{name}: padding of the change");
+                let dtype = rows_between.dtype();
+                assert_eq!(dtype, if operands { half } else { DType::F32 }, "{name}: the change that a product reads");
+                // A sweep that is cut here, and its mutants grouped anew: joined, sums of two, one by one.
+                let list: Vec<Delta> = (0..4).map(|m| between.select(&[m]).expect("a selection")).collect();
+                let joined = Delta::join(&list).expect("a join");
+                assert_eq!(
+                    numbers(joined.rows().expect("rows")),
+                    numbers(between.rows().expect("rows")),
+                    "{name}: joined again"
+                );
+                let again = tape.delta(vec![(want[0], joined)], &rows, &want[1..]).expect("delta runs").remove(0);
+                let again = again.expect("a change");
+                let y = spread(&y, y.at.len * y.rows().expect("rows").shape()[2]);
+                assert_eq!(y, spread(&again, y.len() / 4), "{name}: from the middle on");
+                y
+            };
+            assert_eq!(changes(true), changes(false), "{name}: change of width {width}");
         }
     }
 }

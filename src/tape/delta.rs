@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, OnceLock};
 
-use super::{Change, Cx, Delta, Error, Mode, Node, NodeId, Result, Tape, Window, at};
+use super::{Change, Cx, Delta, Error, Mode, Node, NodeId, Result, Tape, Window, at, readable};
 
 /// One operation of a sweep, as a planner sees it. Sizes are those of one mutant.
 #[derive(Clone, Debug, PartialEq)]
@@ -224,7 +224,10 @@ impl Walk<'_> {
             let escaped = Mutex::new(vec![]);
             let precision = self.tape.precision;
             let cx = Cx { node, rows, precision, partner: None, table: &table, escaped: Some(&escaped) };
-            let change = op.change(&cx, &dx, &to).map_err(|e| at(&node.layer, "delta", e))?;
+            let changes = dx.iter().flatten().filter_map(|d| d.rows().ok());
+            let change = readable(&**op, changes)
+                .and_then(|()| op.change(&cx, &dx, &to))
+                .map_err(|e| at(&node.layer, "delta", e))?;
             let mut escaped = escaped.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
             escaped.retain(|&m| !left[m]);
             if !escaped.is_empty() {

@@ -101,6 +101,9 @@ pub struct Save {
     pub keep: Keep,
     /// How exact products are on a GPU.
     pub precision: Precision,
+    /// Whether products alone read the value.
+    products: bool,
+    given: Option<Tensor>,
     slots: Slots,
 }
 
@@ -111,6 +114,25 @@ impl Save {
     pub fn put(&mut self, slot: usize, needed: bool, t: &Tensor) {
         self.slots[slot] = needed.then(|| t.clone());
     }
+
+    /// The value, if a kernel that computes several operations at once has computed it already ([`Tape::apply_given`]).
+    pub fn given(&mut self) -> Option<Tensor> {
+        self.given.take()
+    }
+
+    /// The 16-bit type that products of this precision read, if products alone read the value ([`Tape::for_products`]): on a GPU
+    /// an operation that can stores its value in it, rounded as the product would round it.
+    pub fn operand(&self) -> Option<DType> {
+        operand(self.products, self.precision)
+    }
+}
+
+fn operand(products: bool, precision: Precision) -> Option<DType> {
+    match precision {
+        Precision::Bf16 if products => Some(DType::BF16),
+        Precision::F16 if products => Some(DType::F16),
+        _ => None,
+    }
 }
 
 /// One recorded operation.
@@ -118,6 +140,8 @@ pub struct Node {
     op: Option<Box<dyn Op>>,
     inputs: Vec<Option<NodeId>>,
     saved: Slots,
+    /// Whether products alone read the value.
+    products: bool,
     /// What the first sweep derived from the saved tensors for all later ones.
     prepared: OnceLock<Box<dyn Any + Send + Sync>>,
     shape: Vec<usize>,
@@ -149,6 +173,11 @@ impl<'a> Cx<'a> {
             op: "tape",
             what: "this sweep, because the forward pass was recorded without it (see `Keep`)".into(),
         })
+    }
+
+    /// As [`Save::operand`], for the change of the output in a delta sweep.
+    pub fn operand(&self) -> Option<DType> {
+        operand(self.node.products, self.precision)
     }
 
     /// What `make` derives from the saved tensors, made once a tape: packed weights, softmax weights of a pool. An operation
@@ -272,6 +301,11 @@ pub trait Op: Send + Sync + 'static {
         false
     }
 
+    /// Whether inputs may be operands of 16 bits ([`Tape::for_products`]).
+    fn takes_operands(&self) -> bool {
+        false
+    }
+
     /// Whether the changes of two mutants add up here wherever they lie: the value is linear in all inputs that can change.
     fn is_linear(&self) -> bool {
         false
@@ -312,6 +346,8 @@ pub struct Tape {
     pub fuse: bool,
     /// How exact products are on a GPU, in forward passes and in sweeps. It may change between them.
     pub precision: Precision,
+    /// Whether what is recorded now has no readers but products.
+    products: bool,
     /// Batch statistics `(buffer number, mean, unbiased variance)` wait here for the trainer: forward changes no model.
     pub stats: Vec<(usize, Tensor, Tensor)>,
 }
@@ -319,7 +355,8 @@ pub struct Tape {
 impl Tape {
     /// An empty tape.
     pub fn new(keep: Keep, mode: Mode) -> Self {
-        Self { nodes: vec![], keep, mode, scope: vec![], fuse: true, precision: Precision::default(), stats: vec![] }
+        let (nodes, scope, stats, precision) = (vec![], vec![], vec![], Precision::default());
+        Self { nodes, keep, mode, scope, fuse: true, precision, products: false, stats }
     }
 
     /// A tape for plain prediction: it records nothing.
@@ -348,7 +385,7 @@ impl Tape {
     /// The float type of what is recorded; f32 if nothing is.
     pub fn dtype(&self) -> DType {
         let saved = self.nodes.iter().flat_map(|n| n.saved.iter().flatten()).map(Tensor::dtype);
-        saved.filter(|&t| t != DType::U8).last().unwrap_or(DType::F32)
+        saved.filter(|&t| t != DType::U8 && !t.is_half()).last().unwrap_or(DType::F32)
     }
 
     /// How layers with two faces behave.
@@ -373,7 +410,8 @@ impl Tape {
 
     fn push(&mut self, op: Option<Box<dyn Op>>, inputs: Vec<Option<NodeId>>, saved: Slots, value: Tensor) -> Var {
         let (shape, layer) = (value.shape().to_vec(), self.layer());
-        self.nodes.push(Node { op, inputs, saved, prepared: OnceLock::new(), shape, layer });
+        let (prepared, products) = (OnceLock::new(), self.products);
+        self.nodes.push(Node { op, inputs, saved, products, prepared, shape, layer });
         Var { value, node: Some(self.nodes.len() - 1) }
     }
 
@@ -397,22 +435,71 @@ impl Tape {
         result
     }
 
+    /// Runs `f`, whose values have no readers but products: convolutions and dense layers. On a GPU they may then be stored, and
+    /// change, in the 16-bit floats that products of precision bf16 and f16 read. No bit of a product depends on that.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn for_products<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.products, true);
+        let result = f(self);
+        self.products = before;
+        result
+    }
+
+    /// As [`Save::operand`], for a value that is to be recorded now.
+    pub fn operand(&self) -> Option<DType> {
+        operand(self.products, self.precision)
+    }
+
     /// Runs an operation and records it if anything that it reads is on the tape. Public functions of operations check
     /// their arguments, then call this.
     ///
     /// # Errors
     /// Those of the operation, with the layer's path.
     pub fn apply(&mut self, op: impl Op, x: &[&Var]) -> Result<Var> {
+        self.run(op, x, None)
+    }
+
+    /// Records an operation whose value is known: a kernel computed it together with others. The operation saves what sweeps need
+    /// and takes the value ([`Save::given`]).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the operation does not ask for a known value.
+    pub fn apply_given(&mut self, op: impl Op, x: &[&Var], value: Tensor) -> Result<Var> {
+        self.run(op, x, Some(value))
+    }
+
+    fn run(&mut self, op: impl Op, x: &[&Var], given: Option<Tensor>) -> Result<Var> {
         let recorded = x.iter().any(|v| v.node.is_some());
         let keep = if recorded { self.keep } else { Keep::default() };
-        let mut save = Save { keep, precision: self.precision, slots: Default::default() };
+        let mut save =
+            Save { keep, precision: self.precision, products: self.products, given, slots: Default::default() };
         let tensors: Vec<&Tensor> = x.iter().map(|v| &v.value).collect();
-        let value = op.forward(&tensors, &mut save).map_err(|e| at(&self.layer(), "forward", e))?;
+        let value = readable(&op, tensors.iter().copied())
+            .and_then(|()| op.forward(&tensors, &mut save))
+            .map_err(|e| at(&self.layer(), "forward", e))?;
+        if save.given.is_some() {
+            let e = Error::Unsupported { op: op.name(), what: "a value that was computed elsewhere".into() };
+            return Err(at(&self.layer(), "forward", e));
+        }
         if !recorded {
             return Ok(Var::constant(value));
         }
         let inputs = x.iter().map(|v| v.node).collect();
         Ok(self.push(Some(Box::new(op)), inputs, save.slots, value))
+    }
+}
+
+/// Refuses operands of 16 bits for an operation that is no product.
+fn readable<'a>(op: &dyn Op, mut x: impl Iterator<Item = &'a Tensor>) -> Result<()> {
+    match x.find(|t| t.dtype().is_half()) {
+        Some(t) if !op.takes_operands() => Err(Error::DType {
+            op: op.name(),
+            expected: "f32: it is no product (`Tape::for_products`)",
+            found: t.dtype(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -282,9 +282,10 @@ impl Delta {
         }
         let (m, lanes, c) = (list.len(), self.at.mutants(), self.rows()?.shape()[2]);
         if let Some(gpu) = self.rows()?.gpu() {
+            let rows = self.rows()?.to_dtype(DType::F32)?;
             let side = |lane: &dyn Fn(&(usize, usize)) -> usize| -> Result<Tensor> {
                 let list: Vec<usize> = list.iter().map(lane).collect();
-                cuda::placed(gpu, &cuda::select(gpu, self.rows()?, &list)?, &self.select_window(&list), &to)
+                cuda::placed(gpu, &cuda::select(gpu, &rows, &list)?, &self.select_window(&list), &to)
             };
             let mut y = side(&|pair| pair.0)?;
             cuda::add(gpu, &mut y, &side(&|pair| pair.1)?)?;
@@ -376,7 +377,7 @@ impl Delta {
         let to = if whole { Window::dense(start.len(), len) } else { Window { start, width, len } };
         let (m, c) = (to.mutants(), first.rows()?.shape()[2]);
         if let Some(gpu) = first.rows()?.gpu() {
-            let mut y = Tensor::zeros_on(gpu, DType::F32, &[to.width, m, c])?;
+            let mut y = Tensor::zeros_on(gpu, first.rows()?.dtype(), &[to.width, m, c])?;
             let mut from = 0;
             for block in blocks {
                 let n = block.at.mutants();

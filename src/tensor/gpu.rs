@@ -1,10 +1,11 @@
 //! Tensors in the memory of a GPU: copies to and from the host, and the addresses that kernels take.
 //!
-//! A GPU tensor is contiguous like one of the host. Its elements are read through kernels alone.
+//! A GPU tensor is contiguous like one of the host, except that rows of 16-bit floats are padded with zeros to a multiple of 8
+//! elements ([`Tensor::pitch`]). Its elements are read through kernels alone.
 
 use std::sync::Arc;
 
-use super::{Buf, DType, Storage, Tensor};
+use super::{Buf, DType, Storage, Tensor, pitch, stored};
 use crate::device::kernels::launch;
 use crate::device::{Bf16, Device, DeviceType, Download, F16, Gpu, Launch, Memory, Ptr, PtrMut};
 use crate::error::{Error, Result};
@@ -108,7 +109,7 @@ impl Tensor {
             Storage::Gpu(memory, _) => memory,
         };
         let size = self.dtype().bytes();
-        let bytes = self.len() * size;
+        let bytes = stored(self.dtype(), &self.shape) * size;
         let mut all = memory.gpu().allocate(n * bytes)?;
         for i in 0..n {
             all.copy_from(i * bytes, memory, self.offset * size, bytes)?;
@@ -116,12 +117,12 @@ impl Tensor {
         Ok(Self::in_memory(all, self.dtype(), &shape))
     }
 
-    /// A tensor in the memory of a GPU that holds anything until a kernel has written it.
+    /// A tensor in the memory of a GPU that holds anything until a kernel has written it, padding included.
     ///
     /// # Errors
     /// [`Error::Device`] if there is not enough memory.
     pub fn on(gpu: &Gpu, dtype: DType, shape: &[usize]) -> Result<Self> {
-        let memory = gpu.allocate(shape.iter().product::<usize>() * dtype.bytes())?;
+        let memory = gpu.allocate(stored(dtype, shape) * dtype.bytes())?;
         Ok(Self::in_memory(memory, dtype, shape))
     }
 
@@ -130,7 +131,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::on`].
     pub fn zeros_on(gpu: &Gpu, dtype: DType, shape: &[usize]) -> Result<Self> {
-        let mut memory = gpu.allocate(shape.iter().product::<usize>() * dtype.bytes())?;
+        let mut memory = gpu.allocate(stored(dtype, shape) * dtype.bytes())?;
         memory.fill(0)?;
         Ok(Self::in_memory(memory, dtype, shape))
     }
@@ -209,21 +210,90 @@ impl Tensor {
             Ok(values)
         }
         let Storage::Gpu(memory, dtype) = &*self.data else { return Ok(self.clone()) };
-        let (first, n) = (self.offset, self.len());
+        let (first, n) = (self.offset, stored(*dtype, &self.shape));
+        let c = self.shape.last().copied().unwrap_or(1);
+        // Rows without their padding.
+        let rows = |values: Vec<f32>| -> Vec<f32> {
+            let rows = values.chunks_exact(pitch(*dtype, c).max(1));
+            rows.flat_map(|row| row[..c].iter().copied()).collect()
+        };
         let buffer = match dtype {
             DType::F32 => Buf::F32(read(memory, first, n)?),
             DType::U8 => Buf::U8(read(memory, first, n)?),
             DType::BF16 => {
                 let bits = read::<Bf16>(memory, first, n)?;
-                Buf::F32(bits.into_iter().map(|x| half::bf16::from_bits(x.0).to_f32()).collect())
+                Buf::F32(rows(bits.into_iter().map(|x| half::bf16::from_bits(x.0).to_f32()).collect()))
             }
             DType::F16 => {
                 let bits = read::<F16>(memory, first, n)?;
-                Buf::F32(bits.into_iter().map(|x| half::f16::from_bits(x.0).to_f32()).collect())
+                Buf::F32(rows(bits.into_iter().map(|x| half::f16::from_bits(x.0).to_f32()).collect()))
             }
             DType::F64 => return Err(Error::DType { op: "to_cpu", expected: "a type of GPUs", found: DType::F64 }),
         };
         Ok(Self::wrap(buffer, &self.shape))
+    }
+
+    /// The numbers of a GPU tensor in the other of f32 and a 16-bit type.
+    pub(super) fn converted(&self, dtype: DType) -> Result<Self> {
+        let Some(gpu) = self.gpu() else {
+            return Err(Error::DType { op: "to_dtype", expected: "f32 or f64 on the CPU", found: dtype });
+        };
+        let mut y = Self::on(gpu, dtype, &self.shape)?;
+        let c = self.shape.last().copied().unwrap_or(1);
+        let (rows, c, cfg) = ((self.len() / c.max(1)) as i64, c as i32, Launch::elements(y.len().div_ceil(8)));
+        // SAFETY: both have `rows` rows of `c` elements, each with the pitch of its type.
+        unsafe {
+            match (self.dtype(), dtype) {
+                (DType::BF16, _) => launch::rows_convert_bf16_f32(gpu, cfg, self.ptr()?, y.ptr_mut()?, rows, c)?,
+                (DType::F16, _) => launch::rows_convert_f16_f32(gpu, cfg, self.ptr()?, y.ptr_mut()?, rows, c)?,
+                (_, DType::BF16) => launch::rows_convert_f32_bf16(gpu, cfg, self.ptr()?, y.ptr_mut()?, rows, c)?,
+                _ => launch::rows_convert_f32_f16(gpu, cfg, self.ptr()?, y.ptr_mut()?, rows, c)?,
+            }
+        }
+        Ok(y)
+    }
+
+    /// Whether the padding of 16-bit rows is zeros, as it must be; for checks.
+    ///
+    /// # Errors
+    /// As [`Tensor::to_cpu`].
+    pub fn padding_is_zero(&self) -> Result<bool> {
+        let (Storage::Gpu(memory, dtype), Some(&c)) = (&*self.data, self.shape.last()) else { return Ok(true) };
+        if !dtype.is_half() || self.is_empty() {
+            return Ok(true);
+        }
+        let mut bits = vec![Bf16(0); stored(*dtype, &self.shape)];
+        memory.download(self.offset, &mut bits)?;
+        Ok(bits.chunks_exact(self.pitch()).all(|row| row[c..].iter().all(|b| b.0 == 0)))
+    }
+
+    /// Words of 32 bits of a row in memory, for kernels that move rows and do not look into them.
+    pub(crate) fn row_words(&self) -> usize {
+        self.pitch() * self.dtype().bytes() / 4
+    }
+
+    /// The rows as words of 32 bits ([`Tensor::row_words`]), for a kernel that reads them.
+    ///
+    /// # Errors
+    /// As [`Tensor::ptr`].
+    pub(crate) fn words(&self) -> Result<Ptr<f32>> {
+        Ok(match self.dtype() {
+            DType::BF16 => Ptr::new(self.ptr::<Bf16>()?.address()),
+            DType::F16 => Ptr::new(self.ptr::<F16>()?.address()),
+            _ => self.ptr()?,
+        })
+    }
+
+    /// As [`Tensor::words`], for a kernel that writes them.
+    ///
+    /// # Errors
+    /// As [`Tensor::ptr_mut`].
+    pub(crate) fn words_mut(&mut self) -> Result<PtrMut<f32>> {
+        Ok(match self.dtype() {
+            DType::BF16 => PtrMut::new(self.ptr_mut::<Bf16>()?.address()),
+            DType::F16 => PtrMut::new(self.ptr_mut::<F16>()?.address()),
+            _ => self.ptr_mut()?,
+        })
     }
 
     /// Where the elements are, for a kernel that reads them.
@@ -242,7 +312,7 @@ impl Tensor {
     pub fn ptr_mut<T: OnDevice>(&mut self) -> Result<PtrMut<T>> {
         let old = self.device_memory::<T>()?;
         if Arc::strong_count(&self.data) > 1 {
-            let (n, size) = (self.len(), size_of::<T>());
+            let (n, size) = (stored(T::DTYPE, &self.shape), size_of::<T>());
             let mut new = old.gpu().allocate(n * size)?;
             new.copy_from(0, old, self.offset * size, n * size)?;
             *self = Self::in_memory(new, T::DTYPE, &self.shape);
@@ -266,5 +336,59 @@ impl Tensor {
                 what: "a tensor of the host among tensors of a GPU; copy it there (`Tensor::to_device`)".into(),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tape::check;
+
+    /// f32 to 16 bits and back: rows of every length around the padding, zeros behind them, views of rows, copies on writing.
+    #[test]
+    fn rows_of_16_bits_are_padded() {
+        for gpu in check::gpus() {
+            for (dtype, c) in [DType::BF16, DType::F16].into_iter().flat_map(|t| [1, 7, 8, 12, 300].map(|c| (t, c))) {
+                let x = check::Random::new(c as u64).normal(&[3, 5, c]).to_dtype(DType::F32).unwrap();
+                let half = x.to_gpu(gpu).unwrap().to_dtype(dtype).unwrap();
+                assert_eq!((half.shape(), half.len(), half.pitch()), (x.shape(), 15 * c, c.next_multiple_of(8)));
+                assert_eq!(half.row_words(), half.pitch() / 2);
+                let round = |v: f32| match dtype {
+                    DType::BF16 => half::bf16::from_f32(v).to_f32(),
+                    _ => half::f16::from_f32(v).to_f32(),
+                };
+                let want: Vec<f32> = x.cpu::<f32>().unwrap().iter().map(|&v| round(v)).collect();
+                let read = |t: &Tensor| t.to_cpu().unwrap().cpu::<f32>().unwrap().to_vec();
+                assert_eq!(read(&half), want, "{dtype:?}, rows of {c}");
+                assert_eq!(read(&half.to_dtype(DType::F32).unwrap()), want);
+                // The padding is zeros, in a copy on writing as well.
+                let mut copy = half.clone();
+                copy.words_mut().unwrap();
+                assert!(!copy.is(&half));
+                let poisoned = Tensor::on(gpu, dtype, &[2, c]).unwrap();
+                assert!(half.padding_is_zero().unwrap() && copy.padding_is_zero().unwrap(), "{dtype:?}, rows of {c}");
+                assert_eq!(poisoned.padding_is_zero().unwrap(), c.is_multiple_of(8) || !cfg!(feature = "emulate"));
+                assert_eq!(read(&half.rows(1, 3).unwrap()), want[5 * c..]);
+                assert_eq!(
+                    read(&half.rows(1, 3).unwrap().reshape(&[10, c]).unwrap().rows(2, 9).unwrap()),
+                    want[7 * c..14 * c]
+                );
+                assert_eq!(read(&half.repeat(2).unwrap()), [want.clone(), want].concat());
+                let zeros = Tensor::zeros_on(gpu, dtype, &[2, c]).unwrap();
+                assert_eq!(read(&zeros), vec![0.0; 2 * c]);
+                if c > 1 {
+                    let refused = half.reshape(&[3, 5 * c]).unwrap_err().to_string();
+                    assert!(
+                        refused.starts_with("reshape: x must be of rows like") && refused.contains("padded"),
+                        "{refused}"
+                    );
+                    assert!(half.view(c + 1, &[c]).is_err() && half.view(0, &[c - 1]).is_err());
+                }
+            }
+            let empty = Tensor::on(gpu, DType::BF16, &[0, 5]).unwrap();
+            assert!(empty.to_dtype(DType::F32).unwrap().is_empty() && empty.to_cpu().unwrap().is_empty());
+        }
+        let host = Tensor::new(&[2], vec![1f32, 2.0]).unwrap();
+        assert!(host.to_dtype(DType::BF16).is_err());
     }
 }

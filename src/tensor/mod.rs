@@ -40,6 +40,11 @@ impl DType {
             Self::BF16 | Self::F16 => 2,
         }
     }
+
+    /// Whether it is a float of 16 bits, of which tensors are operands of products.
+    pub fn is_half(self) -> bool {
+        matches!(self, Self::BF16 | Self::F16)
+    }
 }
 
 /// A typed buffer in the memory of the host.
@@ -123,6 +128,20 @@ impl Typed {
     }
 }
 
+/// Elements of a row of `c` in memory: 16-bit rows are padded with zeros to whole pieces of 16 bytes, which tensor cores and bulk
+/// copies want.
+fn pitch(dtype: DType, c: usize) -> usize {
+    if dtype.is_half() { c.next_multiple_of(8) } else { c }
+}
+
+/// Elements of `shape` in memory.
+fn stored(dtype: DType, shape: &[usize]) -> usize {
+    match shape.split_last() {
+        Some((&c, rows)) => rows.iter().product::<usize>() * pitch(dtype, c),
+        None => pitch(dtype, 1),
+    }
+}
+
 /// A dense array. Cheap to clone; `Send + Sync`; immutable while shared.
 #[derive(Clone, Debug)]
 pub struct Tensor {
@@ -199,6 +218,11 @@ impl Tensor {
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Elements of a row (the last dimension) in memory: those of the shape, and in 16-bit floats zeros up to a multiple of 8.
+    pub fn pitch(&self) -> usize {
+        pitch(self.dtype(), self.shape.last().copied().unwrap_or(1))
     }
 
     /// Whether there are no elements.
@@ -300,13 +324,16 @@ impl Tensor {
         }
     }
 
-    /// The same numbers in another float type (a clone if it is the same).
+    /// The same numbers in another float type (a clone if it is the same): f32 and f64 on the CPU, f32 and 16-bit floats on a GPU,
+    /// to the nearest, ties to even.
     ///
     /// # Errors
-    /// [`Error::DType`] for packed bases, [`Error::Unsupported`] for elements in the memory of a GPU.
+    /// [`Error::DType`] for other types, [`Error::Unsupported`] for f64 from the memory of a GPU.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         match (self.dtype(), dtype) {
             (a, b) if a == b => Ok(self.clone()),
+            (DType::F32, b) if b.is_half() => self.converted(b),
+            (a, DType::F32) if a.is_half() => self.converted(DType::F32),
             (DType::F32, DType::F64) => {
                 self.host()?;
                 Ok(Self::of(&self.shape, self.to_f64()))
@@ -321,7 +348,7 @@ impl Tensor {
     /// The same elements under another shape; nothing is copied.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the number of elements differs.
+    /// [`Error::Shape`] if the number of elements differs, or the last dimension of 16-bit floats, whose rows are padded.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
         if shape.iter().product::<usize>() != self.len() {
             return Err(Error::Shape {
@@ -331,13 +358,23 @@ impl Tensor {
                 found: self.shape.clone(),
             });
         }
+        self.keeps_rows("reshape", shape)?;
         Ok(Self { data: self.data.clone(), offset: self.offset, shape: shape.to_vec() })
+    }
+
+    /// Refuses a shape with other rows for 16-bit floats.
+    fn keeps_rows(&self, op: &'static str, shape: &[usize]) -> Result<()> {
+        if self.dtype().is_half() && shape.last() != self.shape.last() {
+            let expected = format!("of rows like {shape:?}: rows of 16-bit floats are padded and stay as they are");
+            return Err(Error::Shape { op, arg: "x", expected, found: self.shape.clone() });
+        }
+        Ok(())
     }
 
     /// `shape.product()` elements from position `offset` on, as a tensor; nothing is copied.
     ///
     /// # Errors
-    /// [`Error::Shape`] if they are not all there.
+    /// [`Error::Shape`] if they are not all there; for 16-bit floats also if they are no whole rows.
     pub fn view(&self, offset: usize, shape: &[usize]) -> Result<Self> {
         let n: usize = shape.iter().product();
         if offset + n > self.len() {
@@ -348,7 +385,14 @@ impl Tensor {
                 found: self.shape.clone(),
             });
         }
-        Ok(Self { data: self.data.clone(), offset: self.offset + offset, shape: shape.to_vec() })
+        self.keeps_rows("view", shape)?;
+        let c = self.shape.last().copied().unwrap_or(1).max(1);
+        if self.dtype().is_half() && !offset.is_multiple_of(c) {
+            let expected = format!("read from the beginning of a row of {c}, not from element {offset}");
+            return Err(Error::Shape { op: "view", arg: "x", expected, found: self.shape.clone() });
+        }
+        let offset = self.offset + offset / c * self.pitch() + offset % c;
+        Ok(Self { data: self.data.clone(), offset, shape: shape.to_vec() })
     }
 
     /// Rows `from..to` of the first dimension; nothing is copied.

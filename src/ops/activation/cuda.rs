@@ -7,12 +7,21 @@ use crate::tape::{Cx, Window};
 use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
 
-/// y = f(x).
-pub(super) fn forward(gpu: &Gpu, f: Activation, x: &Tensor) -> Result<Tensor> {
-    let mut y = Tensor::on(gpu, DType::F32, x.shape())?;
-    let n = y.len();
-    // SAFETY: x and y have `n` elements.
-    unsafe { launch::activation_fwd_f32(gpu, Launch::elements(n), x.ptr()?, y.ptr_mut()?, n as i64, f as i32)? };
+/// y = f(x), in 16 bits if `operand` says so.
+pub(super) fn forward(gpu: &Gpu, f: Activation, x: &Tensor, operand: Option<DType>) -> Result<Tensor> {
+    let mut y = Tensor::on(gpu, operand.unwrap_or(DType::F32), x.shape())?;
+    let (n, c) = (y.len(), x.shape().last().copied().unwrap_or(1));
+    let (cfg, eighth, rows) = (Launch::elements(n), Launch::elements(n.div_ceil(8)), (n / c.max(1)) as i64);
+    // SAFETY: x and y have `n` elements in rows of `c`, which have their type's pitch in y.
+    unsafe {
+        match operand {
+            None => launch::activation_fwd_f32(gpu, cfg, x.ptr()?, y.ptr_mut()?, n as i64, f as i32)?,
+            Some(DType::BF16) => {
+                launch::activation_fwd_bf16(gpu, eighth, x.ptr()?, y.ptr_mut()?, rows, c as i32, f as i32)?
+            }
+            Some(_) => launch::activation_fwd_f16(gpu, eighth, x.ptr()?, y.ptr_mut()?, rows, c as i32, f as i32)?,
+        }
+    }
     Ok(y)
 }
 
@@ -37,16 +46,25 @@ pub(super) fn backward(gpu: &Gpu, f: Activation, z: &Tensor, cx: &Cx, dy: &Tenso
     Ok(dx)
 }
 
-/// f(z + d) - f(z) on the window `to`.
+/// f(z + d) - f(z) on the window `to`, in 16 bits if products alone read it. z and d have rows of the same channels.
 pub(super) fn delta(gpu: &Gpu, f: Activation, z: &Tensor, cx: &Cx, d: &Tensor, to: &Window) -> Result<Tensor> {
     let (m, c) = (to.mutants(), d.shape()[2]);
-    let mut y = Tensor::on(gpu, DType::F32, d.shape())?;
-    let (rows, start, cfg) = (cx.rows_on(gpu)?, gpu.table(&to.start)?, Launch::elements(y.len()));
+    let mut y = Tensor::on(gpu, cx.operand().unwrap_or(DType::F32), d.shape())?;
+    let (rows, start) = (cx.rows_on(gpu)?, gpu.table(&to.start)?);
+    let (cfg, eighth) = (Launch::elements(y.len()), Launch::elements(y.len().div_ceil(8)));
     let [m, c, width, len] = [m, c, to.width, to.len].map(|n| n as i32);
     // SAFETY: d and y are `[width, m, c]`, z is `[N, len, c]` with the rows that `rows` names.
     unsafe {
-        let (z, d, y) = (z.ptr()?, d.ptr()?, y.ptr_mut()?);
-        launch::activation_delta_f32(gpu, cfg, z, d, rows.ptr(), start.ptr(), y, m, c, width, len, f as i32)?;
+        let (z, d, rows, start, f) = (z.ptr()?, d.ptr()?, rows.ptr(), start.ptr(), f as i32);
+        match y.dtype() {
+            DType::BF16 => {
+                launch::activation_delta_bf16(gpu, eighth, z, d, rows, start, y.ptr_mut()?, m, c, width, len, f)?
+            }
+            DType::F16 => {
+                launch::activation_delta_f16(gpu, eighth, z, d, rows, start, y.ptr_mut()?, m, c, width, len, f)?
+            }
+            _ => launch::activation_delta_f32(gpu, cfg, z, d, rows, start, y.ptr_mut()?, m, c, width, len, f)?,
+        }
     }
     Ok(y)
 }

@@ -1,7 +1,7 @@
 //! Launches of `kernels/batch_norm.cu`.
 //!
 //! What the statistics and parameters come to is one table `[5, C]` (centre, scale, shift, rest, inverse; see the kernels),
-//! made once a pass: it stands in a slot of the tape, where the sweeps find it.
+//! made once a pass: on a GPU it is the fourth input of the operation, in place of mean and variance.
 
 use super::BatchNorm;
 use crate::device::kernels::launch;
@@ -12,7 +12,7 @@ use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
 
 /// Slot of the table.
-pub(super) const TABLE: usize = 5;
+const TABLE: usize = 3;
 
 /// Threads of a block.
 const THREADS: usize = 256;
@@ -41,7 +41,15 @@ struct Tiles {
 
 impl Tiles {
     fn new(c: usize) -> Self {
-        let groups = if c.is_multiple_of(4) { c / 4 } else { c };
+        Self::of(if c.is_multiple_of(4) { c / 4 } else { c })
+    }
+
+    /// For a result of this type: a thread has 8 channels of 16 bits.
+    fn for_result(dtype: DType, c: usize) -> Self {
+        if dtype.is_half() { Self::of(c.div_ceil(8)) } else { Self::new(c) }
+    }
+
+    fn of(groups: usize) -> Self {
         let log = groups.next_power_of_two().min(32).ilog2();
         Self { log, columns: groups.div_ceil(1 << log) }
     }
@@ -76,7 +84,7 @@ fn channels(c: usize) -> Launch {
 }
 
 /// The table of running statistics; `parameters` = gamma, beta, mean, variance.
-pub(super) fn constants(gpu: &Gpu, parameters: &[&Tensor], eps: f64) -> Result<Tensor> {
+pub(in crate::ops) fn constants(gpu: &Gpu, parameters: &[&Tensor], eps: f64) -> Result<Tensor> {
     let c = parameters[0].len();
     let mut table = Tensor::on(gpu, DType::F32, &[5, c])?;
     let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| parameters[i].ptr());
@@ -123,15 +131,26 @@ pub(super) fn statistics(gpu: &Gpu, x: &Tensor, gamma: &Tensor, beta: &Tensor, e
     Ok(Statistics { mean, unbiased, table })
 }
 
-/// y = f(z).
-pub(super) fn forward(gpu: &Gpu, x: &Tensor, table: &Tensor, f: Activation) -> Result<Tensor> {
-    let mut y = Tensor::on(gpu, DType::F32, x.shape())?;
+/// y = f(z), in 16 bits if `operand` says so.
+pub(in crate::ops) fn forward(
+    gpu: &Gpu,
+    x: &Tensor,
+    table: &Tensor,
+    f: Activation,
+    operand: Option<DType>,
+) -> Result<Tensor> {
+    let mut y = Tensor::on(gpu, operand.unwrap_or(DType::F32), x.shape())?;
     let c = table.len() / 5;
-    let (rows, tiles) = (y.len() / c, Tiles::new(c));
-    // SAFETY: x and y have `rows` rows of `c`, the table is `[5, c]`.
+    let (rows, tiles) = (y.len() / c, Tiles::for_result(y.dtype(), c));
+    let cfg = tiles.sweep(rows, 4);
+    // SAFETY: x and y have `rows` rows of `c`, which have their type's pitch in y; the table is `[5, c]`.
     unsafe {
-        let (x, table, y, cfg) = (x.ptr()?, table.ptr()?, y.ptr_mut()?, tiles.sweep(rows, 4));
-        launch::batch_norm_fwd_f32(gpu, cfg, x, table, y, rows as i64, c as i32, tiles.log as i32, f as i32)?;
+        let (x, table, rows, c, log, f) = (x.ptr()?, table.ptr()?, rows as i64, c as i32, tiles.log as i32, f as i32);
+        match y.dtype() {
+            DType::BF16 => launch::batch_norm_fwd_bf16(gpu, cfg, x, table, y.ptr_mut()?, rows, c, log, f)?,
+            DType::F16 => launch::batch_norm_fwd_f16(gpu, cfg, x, table, y.ptr_mut()?, rows, c, log, f)?,
+            _ => launch::batch_norm_fwd_f32(gpu, cfg, x, table, y.ptr_mut()?, rows, c, log, f)?,
+        }
     }
     Ok(y)
 }
@@ -182,21 +201,34 @@ pub(super) fn backward(gpu: &Gpu, op: &BatchNorm, cx: &Cx, dy: &Tensor) -> Resul
     Ok(vec![dx, dgamma, dbeta, None, None])
 }
 
-/// f(z + scale d) - f(z) on the window `to`.
+/// f(z + scale d) - f(z) on the window `to`, in 16 bits if products alone read it.
 pub(super) fn delta(gpu: &Gpu, op: &BatchNorm, cx: &Cx, d: &Tensor, to: &Window) -> Result<Tensor> {
     let table = cx.saved(TABLE)?;
     let (m, c) = (to.mutants(), table.len() / 5);
     let x = if op.activation.is_linear() { None } else { Some(cx.saved(0)?) };
     Tensor::place("batch_norm", &x.into_iter().chain([d, table]).collect::<Vec<_>>())?;
-    let (tiles, from) = (Tiles::new(c), x.map_or(Ok(Ptr::NULL), Tensor::ptr)?);
-    let mut y = Tensor::on(gpu, DType::F32, d.shape())?;
+    let mut y = Tensor::on(gpu, cx.operand().unwrap_or(DType::F32), d.shape())?;
+    let (tiles, from) = (Tiles::for_result(y.dtype(), c), x.map_or(Ok(Ptr::NULL), Tensor::ptr)?);
     let (rows, start): (&Table, _) = (cx.rows_on(gpu)?, gpu.table(&to.start)?);
     let (cfg, log, f) = (tiles.sweep(to.width * m, 2), tiles.log as i32, op.activation as i32);
     let [m, c, width, len] = [m, c, to.width, to.len].map(|n| n as i32);
     // SAFETY: d and y are `[width, m, c]`, x is `[N, len, c]` with the rows that `rows` names; without x there is no curve.
     unsafe {
-        let (d, table, y, rows, start) = (d.ptr()?, table.ptr()?, y.ptr_mut()?, rows.ptr(), start.ptr());
-        launch::batch_norm_delta_f32(gpu, cfg, from, d, rows, start, table, y, m, c, width, len, log, f)?;
+        let (d, table, rows, start) = (d.ptr()?, table.ptr()?, rows.ptr(), start.ptr());
+        match y.dtype() {
+            DType::BF16 => {
+                let y = y.ptr_mut()?;
+                launch::batch_norm_delta_bf16(gpu, cfg, from, d, rows, start, table, y, m, c, width, len, log, f)?;
+            }
+            DType::F16 => {
+                let y = y.ptr_mut()?;
+                launch::batch_norm_delta_f16(gpu, cfg, from, d, rows, start, table, y, m, c, width, len, log, f)?;
+            }
+            _ => {
+                let y = y.ptr_mut()?;
+                launch::batch_norm_delta_f32(gpu, cfg, from, d, rows, start, table, y, m, c, width, len, log, f)?;
+            }
+        }
     }
     Ok(y)
 }

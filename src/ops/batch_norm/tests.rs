@@ -150,6 +150,42 @@ fn cases_with_statistics_of_the_batch() {
 }
 
 /// Rows of several blocks, means far from zero.
+/// What a convolution or dense layer reads in 16 bits, with either statistics: rows of whole pieces of 16 bytes and others.
+#[test]
+fn operands_of_16_bits() {
+    use crate::ops::{Conv1dArgs, conv1d, linear};
+    for (c, f) in [
+        (1, Activation::Gelu),
+        (6, Activation::Exp),
+        (8, Activation::Identity),
+        (12, Activation::Softplus),
+        (37, Activation::Gelu),
+        (260, Activation::Gelu),
+    ] {
+        let ([x, gamma, beta], statistics) = inputs(&[3, 7, c], 41 + c as u64);
+        let mut r = check::Random::new(c as u64);
+        for train in [false, true] {
+            let mode = if train { train_mode() } else { Mode::Eval };
+            let norm = |t: &mut Tape, v: &[Var]| {
+                if train {
+                    return batch_norm_activation_train(t, 0, &v[0], &v[1], &v[2], 1e-5, f);
+                }
+                let [mean, variance] = statistics.each_ref().map(|s| {
+                    let s = s.to_dtype(DType::F32).unwrap();
+                    v[0].value.gpu().map_or_else(|| s.clone(), |gpu| s.to_gpu(gpu).unwrap())
+                });
+                batch_norm_activation_eval(t, &v[0], &v[1], &v[2], &mean, &variance, 1e-5, f)
+            };
+            let conv = |t: &mut Tape, x: &Var, w: &[Var]| conv1d(t, x, &w[0], None, Conv1dArgs::same(3, 1));
+            let all = [x.clone(), gamma.clone(), beta.clone(), r.normal(&[3, c, if c == 37 { 33 } else { 5 }])];
+            check::operands(&format!("conv1d of {c} channels, {f:?}"), &mode, &all, 3, norm, conv);
+            let dense = |t: &mut Tape, x: &Var, w: &[Var]| linear(t, x, &w[0], None);
+            let all = [x.clone(), gamma.clone(), beta.clone(), r.normal(&[c, 3])];
+            check::operands(&format!("linear of {c} channels, {f:?}"), &mode, &all, 3, norm, dense);
+        }
+    }
+}
+
 #[test]
 fn a_far_mean_costs_no_digits() {
     let mut r = check::Random::new(3);

@@ -1,12 +1,18 @@
-//! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`: convolutions, their changes and gradients, and those of dense
+//! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`, and the choice of others (`half`, `sm90`): convolutions, their changes and gradients, and those of dense
 //! layers, which are convolutions of one tap.
 
-use super::{Conv1dArgs, sm90};
+use std::sync::Arc;
+
+use super::half::{half_dtype, half_kind};
+use super::operands::{Input, Kind, Prepared, Weights};
+use super::{Conv1dArgs, half, sm90};
 use crate::device::kernels::launch;
-use crate::device::{Gpu, Launch, Precision, Ptr, PtrMut};
+use crate::device::{Bf16, F16, Gpu, Launch, Precision, Ptr, PtrMut};
 use crate::error::{Error, Result};
+use crate::ops::batch_norm;
 use crate::tape::{Cx, Delta, Grads, Window};
 use crate::tensor::{DType, Tensor};
+use crate::util::math::Activation;
 
 /// What a block computes: rows x columns of the output. The bits of a row are the same with every tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +63,12 @@ impl Tile {
         all.filter(|tile| tile.fits(gpu)).min_by_key(time).unwrap_or(Self::By16)
     }
 
+    /// With slices of 64 k of 16 bits (`kernels/gemm_half.cuh`).
+    pub(super) fn half_launch(self, rows: usize, columns: usize) -> Launch {
+        let (m, n, ..) = self.size();
+        Launch { shared_bytes: (3 * 64 * 2 * (m + n)) as u32, ..self.launch(rows, columns) }
+    }
+
     fn launch(self, rows: usize, columns: usize) -> Launch {
         let (m, n, threads, _) = self.size();
         let blocks = rows.div_ceil(m) * columns.div_ceil(n);
@@ -89,28 +101,93 @@ pub(in crate::ops) struct Rows {
 
 /// Where the operands of a convolution are.
 #[derive(Clone, Copy)]
-pub(in crate::ops) struct Operands {
+pub(in crate::ops) struct Operands<'a> {
     /// The input.
-    pub x: Ptr<f32>,
+    pub x: Input,
     /// `[taps, c, n]`.
     pub w: Ptr<f32>,
+    /// Where what is made of the weights is kept.
+    pub prepared: Option<&'a Prepared>,
     /// `[n]`, or null.
     pub bias: Ptr<f32>,
     /// Starts of the input's windows, or null.
     pub from: Ptr<i32>,
     /// Starts of the output's windows, or null for 0.
     pub to: Ptr<i32>,
+    /// How many mutants take turns in the rows of a sequence: taps are as far apart, or several times.
+    pub mutants: usize,
 }
 
-impl Operands {
+impl Operands<'_> {
     /// A convolution of sequences, without bias.
-    pub(in crate::ops) fn new(x: Ptr<f32>, w: Ptr<f32>) -> Self {
-        Self { x, w, bias: Ptr::NULL, from: Ptr::NULL, to: Ptr::NULL }
+    pub(in crate::ops) fn new(x: impl Into<Input>, w: Ptr<f32>) -> Self {
+        let (x, bias, from) = (x.into(), Ptr::NULL, Ptr::NULL);
+        Self { x, w, prepared: None, bias, from, to: Ptr::NULL, mutants: 1 }
+    }
+
+    /// The weights, prepared or made for this call.
+    ///
+    /// # Safety
+    /// The memory behind the pointer has the size that is said.
+    pub(super) unsafe fn weights(&self, gpu: &Gpu, kind: Kind, size: [usize; 3]) -> Result<Arc<Weights>> {
+        // SAFETY: the caller's.
+        let make = || unsafe { Weights::new(gpu, kind, self.w, size) };
+        match self.prepared {
+            Some(prepared) => prepared.weights(kind, size[0], make),
+            None => Ok(Arc::new(make()?)),
+        }
     }
 }
 
+/// Where a convolution's results go, each null if it is not wanted.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Output {
+    /// What is added, or null.
+    pub residual: Ptr<f32>,
+    /// Convolution and bias.
+    pub raw: PtrMut<f32>,
+    /// Those and the residual.
+    pub sum: PtrMut<f32>,
+    /// What follows the sum.
+    pub norm: Option<Normed>,
+}
+
+/// A batch norm with its activation behind a convolution.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Normed {
+    /// `[5, n]`, as the batch norm has it.
+    pub table: Ptr<f32>,
+    /// One of [`Normed::CURVES`].
+    pub f: Activation,
+    /// The result, or null.
+    pub y: PtrMut<f32>,
+    /// Where it goes as rows of 16 bits, in the type of the products; or 0.
+    pub operand: u64,
+}
+
+impl Normed {
+    /// The activations that convolutions know.
+    pub(super) const CURVES: [Activation; 3] = [Activation::Relu, Activation::Gelu, Activation::Identity];
+}
+
+impl From<PtrMut<f32>> for Output {
+    fn from(raw: PtrMut<f32>) -> Self {
+        Self { residual: Ptr::NULL, raw, sum: PtrMut::NULL, norm: None }
+    }
+}
+
+/// The entry for a tile, the first or the second.
+macro_rules! either {
+    ($tile:expr, $second:expr; $($by:ident: $a:ident $b:ident,)*) => {
+        match ($tile, $second) {
+            $((Tile::$by, false) => launch::$a,
+            (Tile::$by, true) => launch::$b,)*
+        }
+    };
+}
+
 /// The sizes of a launch as kernels take them.
-fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
+pub(super) fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
     match sizes.iter().find(|&&n| i32::try_from(n).is_err()) {
         None => Ok(sizes.map(|n| n as i32)),
         Some(n) => {
@@ -123,61 +200,135 @@ fn ints<const N: usize>(sizes: [isize; N]) -> Result<[i32; N]> {
 ///
 /// # Safety
 /// The memory behind the pointers has the sizes that `r` says.
-pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
-    if sm90::takes(gpu, &r, &from) {
-        // SAFETY: the caller's.
-        return unsafe { sm90::rows(gpu, p, r, from, None, y) };
-    }
+pub(in crate::ops) unsafe fn rows(gpu: &Gpu, p: Precision, r: Rows, from: Operands, to: Output) -> Result<()> {
+    let tile = Tile::choose(gpu, r.rows, r.n, 1);
     // SAFETY: the caller's.
-    unsafe { rows_with(gpu, Tile::choose(gpu, r.rows, r.n, 1), p, r, from, y) }
+    unsafe {
+        if sm90::takes(gpu, &r, &from) {
+            return sm90::rows(gpu, p, r, from, to);
+        }
+        match half_kind(p) {
+            Some(kind) => {
+                let weights = from.weights(gpu, kind, [r.taps, r.c, r.n])?;
+                half::rows(gpu, tile, kind, Back { rows: r, taps: (0, 1), into: (r.per, 0, 1) }, from, &weights, to)
+            }
+            None => rows_with(gpu, tile, p, r, from, to),
+        }
+    }
 }
 
-/// As [`rows`], with a given tile.
+/// The convolution of f32 numbers, with a given tile.
 ///
 /// # Safety
 /// As [`rows`].
-unsafe fn rows_with(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands, y: PtrMut<f32>) -> Result<()> {
-    let kernel = entry!(tile, p;
-        By160: conv1d_fwd160_f32 conv1d_fwd160_tf32 conv1d_fwd160_bf16 conv1d_fwd160_f16,
-        By128: conv1d_fwd128_f32 conv1d_fwd128_tf32 conv1d_fwd128_bf16 conv1d_fwd128_f16,
-        By64: conv1d_fwd64_f32 conv1d_fwd64_tf32 conv1d_fwd64_bf16 conv1d_fwd64_f16,
-        By16: conv1d_fwd16_f32 conv1d_fwd16_tf32 conv1d_fwd16_bf16 conv1d_fwd16_f16,
+unsafe fn rows_with(gpu: &Gpu, tile: Tile, p: Precision, r: Rows, from: Operands, y: Output) -> Result<()> {
+    let kernel = either!(tile, p == Precision::Tf32;
+        By160: conv1d_fwd160_f32 conv1d_fwd160_tf32,
+        By128: conv1d_fwd128_f32 conv1d_fwd128_tf32,
+        By64: conv1d_fwd64_f32 conv1d_fwd64_tf32,
+        By16: conv1d_fwd16_f32 conv1d_fwd16_tf32,
     );
     let s = |n: usize| n as isize;
     // Twice, because rows that do not exist lie at -2^30.
     ints([s(r.taps * r.c), 2 * s((r.taps - 1) * r.dilation + r.l)])?;
     let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation)];
-    let [rows, n, c, taps, per, l, stride, pad, dilation] = ints(sizes)?;
-    let (cfg, f) = (tile.launch(r.rows, r.n), from);
+    let [rows, n, c, taps, per, l, stride, pad, d] = ints(sizes)?;
+    let (cfg, f, x, Output { residual, raw, sum, .. }) = (tile.launch(r.rows, r.n), from, from.x.f32()?, y);
     // SAFETY: the caller's.
-    unsafe { kernel(gpu, cfg, f.x, f.w, f.bias, f.from, f.to, y, rows, n, c, taps, per, l, stride, pad, dilation) }
+    unsafe {
+        kernel(gpu, cfg, x, f.w, f.bias, residual, raw, sum, f.from, f.to, rows, n, c, taps, per, l, stride, pad, d)
+    }
 }
 
-/// The convolution of `x` `[N, L, C]` with `w` `[k, C, O]`, for `lo` rows of output.
-pub(super) fn forward(
+/// What follows a convolution in the same kernel.
+#[derive(Default, Clone, Copy)]
+pub(in crate::ops) struct Tail<'a> {
+    /// `[O]`.
+    pub bias: Option<&'a Tensor>,
+    /// f32, of the shape of y.
+    pub residual: Option<&'a Tensor>,
+    /// A batch norm's table `[5, O]`, its activation, and the type of the result: f32, or the 16-bit operand of products.
+    pub norm: Option<(&'a Tensor, Activation, DType)>,
+    /// Whether the convolution with its bias is wanted.
+    pub raw: bool,
+    /// Whether that with the residual is wanted.
+    pub sum: bool,
+}
+
+/// What was wanted of a convolution with its tail.
+pub(in crate::ops) struct Tailed {
+    /// Convolution and bias.
+    pub raw: Option<Tensor>,
+    /// Those and the residual.
+    pub sum: Option<Tensor>,
+    /// What follows them.
+    pub normed: Option<Tensor>,
+}
+
+/// The convolution of `x` `[N, L, C]`, f32 or the 16-bit operand of the precision, with `w` `[k, C, O]`, for `lo` rows of output, and
+/// what follows it; in one kernel where there is one, with the same result where there is none.
+pub(in crate::ops) fn forward_tailed(
     gpu: &Gpu,
     p: Precision,
     a: &Conv1dArgs,
     lo: usize,
     x: &Tensor,
     w: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<Tensor> {
+    tail: Tail,
+) -> Result<Tailed> {
     let ([n, l, c], [k, _, o]) = (x.dims("conv1d", "x")?, w.dims("conv1d", "weight")?);
-    let mut y = Tensor::on(gpu, DType::F32, &[n, lo, o])?;
     let (stride, dilation, pad) = (a.stride, a.dilation, a.pad.0 as isize);
     let r = Rows { rows: n * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
-    let bias = bias.map_or(Ok(Ptr::NULL), Tensor::ptr)?;
-    // SAFETY: x is [n, l, c], w [k, c, o], the bias [o] and y [n, lo, o].
-    unsafe { rows(gpu, p, r, Operands { bias, ..Operands::new(x.ptr()?, w.ptr()?) }, y.ptr_mut()?)? };
-    Ok(y)
+    let ptr = |t: Option<&Tensor>| t.map_or(Ok(Ptr::NULL), Tensor::ptr);
+    let operands = Operands { bias: ptr(tail.bias)?, ..Operands::new(Input::of(x)?, w.ptr()?) };
+    let new = |wanted: bool, dtype| wanted.then(|| Tensor::on(gpu, dtype, &[n, lo, o])).transpose();
+    let fused = tail.norm.filter(|&(_, f, dtype)| fuses(gpu, p, &r, &operands, f, dtype));
+    let mut raw = new(tail.raw, DType::F32)?;
+    let mut sum = new(tail.sum || tail.norm.is_some() && fused.is_none(), DType::F32)?;
+    let mut normed = fused.map(|(.., dtype)| Tensor::on(gpu, dtype, &[n, lo, o])).transpose()?;
+    let to = |t: &mut Option<Tensor>| t.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut);
+    let norm = match (fused, &mut normed) {
+        (Some((table, f, dtype)), Some(y)) => {
+            let (y, operand) = match dtype {
+                DType::BF16 => (PtrMut::NULL, y.ptr_mut::<Bf16>()?.address()),
+                DType::F16 => (PtrMut::NULL, y.ptr_mut::<F16>()?.address()),
+                _ => (y.ptr_mut()?, 0),
+            };
+            Some(Normed { table: table.ptr()?, f, y, operand })
+        }
+        _ => None,
+    };
+    let output = Output { residual: ptr(tail.residual)?, raw: to(&mut raw)?, sum: to(&mut sum)?, norm };
+    // SAFETY: x is [n, l, c], w [k, c, o], the bias [o], the table [5, o], the residual and all results [n, lo, o].
+    unsafe { rows(gpu, p, r, operands, output)? };
+    if let (Some((table, f, dtype)), None, Some(sum)) = (tail.norm, fused, &sum) {
+        normed = Some(batch_norm::cuda::forward(gpu, sum, table, f, Some(dtype).filter(|t| t.is_half()))?);
+    }
+    Ok(Tailed { raw, sum: sum.filter(|_| tail.sum), normed })
 }
 
-/// The change on the window `to`.
-pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, to: &Window) -> Result<Tensor> {
+/// Whether there is a kernel that norms what it has convolved.
+fn fuses(gpu: &Gpu, p: Precision, r: &Rows, from: &Operands, f: Activation, dtype: DType) -> bool {
+    let half = half_kind(p);
+    let result = dtype == DType::F32 || half.is_some_and(|kind| kind.dtype() == dtype);
+    result && Normed::CURVES.contains(&f) && (half.is_some() || sm90::takes(gpu, r, from))
+}
+
+/// The change on the window `to`, from rows of f32 or of the precision's 16-bit operand; `residual` is a change on the same window that is
+/// added, `[to.width, M, O]`.
+pub(in crate::ops) fn delta(
+    gpu: &Gpu,
+    cx: &Cx,
+    a: &Conv1dArgs,
+    x: &Delta,
+    w: &Tensor,
+    to: &Window,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
     let ([k, c, o], m, d) = (w.dims("conv1d", "weight")?, to.mutants(), x.rows()?);
     let mut y = Tensor::on(gpu, DType::F32, &[to.width, m, o])?;
-    let operands = Operands::new(d.ptr()?, w.ptr()?);
+    let prepared = cx.prepared(|| Ok(Prepared::default()))?;
+    let operands = Operands { prepared: Some(prepared), ..Operands::new(Input::of(d)?, w.ptr()?) };
     let all =
         Rows { rows: to.width * m, n: o, c, per: m, l: x.at.width, taps: k, stride: a.stride, pad: 0, dilation: 1 };
     if a.stride == 1 && to.width == x.at.width + a.reach() {
@@ -193,26 +344,28 @@ pub(super) fn delta(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, x: &Delta, w: &Tensor, t
             dilation: a.dilation * m,
             ..all
         };
-        let operands = Operands { x: operands.x.offset(from.start * m * c), ..operands };
-        let into = y.ptr_mut()?.offset(into.start * m * o);
-        if sm90::takes_change(gpu, cx.precision, &r, &operands) {
-            let weights = cx.prepared(|| Ok(sm90::Prepared::default()))?.weights(gpu, cx.precision, w)?;
-            // SAFETY: d is [x.at.width, m, c], y [to.width, m, o], and the ranges lie inside of the widths.
-            unsafe { sm90::rows(gpu, cx.precision, r, operands, Some(weights), into)? };
-        } else {
-            // Scales of operands are those of a sequence, which here is the whole block of mutants: not that way.
-            let tile = Tile::choose(gpu, r.rows, r.n, 1);
-            // SAFETY: as above.
-            unsafe { rows_with(gpu, tile, cx.precision, r, operands, into)? };
-        }
+        let operands = Operands { x: operands.x.skip(from.start * m, c), mutants: m, ..operands };
+        let output = added(&mut y, residual, into.start * m * o)?;
+        // SAFETY: d is [x.at.width, m, c], y [to.width, m, o] like the residual, and the ranges lie inside of the widths.
+        unsafe { rows(gpu, cx.precision, r, operands, output)? };
     } else {
         let (from, into) = (gpu.table(&x.at.start)?, gpu.table(&to.start)?);
         let r = Rows { pad: a.pad.0 as isize, dilation: a.dilation, ..all };
         let operands = Operands { from: from.ptr(), to: into.ptr(), ..operands };
+        let output = added(&mut y, residual, 0)?;
         // SAFETY: as above; the tables have a start for every mutant.
-        unsafe { rows(gpu, cx.precision, r, operands, y.ptr_mut()?)? };
+        unsafe { rows(gpu, cx.precision, r, operands, output)? };
     }
     Ok(y)
+}
+
+/// To `y`, with the residual added if there is one, from an element on.
+fn added(y: &mut Tensor, residual: Option<&Tensor>, first: usize) -> Result<Output> {
+    let to = y.ptr_mut()?.offset(first);
+    Ok(match residual {
+        Some(d) => Output { residual: d.ptr()?.offset(first), raw: PtrMut::NULL, sum: to, norm: None },
+        None => to.into(),
+    })
 }
 
 /// Gradients of input, weight and bias, those that are wanted. `l` = rows of an input sequence.
@@ -221,9 +374,12 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, l: usize, dy: &Tensor
     let [k, c, _] = w.dims("conv1d", "weight")?;
     let (stride, dilation, pad) = (a.stride, a.dilation, a.pad.0 as isize);
     let mut grads = vec![None, None, None];
+    // Rounded once for both products.
+    let rounded = half_dtype(cx.precision).filter(|_| cx.wants(0)).map(|t| dy.to_dtype(t)).transpose()?;
+    let operand = Input::of(rounded.as_ref().unwrap_or(dy))?;
     if cx.wants(0) {
         let mut dx = Tensor::on(gpu, DType::F32, &[r, l, c])?;
-        let (from, to) = (Operands::new(dy.ptr()?, w.ptr()?), dx.ptr_mut()?);
+        let (from, to) = (Operands::new(operand, w.ptr()?), dx.ptr_mut()?);
         for phase in 0..stride {
             let r = phase_of(a, phase, [r, l, lo, c, o]);
             // SAFETY: dy is [r, lo, o], w [k, c, o], dx [r, l, c].
@@ -232,11 +388,11 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, a: &Conv1dArgs, l: usize, dy: &Tensor
         grads[0] = Some(dx);
     }
     if cx.wants(1) {
-        let x = cx.saved(0)?;
+        let x = &half::readable(cx.saved(0)?, cx.precision)?;
         let mut dw = Tensor::on(gpu, DType::F32, &[k, c, o])?;
         let rows = Rows { rows: r * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
         // SAFETY: x is [r, l, c], dy [r, lo, o], dw [k, c, o].
-        unsafe { weight_gradient(gpu, cx.precision, rows, x.ptr()?, dy.ptr()?, dw.ptr_mut()?)? };
+        unsafe { weight_gradient(gpu, cx.precision, rows, Input::of(x)?, operand, dw.ptr_mut()?)? };
         grads[1] = Some(dw);
     }
     if cx.wants(2) {
@@ -254,6 +410,14 @@ pub(in crate::ops) struct Back {
     pub taps: (usize, isize),
     /// Rows of a sequence of the gradient, the first that is written, and their distance.
     pub into: (usize, usize, usize),
+}
+
+impl Back {
+    /// Taps of the weight, at least.
+    pub(super) fn weight_taps(&self) -> usize {
+        let (first, step) = self.taps;
+        1 + first.max(first.saturating_add_signed(step * (self.rows.taps as isize - 1)))
+    }
 }
 
 /// The rows `phase + j stride` of every input sequence: they are reached by every so-manieth tap.
@@ -289,15 +453,23 @@ pub(in crate::ops) unsafe fn input_gradient(
     from: Operands,
     dx: PtrMut<f32>,
 ) -> Result<()> {
-    if sm90::takes_back(gpu, p, &r, &from) {
-        // SAFETY: the caller's.
-        return unsafe { sm90::input_gradient(gpu, p, r, from, dx) };
-    }
+    let tile = Tile::choose(gpu, r.rows.rows, r.rows.n, 1);
     // SAFETY: the caller's.
-    unsafe { input_gradient_with(gpu, Tile::choose(gpu, r.rows.rows, r.rows.n, 1), p, r, from, dx) }
+    unsafe {
+        if sm90::takes_back(gpu, &r, &from) {
+            return sm90::input_gradient(gpu, p, r, from, dx);
+        }
+        match half_kind(p) {
+            Some(kind) => {
+                let weights = Weights::back(gpu, kind, from.w, [r.weight_taps(), r.rows.n, r.rows.c])?;
+                half::rows(gpu, tile, kind, r, from, &weights, dx.into())
+            }
+            None => input_gradient_with(gpu, tile, p, r, from, dx),
+        }
+    }
 }
 
-/// As [`input_gradient`], with a given tile.
+/// As [`input_gradient`], of f32 numbers, with a given tile.
 ///
 /// # Safety
 /// As [`input_gradient`].
@@ -309,11 +481,11 @@ unsafe fn input_gradient_with(
     from: Operands,
     dx: PtrMut<f32>,
 ) -> Result<()> {
-    let kernel = entry!(tile, p;
-        By160: conv1d_grad_input160_f32 conv1d_grad_input160_tf32 conv1d_grad_input160_bf16 conv1d_grad_input160_f16,
-        By128: conv1d_grad_input128_f32 conv1d_grad_input128_tf32 conv1d_grad_input128_bf16 conv1d_grad_input128_f16,
-        By64: conv1d_grad_input64_f32 conv1d_grad_input64_tf32 conv1d_grad_input64_bf16 conv1d_grad_input64_f16,
-        By16: conv1d_grad_input16_f32 conv1d_grad_input16_tf32 conv1d_grad_input16_bf16 conv1d_grad_input16_f16,
+    let kernel = either!(tile, p == Precision::Tf32;
+        By160: conv1d_grad_input160_f32 conv1d_grad_input160_tf32,
+        By128: conv1d_grad_input128_f32 conv1d_grad_input128_tf32,
+        By64: conv1d_grad_input64_f32 conv1d_grad_input64_tf32,
+        By16: conv1d_grad_input16_f32 conv1d_grad_input16_tf32,
     );
     let (s, Back { rows: r, taps: (first_tap, tap_step), into: (y_per, y_first, y_step) }) = (|n: usize| n as isize, r);
     ints([s(r.taps * r.c), 2 * s(r.taps * r.dilation + r.l), s(y_per) * s(r.rows / r.per.max(1))])?;
@@ -322,7 +494,7 @@ unsafe fn input_gradient_with(
     let [t, dt, y, y0, dy] = ints([s(first_tap), tap_step, s(y_per), s(y_first), s(y_step)])?;
     let cfg = tile.launch(r.rows, r.n);
     // SAFETY: the caller's.
-    unsafe { kernel(gpu, cfg, from.x, from.w, dx, rows, n, c, taps, per, l, pad, dilation, t, dt, y, y0, dy) }
+    unsafe { kernel(gpu, cfg, from.x.f32()?, from.w, dx, rows, n, c, taps, per, l, pad, dilation, t, dt, y, y0, dy) }
 }
 
 /// dw `[taps, c, n]` = the sum over all rows of x, transposed and moved by the tap, times dy `[rows, n]`.
@@ -333,11 +505,11 @@ pub(in crate::ops) unsafe fn weight_gradient(
     gpu: &Gpu,
     p: Precision,
     r: Rows,
-    x: Ptr<f32>,
-    dy: Ptr<f32>,
+    x: Input,
+    dy: Input,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    if sm90::takes_weight(gpu, p, &r) {
+    if sm90::takes_weight(gpu, &r) {
         // SAFETY: the caller's.
         return unsafe { sm90::weight_gradient(gpu, p, r, x, dy, dw) };
     }
@@ -359,27 +531,33 @@ unsafe fn weight_gradient_with(
     (tile, chunk): (Tile, usize),
     p: Precision,
     r: Rows,
-    x: Ptr<f32>,
-    dy: Ptr<f32>,
+    x: Input,
+    dy: Input,
     dw: PtrMut<f32>,
 ) -> Result<()> {
-    let kernel = entry!(tile, p;
-        By160: conv1d_grad_weight160_f32 conv1d_grad_weight160_tf32 conv1d_grad_weight160_bf16 conv1d_grad_weight160_f16,
-        By128: conv1d_grad_weight128_f32 conv1d_grad_weight128_tf32 conv1d_grad_weight128_bf16 conv1d_grad_weight128_f16,
-        By64: conv1d_grad_weight64_f32 conv1d_grad_weight64_tf32 conv1d_grad_weight64_bf16 conv1d_grad_weight64_f16,
-        By16: conv1d_grad_weight16_f32 conv1d_grad_weight16_tf32 conv1d_grad_weight16_bf16 conv1d_grad_weight16_f16,
-    );
-    let s = |n: usize| n as isize;
-    ints([s(r.taps * r.c), s(r.rows + chunk)])?;
-    let sizes = [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation), s(chunk)];
-    let [rows, n, c, taps, per, l, stride, pad, dilation, step] = ints(sizes)?;
     let (m, parts) = (r.taps * r.c, r.rows.div_ceil(chunk).max(1));
-    let mut cfg = tile.launch(m, r.n);
-    cfg.grid[1] = parts as u32;
     let mut partial = if parts > 1 { Some(Tensor::on(gpu, DType::F32, &[parts, m, r.n])?) } else { None };
     let to = partial.as_mut().map_or(Ok(dw), Tensor::ptr_mut)?;
-    // SAFETY: the caller's; one part is dw itself, several have room.
-    unsafe { kernel(gpu, cfg, x, dy, to, rows, n, c, taps, per, l, stride, pad, dilation, step)? };
+    if let Some(kind) = half_kind(p) {
+        // SAFETY: the caller's; one part is dw itself, several have room.
+        unsafe { half::weight_gradient(gpu, (tile, chunk, parts), kind, r, x, dy, to)? };
+    } else {
+        let kernel = either!(tile, p == Precision::Tf32;
+            By160: conv1d_grad_weight160_f32 conv1d_grad_weight160_tf32,
+            By128: conv1d_grad_weight128_f32 conv1d_grad_weight128_tf32,
+            By64: conv1d_grad_weight64_f32 conv1d_grad_weight64_tf32,
+            By16: conv1d_grad_weight16_f32 conv1d_grad_weight16_tf32,
+        );
+        let s = |n: usize| n as isize;
+        ints([s(m), s(r.rows + chunk)])?;
+        let sizes =
+            [s(r.rows), s(r.n), s(r.c), s(r.taps), s(r.per), s(r.l), s(r.stride), r.pad, s(r.dilation), s(chunk)];
+        let [rows, n, c, taps, per, l, stride, pad, d, step] = ints(sizes)?;
+        let mut cfg = tile.launch(m, r.n);
+        cfg.grid[1] = parts as u32;
+        // SAFETY: as above.
+        unsafe { kernel(gpu, cfg, x.f32()?, dy.f32()?, to, rows, n, c, taps, per, l, stride, pad, d, step)? };
+    }
     match partial {
         // SAFETY: there are so many parts of that size.
         Some(partial) => unsafe { sum(gpu, partial.ptr()?, dw, m * r.n, parts) },

@@ -3,6 +3,8 @@
 use crate::device::{Gpu, Precision, Ptr};
 use crate::error::Result;
 use crate::ops::conv1d::cuda::{self, Back, Operands, Rows};
+use crate::ops::conv1d::half::{half_dtype, readable};
+use crate::ops::conv1d::operands::{Input, Prepared};
 use crate::tape::{Cx, Grads, Window};
 use crate::tensor::{DType, Tensor};
 
@@ -22,9 +24,10 @@ pub(super) fn forward(
 ) -> Result<Tensor> {
     let [f, o] = w.dims("linear", "weight")?;
     let mut y = Tensor::on(gpu, DType::F32, shape)?;
-    let operands = Operands { bias: bias.map_or(Ok(Ptr::NULL), Tensor::ptr)?, ..Operands::new(x.ptr()?, w.ptr()?) };
+    let operands =
+        Operands { bias: bias.map_or(Ok(Ptr::NULL), Tensor::ptr)?, ..Operands::new(Input::of(x)?, w.ptr()?) };
     // SAFETY: x has rows of f elements, as many as y has of o; w is [f, o], the bias [o].
-    unsafe { cuda::rows(gpu, p, product(x.len() / f, f, o), operands, y.ptr_mut()?)? };
+    unsafe { cuda::rows(gpu, p, product(x.len() / f, f, o), operands, y.ptr_mut()?.into())? };
     Ok(y)
 }
 
@@ -34,6 +37,9 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
     let [f, o] = w.dims("linear", "weight")?;
     let m = dy.len() / o;
     let mut grads = vec![None, None, None];
+    // Rounded once for both products.
+    let rounded = half_dtype(cx.precision).filter(|_| cx.wants(0)).map(|t| dy.to_dtype(t)).transpose()?;
+    let operand = Input::of(rounded.as_ref().unwrap_or(dy))?;
     if cx.wants(0) {
         let mut shape = dy.shape().to_vec();
         *shape.last_mut().expect("a rank above 1") = f;
@@ -41,16 +47,16 @@ pub(super) fn backward(gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
         let back = Back { rows: product(m, o, f), taps: (0, 1), into: (m, 0, 1) };
         // SAFETY: dy is [m, o], w [f, o], dx [m, f].
         unsafe {
-            cuda::input_gradient(gpu, cx.precision, back, Operands::new(dy.ptr()?, w.ptr()?), dx.ptr_mut()?)?;
+            cuda::input_gradient(gpu, cx.precision, back, Operands::new(operand, w.ptr()?), dx.ptr_mut()?)?;
         }
         grads[0] = Some(dx);
     }
     if cx.wants(1) {
         let mut dw = Tensor::on(gpu, DType::F32, &[f, o])?;
-        let x = cx.saved(0)?;
+        let x = &readable(cx.saved(0)?, cx.precision)?;
         // SAFETY: x is [m, f], dy [m, o], dw [f, o].
         unsafe {
-            cuda::weight_gradient(gpu, cx.precision, product(m, f, o), x.ptr()?, dy.ptr()?, dw.ptr_mut()?)?;
+            cuda::weight_gradient(gpu, cx.precision, product(m, f, o), Input::of(x)?, operand, dw.ptr_mut()?)?;
         }
         grads[1] = Some(dw);
     }
@@ -65,10 +71,11 @@ pub(super) fn delta(gpu: &Gpu, cx: &Cx, rows: bool, at: &Window, d: &Tensor, to:
     let (w, m) = (cx.saved(1)?, to.mutants());
     let ([f, o], c) = (w.dims("linear", "weight")?, d.shape()[2]);
     let mut y = Tensor::on(gpu, DType::F32, &[to.width, m, o])?;
-    let mut operands = Operands::new(d.ptr()?, w.ptr()?);
+    let prepared = cx.prepared(|| Ok(Prepared::default()))?;
+    let mut operands = Operands { prepared: Some(prepared), ..Operands::new(Input::of(d)?, w.ptr()?) };
     if rows {
         // SAFETY: d is [to.width, m, f], w [f, o], y [to.width, m, o].
-        unsafe { cuda::rows(gpu, cx.precision, product(to.width * m, f, o), operands, y.ptr_mut()?)? };
+        unsafe { cuda::rows(gpu, cx.precision, product(to.width * m, f, o), operands, y.ptr_mut()?.into())? };
         return Ok(y);
     }
     // A position is a tap whose weights are its rows of W: mutants have the taps of their windows.
@@ -76,6 +83,6 @@ pub(super) fn delta(gpu: &Gpu, cx: &Cx, rows: bool, at: &Window, d: &Tensor, to:
     operands.from = start.ptr();
     let slices = Rows { rows: m, n: o, c, per: m, l: at.width, taps: at.len, stride: 0, pad: 0, dilation: 1 };
     // SAFETY: d is [at.width, m, c], w [at.len c, o], y [1, m, o]; the table has a start for every mutant.
-    unsafe { cuda::rows(gpu, cx.precision, slices, operands, y.ptr_mut()?)? };
+    unsafe { cuda::rows(gpu, cx.precision, slices, operands, y.ptr_mut()?.into())? };
     Ok(y)
 }
