@@ -28,13 +28,14 @@ fn cases() -> Vec<(usize, usize, usize, usize, usize, Activation, PoolArgs)> {
     ]
 }
 
-/// Bases for a comparison of roundings. At an unknown base the strands can be equal, and rounding would choose the larger.
-fn bases(r: &mut check::Random, n: usize, l: usize, strands: Strands) -> Tensor {
+/// Bases for a comparison of roundings. Where a sequence is its own reverse complement, the strands, or two rows of a window, are
+/// equal, and rounding would choose the larger: no two of these bases are complements.
+fn bases(r: &mut check::Random, n: usize, l: usize, strands: Strands, kind: PoolKind) -> Tensor {
     let x = r.bases(n, l);
-    if strands != Strands::Max {
+    if strands == Strands::Forward || strands != Strands::Max && kind != PoolKind::Max {
         return x;
     }
-    Tensor::bases(n, l, x.codes().unwrap().iter().map(|c| c % 4).collect()).unwrap()
+    Tensor::bases(n, l, x.codes().unwrap().iter().map(|c| c % 2).collect()).unwrap()
 }
 
 /// The fused operation, or its three parts.
@@ -87,7 +88,7 @@ fn equals_its_parts_and_differentiates() {
             let layers = Layers(StemArgs { kernel: k, left, strands }, f, p);
             let mut inputs = [r.bases(n, l), r.uniform(&[k, 4, o], -0.8, 0.8), r.normal(&[o])];
             check::gradients(&name, &inputs, |t, v| layers.fused(t, v));
-            inputs[0] = bases(&mut r, n, l, strands);
+            inputs[0] = bases(&mut r, n, l, strands, p.kind);
             check::precision(&name, &inputs, |t, v| layers.fused(t, v));
             check::precision(&name, &inputs[..2], |t, v| layers.fused(t, v));
             let whole: Vec<u32> = (0..n as u32).collect();
@@ -120,7 +121,7 @@ fn several_pieces() {
         for strands in [Strands::Forward, Strands::Max] {
             let mut r = check::Random::new(l as u64);
             let layers = Layers(StemArgs::same(k, strands), Activation::Gelu, p);
-            let inputs = [bases(&mut r, 1, l, strands), r.uniform(&[k, 4, o], -0.5, 0.5), r.normal(&[o])];
+            let inputs = [bases(&mut r, 1, l, strands, p.kind), r.uniform(&[k, 4, o], -0.5, 0.5), r.normal(&[o])];
             let name = format!("stem_pool of {l} {strands:?}");
             let want = all(&inputs, &[0], |t, v| layers.parts(t, v));
             for (g, w) in all(&inputs, &[0], |t, v| layers.fused(t, v)).iter().zip(&want) {
@@ -188,7 +189,13 @@ fn edits_equal_running_the_mutants() {
             for gpu in check::gpus() {
                 let inputs: Vec<Tensor> = inputs.iter().map(|t| place(t, Some(gpu))).collect();
                 let (_, got) = changes(layers, &inputs, (&edits, &rows), Layers::fused);
-                check::nmse(&name, &check::numbers(got.unwrap().rows().unwrap()), &want, 1e-10);
+                let got = check::numbers(got.unwrap().rows().unwrap());
+                // Where strands are exchanged nothing changes but rounding.
+                if want.iter().any(|v| v.abs() > 1e-12) {
+                    check::nmse(&name, &got, &want, 1e-10);
+                } else {
+                    assert!(got.iter().all(|v| v.abs() < 1e-6), "{name}: {got:?}");
+                }
             }
         }
     }
