@@ -6,9 +6,9 @@
 //! memory (GPU).
 //!
 //! What is kept for later sweeps: for gradients the bases and the weights, from which backward makes the map again, piece by
-//! piece (on a CPU one strand keeps z besides: the table sums would cost more than reading it); for mutants z `[N, L, O]`, or
-//! both strands `[N, L, 2, O]` where their combination is not linear, because their changes are as exact as the recorded
-//! values, which come from a record in f64.
+//! piece. On a CPU z is kept besides, unless backward needs the values of both strands anyway: the table sums would cost more
+//! than reading it. For mutants it is z `[N, L, O]`, or both strands `[N, L, 2, O]` where their combination is not linear, because
+//! changes are as exact as the recorded values, and those come from a record in f64.
 //!
 //! Only what is exact in pieces is fused ([`stem_pool_fits`]): windows that do not overlap, whose padding has no weight. There is no
 //! rescale form: a tape for DeepLIFT takes the operations one by one ([`Tape::fuse`]).
@@ -132,7 +132,7 @@ impl Op for StemPool {
         if let Some(gpu) = Tensor::place("stem_pool", x)? {
             return cuda::forward(self, gpu, x, lo, save);
         }
-        let keep = save.keep.delta || save.keep.backward && self.stem.a.strands == Strands::Forward;
+        let keep = save.keep.delta || save.keep.backward && !both;
         real!("stem_pool", x[1], T => {
             let bias = x.get(2).map(|b| b.cpu::<T>()).transpose()?;
             let (strands, input) = (self.stem.strands::<T>(x[1].cpu()?, o), Input::<T>::of(x[0])?);
@@ -185,7 +185,7 @@ impl Op for StemPool {
             let strands = self.stem.strands::<T>(cx.saved(1)?.cpu()?, o);
             let input = Input::<T>::of(cx.saved(0)?)?;
             // z, where it was kept.
-            let kept = cx.saved(VALUES).ok().filter(|_| strands.len() == 1).map(|z| z.cpu::<T>()).transpose()?;
+            let kept = cx.saved(VALUES).ok().filter(|_| !self.keeps_both()).map(|z| z.cpu::<T>()).transpose()?;
             let g = dy.cpu::<T>()?;
             let mut dz: Vec<Vec<T>> = strands.iter().map(|_| tensor::stale(r * l * o)).collect();
             let (first, second) = dz.split_at_mut(1);
@@ -213,7 +213,7 @@ impl Op for StemPool {
                 };
                 let mut map = tensor::stale::<T>(df.len());
                 let mut z = vec![];
-                if strands.len() > 1 {
+                if strands.len() > 1 && kept.is_none() {
                     z = tensor::stale::<T>(df.len());
                     z.copy_from_slice(zf);
                     self.stem.combine(&mut z, &made[1]);

@@ -307,3 +307,43 @@ fn refuses_what_it_has_no_form_for() {
     let e = tape.delta(vec![(0, seed)], &[0, 1], &[node]).unwrap_err().to_string();
     assert!(e.contains("anything but bases"), "{e}");
 }
+
+/// As the timing of activations: `cargo test --lib -- --ignored --nocapture ms_of_a_stem`.
+#[test]
+#[ignore = "timing"]
+fn ms_of_a_stem() {
+    let (n, l, o, k) = (8, 600, 300, 15);
+    let mut r = check::Random::new(1);
+    let narrow = |t: Tensor| t.to_dtype(DType::F32).unwrap();
+    let w = narrow(r.uniform(&[k, 4, o], -0.3, 0.3));
+    let inputs = [r.bases(n, l), w, narrow(r.normal(&[o]))];
+    let dy = narrow(r.normal(&[n, l / 4, o]));
+    let rows: Vec<u32> = (0..n as u32).collect();
+    for strands in STRANDS {
+        let layers = Layers(StemArgs::same(k, strands), Activation::Gelu, pool_args(PoolKind::Weighted, 4, 4, (0, 0)));
+        let step = |keep: Keep, f: fn(Layers, &mut Tape, &[Var]) -> Result<Var>| {
+            let start = std::time::Instant::now();
+            let mut t = Tape::new(keep, Mode::Eval);
+            let mut v = inputs.each_ref().map(|t| Var::constant(t.clone()));
+            (v[1], v[2]) = (t.leaf(inputs[1].clone()), t.leaf(inputs[2].clone()));
+            let y = f(layers, &mut t, &v).unwrap();
+            if keep.backward {
+                t.backward(y.node.unwrap(), dy.clone(), &rows, &[0, 1]).unwrap();
+            }
+            start.elapsed().as_secs_f64() * 1e3
+        };
+        for (name, keep) in [("forward", Keep::default()), ("forward and backward", Keep::BACKWARD)] {
+            let mut best = [f64::INFINITY; 2];
+            for _ in 0..40 {
+                best[0] = best[0].min(step(keep, Layers::parts));
+                best[1] = best[1].min(step(keep, Layers::fused));
+            }
+            println!(
+                "{strands:?}, {name}: {:.2} ms in parts, {:.2} ms fused: {:.2}",
+                best[0],
+                best[1],
+                best[1] / best[0]
+            );
+        }
+    }
+}
