@@ -332,11 +332,25 @@ fn ms_of_a_stem() {
             }
             start.elapsed().as_secs_f64() * 1e3
         };
-        for (name, keep) in [("forward", Keep::default()), ("forward and backward", Keep::BACKWARD)] {
+        let record = |f: fn(Layers, &mut Tape, &[Var]) -> Result<Var>| {
+            let mut t = Tape::new(Keep::DELTA, Mode::Eval);
+            let mut v = inputs.each_ref().map(|t| Var::constant(t.clone()));
+            v[0] = t.leaf(inputs[0].clone());
+            let y = f(layers, &mut t, &v).unwrap();
+            (t, y.node.unwrap())
+        };
+        let tapes = [record(Layers::parts), record(Layers::fused)];
+        let edits: Vec<Vec<Edit>> = (0..48).map(|i| vec![Edit { at: 300 + i / 3, to: (i % 3) as u8 }]).collect();
+        let sweep = |(t, y): &(Tape, usize)| {
+            let start = std::time::Instant::now();
+            let seed = Delta::edits(edits.clone(), l).unwrap();
+            t.delta(vec![(0, seed)], &[0; 48], &[*y]).unwrap();
+            start.elapsed().as_secs_f64() * 1e3
+        };
+        let compare = |name: &str, step: &dyn Fn(usize) -> f64| {
             let mut best = [f64::INFINITY; 2];
-            for _ in 0..40 {
-                best[0] = best[0].min(step(keep, Layers::parts));
-                best[1] = best[1].min(step(keep, Layers::fused));
+            for _ in 0..100 {
+                (0..2).for_each(|form| best[form] = best[form].min(step(form)));
             }
             println!(
                 "{strands:?}, {name}: {:.2} ms in parts, {:.2} ms fused: {:.2}",
@@ -344,6 +358,10 @@ fn ms_of_a_stem() {
                 best[1],
                 best[1] / best[0]
             );
-        }
+        };
+        let forms = [Layers::parts, Layers::fused];
+        compare("forward", &|form| step(Keep::default(), forms[form]));
+        compare("forward and backward", &|form| step(Keep::BACKWARD, forms[form]));
+        compare("48 mutants", &|form| sweep(&tapes[form]));
     }
 }
