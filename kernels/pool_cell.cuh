@@ -115,6 +115,8 @@ template <int CAP, int V> struct Cell {
 #pragma unroll
     for (int l = 0; l < V; l++) y[l] = y[l] / sums[l];
   }
+  // Gradient of a row of value v; share = dy / sums.
+  __device__ __forceinline__ float gradient(float v, int l, float share) const { return expf(v - top[l]) * share * (v - y[l] + 1.0f); }
 };
 
 template <int CAP, int V> struct Reference {

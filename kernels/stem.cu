@@ -18,118 +18,12 @@
 // Order:     fixed. Values: bias, then pairs of taps in their order, on both strands alike, so that the strands of a palindrome are
 //            equal to the bit. Weights: parts, whose number depends on sizes alone, in their order
 // Measured:  not on a GPU yet
-#include "pool_cell.cuh"
+#include "stem.cuh"
 
 namespace {
 
-constexpr int CHANNELS = 32;              // of a tile
-constexpr int POSITIONS = 128, EACH = 4;  // of a tile, of a thread
-constexpr int LETTERS = 6, PAIRS = LETTERS * LETTERS;
-enum Mode { FORWARD, MAXIMUM, MEAN, WEIGHTED };
-
-struct Stem {
-  int n, l, o, k, left, mode;
-};
-
-DRG_DEVICE int base_at(const unsigned char* x, int p, int l) { return (unsigned)p < (unsigned)l ? x[p] : 4; }
-DRG_DEVICE int complement(int code) { return code < 4 ? 3 - code : code; }
-
-// What tap t adds for a code.
-DRG_DEVICE float letter(const float* w, const Stem& s, int t, int code, int channel) {
-  if (t >= s.k || code == 4 || channel >= s.o) return 0.0f;
-  const float* row = w + (long long)t * 4 * s.o + channel;
-  if (code < 4) return row[code * s.o];
-  float sum = 0.0f;
-#pragma unroll
-  for (int c = 0; c < 4; c++) sum = fmaf(0.25f, row[c * s.o], sum);
-  return sum;
-}
-
-// Four channels of a row of o, or as many as there are.
-DRG_DEVICE void store_channels(float* row, int channel, int o, bool whole, const float (&v)[4]) {
-  if (whole) {
-    store(row + channel, v);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      if (channel + i < o) row[channel + i] = v[i];
-    }
-  }
-}
-DRG_DEVICE void load_channels(const float* row, int channel, int o, bool whole, float (&v)[4]) {
-  if (whole) {
-    load(row + channel, v);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; i++) v[i] = channel + i < o ? row[channel + i] : 0.0f;
-  }
-}
-
-// Both strands as the rows of a window of two.
-template <int V> DRG_DEVICE Rows<2, V> both(const float (&f)[V], const float (&r)[V]) {
-  Rows<2, V> rows;
-#pragma unroll
-  for (int i = 0; i < V; i++) {
-    rows.v[0][i] = f[i];
-    rows.v[1][i] = r[i];
-  }
-  return rows;
-}
-
-DRG_DEVICE void combine(int mode, const float (&f)[4], const float (&r)[4], float (&y)[4]) {
-  Cell<2, 4> cell;
-  if (mode == WEIGHTED) cell.set(both(f, r), 2, {0, 0.0f});
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    y[i] = mode == FORWARD ? f[i] : mode == MAXIMUM ? (r[i] > f[i] || r[i] != r[i] ? r[i] : f[i]) : mode == MEAN ? (f[i] + r[i]) * 0.5f : cell.y[i];
-  }
-}
-
-// Gradients of the strands from that of y.
-DRG_DEVICE void split(int mode, const float (&f)[4], const float (&r)[4], const float (&dy)[4], float (&df)[4], float (&dr)[4]) {
-  if (mode == WEIGHTED) {
-    Cell<2, 4> cell;
-    cell.set(both(f, r), 2, {0, 0.0f});
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const float share = dy[i] / cell.sums[i];
-      df[i] = expf(f[i] - cell.top[i]) * share * (f[i] - cell.y[i] + 1.0f);
-      dr[i] = expf(r[i] - cell.top[i]) * share * (r[i] - cell.y[i] + 1.0f);
-    }
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    // Equal strands (palindromes) share the gradient.
-    const float share = mode == FORWARD ? 1.0f : mode == MEAN || f[i] == r[i] ? 0.5f : f[i] > r[i] ? 1.0f : 0.0f;
-    df[i] = dy[i] * share;
-    dr[i] = dy[i] * (1.0f - share);
-  }
-}
-
-// Change of the combined value when the strands, which were zf and zr, change by f and r.
-DRG_DEVICE void combined_change(int mode, const float (&zf)[4], const float (&zr)[4], const float (&f)[4], const float (&r)[4], float (&y)[4]) {
-  if (mode == WEIGHTED) {
-    Reference<2, 4> reference;
-    reference.set(both(zf, zr), 2, {0, 0.0f});
-    reference.change(both(f, r), 0.0f, y);
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    // Relative to the old value, so that nothing large is subtracted.
-    const float top = zr[i] > zf[i] ? zr[i] : zf[i], a = zf[i] - top + f[i], b = zr[i] - top + r[i];
-    y[i] = mode == FORWARD ? f[i] : mode == MEAN ? (f[i] + r[i]) * 0.5f : b > a ? b : a;
-  }
-}
-
-// The strands of a thread's positions, slot + 32 j of the tile, for four channels.
-struct Strands {
-  float f[EACH][4], r[EACH][4];
-};
-
 // Calls finish(sweep row, position, channel, whole, forward strand, other strand) for all of a tile's positions; `whole`: the four
-// channels exist and may be moved at once. This is where more can be done with the values before they are stored.
+// channels exist and may be moved at once.
 template <typename F>
 DRG_DEVICE void finish_tile(const Stem& s, const Strands& z, int row, int p0, int slot, int channel, bool whole, F finish) {
   if (channel >= s.o) return;
@@ -140,69 +34,13 @@ DRG_DEVICE void finish_tile(const Stem& s, const Strands& z, int row, int p0, in
   }
 }
 
-DRG_DEVICE void begin_tile(const Stem& s, const float* bias, int channel, Strands& z) {
-  float b[4];
-#pragma unroll
-  for (int i = 0; i < 4; i++) b[i] = bias != nullptr && channel + i < s.o ? bias[channel + i] : 0.0f;
-#pragma unroll
-  for (int j = 0; j < EACH; j++) {
-#pragma unroll
-    for (int i = 0; i < 4; i++) z.f[j][i] = z.r[j][i] = b[i];
-  }
-}
-
-DRG_DEVICE void add_to(float (&sum)[4], const float* row) {
-  float v[4];
-  load(row, v);
-#pragma unroll
-  for (int i = 0; i < 4; i++) sum[i] += v[i];
-}
-
-// Packed bases: taps are added in pairs, from a table of all 36 pairs of codes in shared memory: half the reads of single taps.
+// Every position of the tiles of packed bases.
 template <bool BOTH, typename F>
-DRG_DEVICE void packed(const unsigned char* x, const int* rows, const float* w, const float* bias, const Stem& s, int chunk, bool whole, F finish) {
-  DYNAMIC_SHARED(float, table);
-  uint16_t* const forward = reinterpret_cast<uint16_t*>(table + chunk * PAIRS * CHANNELS);
-  uint16_t* const other = forward + POSITIONS + 2 * chunk;
-  const int t = (int)threadIdx.x, slot = t / 8, inner = t % 8 * 4, channel0 = (int)blockIdx.y * CHANNELS, channel = channel0 + inner;
-  const int pairs = (s.k + 1) / 2, tiles = ceil_div(s.l, POSITIONS);
-  const bool here = whole && channel + 4 <= s.o;
-  bool built = false;
-  for (long long tile = blockIdx.x; tile < (long long)s.n * tiles; tile += gridDim.x) {
-    const int row = (int)(tile / tiles), p0 = (int)(tile % tiles) * POSITIONS;
-    const unsigned char* codes = x + (long long)(rows == nullptr ? row : rows[row]) * s.l;
-    Strands z;
-    begin_tile(s, bias, channel, z);
-    for (int first = 0; first < pairs; first += chunk) {
-      const int n = min(chunk, pairs - first);
-      __syncthreads();   // the last chunk has been read
-      if (!built) {
-        for (int i = t; i < n * PAIRS * CHANNELS; i += (int)blockDim.x) {
-          const int pair = i / (PAIRS * CHANNELS), codes_of = i / CHANNELS % PAIRS, c = channel0 + i % CHANNELS, tap = 2 * (first + pair);
-          table[i] = letter(w, s, tap, codes_of / LETTERS, c) + letter(w, s, tap + 1, codes_of % LETTERS, c);
-        }
-        built = chunk >= pairs;
-      }
-      for (int e = t; e < POSITIONS + 2 * (n - 1); e += (int)blockDim.x) {
-        const int q = p0 - s.left + 2 * first + e, back = p0 + s.left - 2 * (first + n - 1) + e;
-        forward[e] = (uint16_t)((base_at(codes, q, s.l) * LETTERS + base_at(codes, q + 1, s.l)) * CHANNELS);
-        if (BOTH) {
-          other[e] = (uint16_t)((complement(base_at(codes, back, s.l)) * LETTERS + complement(base_at(codes, back - 1, s.l))) * CHANNELS);
-        }
-      }
-      __syncthreads();
-#pragma unroll 1
-      for (int pair = 0; pair < n; pair++) {
-        const float* of = table + pair * PAIRS * CHANNELS + inner;
-#pragma unroll
-        for (int j = 0; j < EACH; j++) {
-          add_to(z.f[j], of + forward[slot + 32 * j + 2 * pair]);
-          if (BOTH) add_to(z.r[j], of + other[slot + 32 * j + 2 * (n - 1 - pair)]);
-        }
-      }
-    }
-    finish_tile(s, z, row, p0, slot, channel, here, finish);
-  }
+DRG_DEVICE void each_position(const unsigned char* x, const int* rows, const float* w, const float* bias, const Stem& s, int chunk, bool whole, F finish) {
+  const Tiles tiles{ceil_div(s.l, POSITIONS), POSITIONS, 0};
+  packed<BOTH>(x, rows, w, bias, s, chunk, tiles, [=](const Strands& z, int row, int, int p0, int slot, int channel) {
+    finish_tile(s, z, row, p0, slot, channel, whole && channel + 4 <= s.o, finish);
+  });
 }
 
 // Rows of four numbers: weights and rows in shared memory.
@@ -292,7 +130,6 @@ struct Split {
   }
 };
 
-DRG_DEVICE bool in_fours(int o) { return o % 4 == 0; }
 
 }  // namespace
 
@@ -302,9 +139,9 @@ extern "C" __global__ void __launch_bounds__(256, 3) stem_fwd_f32(
   const Stem s{n, l, o, k, left, mode};
   const bool whole = in_fours(o) && aligned16(y);
   if (mode == FORWARD) {
-    packed<false>(x, nullptr, w, bias, s, chunk, whole, Combine{y, s});
+    each_position<false>(x, nullptr, w, bias, s, chunk, whole, Combine{y, s});
   } else {
-    packed<true>(x, nullptr, w, bias, s, chunk, whole, Combine{y, s});
+    each_position<true>(x, nullptr, w, bias, s, chunk, whole, Combine{y, s});
   }
 }
 
@@ -324,7 +161,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) stem_values_f32(
     const unsigned char* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias, float* __restrict__ z, int n, int l,
     int o, int k, int left, int chunk) {
   const Stem s{n, l, o, k, left, MAXIMUM};
-  packed<true>(x, nullptr, w, bias, s, chunk, in_fours(o) && aligned16(z), Keep{z, s});
+  each_position<true>(x, nullptr, w, bias, s, chunk, in_fours(o) && aligned16(z), Keep{z, s});
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2) stem_values_dense_f32(
@@ -338,7 +175,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) stem_split_f32(
     const unsigned char* __restrict__ x, const int* __restrict__ rows, const float* __restrict__ w, const float* __restrict__ bias,
     const float* __restrict__ dy, float* __restrict__ df, float* __restrict__ dr, int r, int l, int o, int k, int left, int mode, int chunk) {
   const Stem s{r, l, o, k, left, mode};
-  packed<true>(x, rows, w, bias, s, chunk, in_fours(o) && aligned16(dy, df, dr), Split{dy, df, dr, s});
+  each_position<true>(x, rows, w, bias, s, chunk, in_fours(o) && aligned16(dy, df, dr), Split{dy, df, dr, s});
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2) stem_split_dense_f32(
@@ -565,34 +402,9 @@ extern "C" __global__ void __launch_bounds__(256, 3) stem_delta_f32(
     const int* __restrict__ rows, const int* __restrict__ to, float* __restrict__ y, int m, int width, int l, int o, int k, int left, int mode) {
   const Stem s{0, l, o, k, left, mode};
   const bool whole = in_fours(o) && aligned16(table, y) && (values == nullptr || aligned16(values));
-  const int* list = edits + m + 1;
-  const int reach = max(left, k - 1 - left);
+  const Edits sum{x, table, edits, edits + m + 1};
   delta(values, rows, to, y, m, width, whole, s, [=](int i, int n, int p, int channel, float (&f)[4], float (&r)[4]) {
-    int a = edits[i], b = edits[i + 1];
-    // Edits are sorted: the first one that reaches this position.
-    for (int end = b; a < end;) {
-      const int middle = a + (end - a) / 2;
-      if (list[middle] >> 3 < p - reach) a = middle + 1; else end = middle;
-    }
-    for (; a < b; a++) {
-      const int at = list[a] >> 3, code = list[a] & 7;
-      if (at > p + reach) break;
-      const int old = x[(long long)n * s.l + at], tap = at + s.left - p, back = p + s.left - at;
-      if (code == old) continue;
-      float more[4], less[4];
-      if ((unsigned)tap < (unsigned)s.k) {
-        load_channels(table + ((long long)tap * LETTERS + code) * s.o, channel, s.o, whole, more);
-        load_channels(table + ((long long)tap * LETTERS + old) * s.o, channel, s.o, whole, less);
-#pragma unroll
-        for (int j = 0; j < 4; j++) f[j] += more[j] - less[j];
-      }
-      if (s.mode != FORWARD && (unsigned)back < (unsigned)s.k) {
-        load_channels(table + ((long long)back * LETTERS + complement(code)) * s.o, channel, s.o, whole, more);
-        load_channels(table + ((long long)back * LETTERS + complement(old)) * s.o, channel, s.o, whole, less);
-#pragma unroll
-        for (int j = 0; j < 4; j++) r[j] += more[j] - less[j];
-      }
-    }
+    sum.add(s, i, n, p, [=](const float* row, float (&v)[4]) { load_channels(row, channel, s.o, whole, v); }, f, r);
   });
 }
 

@@ -156,7 +156,7 @@ impl Network {
     /// # Errors
     /// [`crate::Error::Argument`] for another number of inputs; shapes that do not fit, with the layer's path.
     pub fn forward(&self, tape: &mut Tape, bound: &Bound, x: &[Var]) -> Result<Vec<Var>> {
-        self.observed(tape, bound, x, &mut |_, _, _| ())
+        self.pass(tape, bound, x, None)
     }
 
     /// As [`Network::forward`], reporting the tensors at the taps (of the given strand, where both are averaged).
@@ -164,26 +164,32 @@ impl Network {
     /// # Errors
     /// As [`Network::forward`].
     pub fn observed(&self, tape: &mut Tape, bound: &Bound, x: &[Var], observe: Observer) -> Result<Vec<Var>> {
+        self.pass(tape, bound, x, Some(observe))
+    }
+
+    fn pass(&self, tape: &mut Tape, bound: &Bound, x: &[Var], mut watch: Option<Observer>) -> Result<Vec<Var>> {
         let inputs = self.inputs();
         if x.len() != inputs.len() {
             let what = format!("{} sequences for a network of {} inputs", x.len(), inputs.len());
             return Err(Error::Argument { op: "network", what });
         }
         let Some(join) = &self.architecture.join else {
-            let heads = self.run(bound, 0, 0).heads(tape, &x[0], observe)?.0;
+            let heads = self.run(bound, 0, 0).heads(tape, &x[0], watch)?.0;
             if !inputs[0].average_strands || *tape.mode() != Mode::Eval {
                 return Ok(heads);
             }
             return tape.scoped("other_strand", |t| {
                 let x = ops::reverse_complement(t, &x[0])?;
-                let others = self.run(bound, 0, 0).heads(t, &x, &mut |_, _, _| ())?.0;
+                let others = self.run(bound, 0, 0).heads(t, &x, None)?.0;
                 heads.iter().zip(&others).map(|(a, b)| mean(t, a, b)).collect()
             });
         };
         let (mut heads, mut dropouts) = (vec![], 0);
         for (i, x) in x.iter().enumerate() {
-            let (found, passed) =
-                tape.scoped(format!("input{i}"), |t| self.run(bound, i, dropouts).heads(t, x, observe))?;
+            let (found, passed) = tape.scoped(format!("input{i}"), |t| {
+                let watch = watch.as_mut().map(|f| &mut **f as Observer);
+                self.run(bound, i, dropouts).heads(t, x, watch)
+            })?;
             heads.push(found);
             dropouts = passed;
         }
@@ -218,9 +224,15 @@ pub(in crate::model) enum Readers {
 
 impl<'a> Run<'a> {
     /// One output a head, and the dropout layers that have passed.
-    fn heads(mut self, tape: &mut Tape, x: &Var, observe: Observer) -> Result<(Vec<Var>, u32)> {
+    fn heads(mut self, tape: &mut Tape, x: &Var, mut watch: Option<Observer>) -> Result<(Vec<Var>, u32)> {
         let (spec, plan, input) = (self.spec, self.plan, self.input);
-        let mut x = tape.scoped("stem", |t| self.stem(t, x, observe))?;
+        let watched = watch.is_some();
+        let mut observe = |input: usize, tap: Tap, x: &Var| {
+            if let Some(f) = &mut watch {
+                f(input, tap, x);
+            }
+        };
+        let mut x = tape.scoped("stem", |t| self.stem(t, x, watched.then_some(&mut observe)))?;
         observe(input, Tap::Pool, &x);
         if let (Some(s), Some(p)) = (&spec.first_block, &plan.first_block) {
             x = tape.scoped("first_block", |t| self.block(t, s, p, x))?;
@@ -277,7 +289,8 @@ impl<'a> Run<'a> {
         Ok(self.bound.var(self.id(name, part)?))
     }
 
-    fn stem(&mut self, tape: &mut Tape, x: &Var, observe: Observer) -> Result<Var> {
+    /// First layer, activation and pool; in one operation unless somebody watches what is between them.
+    fn stem(&mut self, tape: &mut Tape, x: &Var, observe: Option<Observer>) -> Result<Var> {
         let (spec, plan) = (&self.spec.stem, &self.plan.stem);
         let strands = match spec.strands {
             None => Strands::Forward,
@@ -287,8 +300,17 @@ impl<'a> Run<'a> {
         };
         let bias = if plan.bias { Some(self.var(&plan.name, "bias")?) } else { None };
         let args = StemArgs::same(plan.width, strands);
-        let z = ops::stem(tape, x, self.var(&plan.name, "weight")?, bias, args)?;
-        observe(self.input, Tap::Stem, &z);
+        let weight = self.var(&plan.name, "weight")?;
+        let pool = self.plan.pool.as_ref().and_then(|p| self.pool_args(p, false));
+        if let (true, None, Some(f), Some(pool)) = (tape.fuse, &observe, plain(spec.activation), pool)
+            && ops::stem_pool_fits(x, pool)
+        {
+            return ops::stem_pool(tape, x, weight, bias, args, f, pool);
+        }
+        let z = ops::stem(tape, x, weight, bias, args)?;
+        if let Some(observe) = observe {
+            observe(self.input, Tap::Stem, &z);
+        }
         let y = activate(tape, &z, spec.activation)?;
         drop(z);
         match &self.plan.pool {
@@ -298,16 +320,24 @@ impl<'a> Run<'a> {
     }
 
     fn pool(&self, tape: &mut Tape, plan: &PoolPlan, x: &Var, skip: bool) -> Result<Var> {
-        let mut one = |kind, padding| {
-            let args = PoolArgs { kind, size: plan.size, stride: plan.stride, pad: plan.padding, padding };
-            ops::pool(tape, x, args)
+        if let Some(args) = self.pool_args(plan, skip) {
+            return ops::pool(tape, x, args);
+        }
+        let mut one = |kind| {
+            let plan = PoolPlan { kind, ..*plan };
+            ops::pool(tape, x, self.pool_args(&plan, skip).expect("a mean or a maximum is one pool"))
         };
-        // Maximum pools inside skips pad with zeros, as the reference's do.
-        let maximum = if skip { Padding::Zero } else { Padding::Exclude };
-        match plan.kind {
-            PoolName::Max => one(PoolKind::Max, maximum),
-            PoolName::Mean => one(PoolKind::Mean, Padding::Exclude),
-            PoolName::Weighted => one(
+        let (mean, max) = (one(PoolName::Mean)?, one(PoolName::Max)?);
+        ops::concat(tape, &[&mean, &max])
+    }
+
+    /// Arguments of a pool; `None` for mean and maximum side by side.
+    fn pool_args(&self, plan: &PoolPlan, skip: bool) -> Option<PoolArgs> {
+        let (kind, padding) = match plan.kind {
+            // Maximum pools inside skips pad with zeros, as the reference's do.
+            PoolName::Max => (PoolKind::Max, if skip { Padding::Zero } else { Padding::Exclude }),
+            PoolName::Mean => (PoolKind::Mean, Padding::Exclude),
+            PoolName::Weighted => (
                 PoolKind::Weighted,
                 match self.spec.pool_padding {
                     PoolPadding::Exclude => Padding::Exclude,
@@ -315,11 +345,9 @@ impl<'a> Run<'a> {
                     PoolPadding::BatchMin => Padding::BatchMin,
                 },
             ),
-            PoolName::MeanMax => {
-                let (mean, max) = (one(PoolKind::Mean, Padding::Exclude)?, one(PoolKind::Max, maximum)?);
-                ops::concat(tape, &[&mean, &max])
-            }
-        }
+            PoolName::MeanMax => return None,
+        };
+        Some(PoolArgs { kind, size: plan.size, stride: plan.stride, pad: plan.padding, padding })
     }
 
     fn bias(&self, plan: &ConvPlan) -> Result<Option<&'a Var>> {

@@ -36,6 +36,7 @@ mod pool;
 mod reduce;
 mod reverse_complement;
 mod stem;
+mod stem_pool;
 
 pub use activation::activation;
 pub use attention::{AttentionArgs, attention, position_table};
@@ -54,6 +55,7 @@ pub use pool::{Padding, PoolArgs, PoolKind, pool};
 pub use reduce::{mean_rows, softmax};
 pub use reverse_complement::reverse_complement;
 pub use stem::{StemArgs, Strands, stem};
+pub use stem_pool::{stem_pool, stem_pool_fits};
 
 use crate::device::{Ptr, PtrMut};
 use crate::error::{Error, Result};

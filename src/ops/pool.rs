@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
 use crate::tensor::{self, Real, Tensor};
-use crate::util::math::{self, Float, Pad, PadChange, Rows};
+use crate::util::math::{self, Pad, PadChange, Rows};
 use crate::util::par;
 
 /// What a window is reduced to.
@@ -88,13 +88,13 @@ impl PoolArgs {
     }
 
     /// Input rows of window `o`, and how many padded rows it has besides.
-    fn inputs(&self, o: usize, l: usize) -> (std::ops::Range<usize>, usize) {
+    pub(super) fn inputs(&self, o: usize, l: usize) -> (std::ops::Range<usize>, usize) {
         let first = (o * self.stride).saturating_sub(self.pad.0).min(l);
         let last = (o * self.stride + self.size).saturating_sub(self.pad.0).min(l);
         (first..last, self.size - (last - first))
     }
 
-    fn is_padded(&self, l: usize, lo: usize) -> bool {
+    pub(super) fn is_padded(&self, l: usize, lo: usize) -> bool {
         self.pad.0 > 0 || self.inputs(lo - 1, l).1 > 0
     }
 }
@@ -109,9 +109,10 @@ pub fn pool(tape: &mut Tape, x: &Var, args: PoolArgs) -> Result<Var> {
     tape.apply(Pool { a: args, l }, &[x])
 }
 
-struct Pool {
-    a: PoolArgs,
-    l: usize,
+/// The record of a pool of maps of `l` rows; a part of the record of [`super::stem_pool`].
+pub(super) struct Pool {
+    pub(super) a: PoolArgs,
+    pub(super) l: usize,
 }
 
 impl Pool {
@@ -129,10 +130,11 @@ impl Pool {
         }
     }
 
-    /// One window: rows of `x` (one sequence, `[L, C]`), the padding's value if it has one.
-    fn cell<T: Real>(&self, x: &[T], o: usize, fill: Option<T>, y: &mut [T]) {
+    /// One window: `x` = rows of one sequence from `first` on, the padding's value if it has one.
+    pub(super) fn cell<T: Real>(&self, x: &[T], first: usize, o: usize, fill: Option<T>, y: &mut [T]) {
         let c = y.len();
         let (rows, padded) = self.a.inputs(o, self.l);
+        let rows = rows.start - first..rows.end - first;
         let fill = fill.filter(|_| padded > 0);
         match self.a.kind {
             PoolKind::Weighted => {
@@ -160,10 +162,10 @@ impl Pool {
         }
     }
 
-    /// Adds the gradient of one window to `dx`, whose first row is row `first` of the sequence.
-    fn cell_backward<T: Real>(
+    /// Adds the gradient of one window to `dx`, whose first row is row `first` of the sequence; that of `x` is row `x_first`.
+    pub(super) fn cell_backward<T: Real>(
         &self,
-        x: &[T],
+        (x, x_first): (&[T], usize),
         o: usize,
         fill: Option<T>,
         dy: &[T],
@@ -175,6 +177,7 @@ impl Pool {
         let (rows, padded) = self.a.inputs(o, self.l);
         let fill = fill.filter(|_| padded > 0);
         let at = (rows.start - first) * c;
+        let rows = rows.start - x_first..rows.end - x_first;
         match self.a.kind {
             PoolKind::Weighted => {
                 let pad = fill.map_or(Pad::default(), |value| Pad { rows: padded, value });
@@ -188,7 +191,7 @@ impl Pool {
             }
             PoolKind::Max => {
                 work.resize(c, T::default());
-                self.cell(x, o, fill, work);
+                self.cell(x, x_first, o, fill, work);
                 for j in 0..c {
                     // Padding that wins takes the gradient with it.
                     if let Some(p) = rows.clone().position(|p| x[p * c + j] == work[j]) {
@@ -226,7 +229,7 @@ impl Op for Pool {
             par::rows(&mut y, c, |first, y| {
                 for (r, y) in y.chunks_exact_mut(c).enumerate() {
                     let (i, o) = ((first + r) / lo, (first + r) % lo);
-                    self.cell(&x[i * l * c..][..l * c], o, fill[i], y);
+                    self.cell(&x[i * l * c..][..l * c], 0, o, fill[i], y);
                 }
             });
             Ok(Tensor::of(&[n, lo, c], y))
@@ -259,7 +262,7 @@ impl Op for Pool {
                 let (n, mut work) = (cx.base(i), vec![]);
                 for o in o..(o + per).min(lo) {
                     let dy = &g[(i * lo + o) * c..][..c];
-                    self.cell_backward(&x[n * l * c..][..l * c], o, fill[n], dy, from, dx, &mut work);
+                    self.cell_backward((&x[n * l * c..][..l * c], 0), o, fill[n], dy, from, dx, &mut work);
                 }
             });
             Ok(vec![Some(Tensor::of(&[r, l, c], dx))])
@@ -301,42 +304,17 @@ impl Op for Pool {
                 None => vec![T::default(); m],
             };
             let mut y = tensor::zeros::<T>(to.width * m * c);
-            let mut work = vec![T::default(); 2 * c];
+            let mut work = vec![T::default(); c];
             for (r, i, o) in to.cells() {
-                let (rows, padded) = self.a.inputs(o, l);
+                let rows = self.a.inputs(o, l).0;
                 let start = i64::from(from.at.start[i]);
                 // The changed rows of the window are consecutive: from a to b.
                 let a = rows.start.max(usize::try_from(start).unwrap_or(0));
                 let b = rows.end.min(usize::try_from(start + from.at.width as i64).unwrap_or(0));
-                let none = a >= b;
-                if none && (padded == 0 || moved[i] == T::default()) {
-                    continue;
-                }
-                let (a, b) = if none { (rows.start, rows.start) } else { (a, b) };
                 let n = cx.base(i);
-                let x = &x[n * l * c..][..l * c];
-                let out = &mut y[r * c..][..c];
-                let first = from.at.row(i, a).unwrap_or(0);
-                match self.a.kind {
-                    PoolKind::Weighted => {
-                        let weights = Rows::new(&kept.weights[(n * l + rows.start) * c..], c, rows.len());
-                        let value = &kept.value[(n * to.len + o) * c..][..c];
-                        let changed = Rows::new(if none { &[] } else { &d[first * c..] }, m * c, b - a);
-                        let pad = kept.pad(n, o, padded).map(|(pad, weights)| PadChange { pad, change: moved[i], weights });
-                        let window = Rows::new(&x[rows.start * c..], c, rows.len());
-                        math::weighted_pool_delta(window, weights, value, changed, a - rows.start, pad, out);
-                    }
-                    PoolKind::Mean => {
-                        let share = T::of(1.0 / rows.len() as f64);
-                        for p in 0..b - a {
-                            math::axpy(share, &d[(first + p * m) * c..][..c], out);
-                        }
-                    }
-                    PoolKind::Max => {
-                        let fill = kept.fill[n].filter(|_| padded > 0);
-                        self.maximum_change(x, o, fill, (a..b, &d[first * c..], m * c), &mut work, out);
-                    }
-                }
+                let first = from.at.row(i, a).filter(|_| a < b).unwrap_or(0);
+                let changed = (a..b, &d[first * c..], m * c);
+                self.cell_change(kept, &x[n * l * c..][..l * c], [n, o, to.len], changed, moved[i], &mut work, &mut y[r * c..][..c]);
             }
             Ok(Tensor::of(&[to.width, m, c], y))
         })
@@ -344,7 +322,7 @@ impl Op for Pool {
 }
 
 /// What delta sweeps need besides the map itself, made once a tape.
-struct Kept<T> {
+pub(super) struct Kept<T> {
     /// Value of the padding, per sequence, if it has one.
     fill: Vec<Option<T>>,
     /// Softmax weight of every row in its window, `[N, L, C]`, and the pooled values, `[N, Lo, C]`, of a weighted pool.
@@ -388,7 +366,7 @@ impl Pool {
         })
     }
 
-    fn prepare<T: Real>(&self, x: &[T], c: usize, lo: usize) -> Result<Kept<T>> {
+    pub(super) fn prepare<T: Real>(&self, x: &[T], c: usize, lo: usize) -> Result<Kept<T>> {
         let l = self.l;
         let n = x.len() / (l * c);
         self.refuse_neighbours(lo)?;
@@ -470,6 +448,48 @@ impl Pool {
         moved.collect()
     }
 
+    /// Change of window `o` of `lo` of tape row n, whose map is `x` `[L, C]`. `changed`: the rows that change, their changes, and
+    /// how far these are apart; `moved`: the change of the padding.
+    pub(super) fn cell_change<T: Real>(
+        &self,
+        kept: &Kept<T>,
+        x: &[T],
+        [n, o, lo]: [usize; 3],
+        changed: (std::ops::Range<usize>, &[T], usize),
+        moved: T,
+        work: &mut [T],
+        out: &mut [T],
+    ) {
+        let (l, c) = (self.l, out.len());
+        let (rows, padded) = self.a.inputs(o, l);
+        let (positions, d, pitch) = changed;
+        let none = positions.is_empty();
+        if none && (padded == 0 || moved == T::default()) {
+            return;
+        }
+        let (a, b) = if none { (rows.start, rows.start) } else { (positions.start, positions.end) };
+        match self.a.kind {
+            PoolKind::Weighted => {
+                let weights = Rows::new(&kept.weights[(n * l + rows.start) * c..], c, rows.len());
+                let value = &kept.value[(n * lo + o) * c..][..c];
+                let changed = Rows::new(if none { &[] } else { d }, pitch, b - a);
+                let pad = kept.pad(n, o, padded).map(|(pad, weights)| PadChange { pad, change: moved, weights });
+                let window = Rows::new(&x[rows.start * c..], c, rows.len());
+                math::weighted_pool_delta(window, weights, value, changed, a - rows.start, pad, out);
+            }
+            PoolKind::Mean => {
+                let share = T::of(1.0 / rows.len() as f64);
+                for p in 0..b - a {
+                    math::axpy(share, &d[p * pitch..][..c], out);
+                }
+            }
+            PoolKind::Max => {
+                let fill = kept.fill[n].filter(|_| padded > 0);
+                self.maximum_change(x, o, fill, (a..b, d, pitch), work, out);
+            }
+        }
+    }
+
     /// Change of a maximum, relative to the old one, so that the new one is found among small numbers. `changed`: the rows
     /// that change, their changes, and how far these are apart.
     fn maximum_change<T: Real>(
@@ -483,7 +503,7 @@ impl Pool {
     ) {
         let c = out.len();
         let old = &mut old[..c];
-        self.cell(x, o, fill, old);
+        self.cell(x, 0, o, fill, old);
         for (y, &old) in out.iter_mut().zip(&*old) {
             *y = fill.map_or(T::of(f64::NEG_INFINITY), |fill| fill - old);
         }

@@ -11,7 +11,7 @@
 //! Packed bases need no multiplication: a position picks a row of a table, four times less arithmetic than the one-hot
 //! product. Backward computes the strands again instead of storing them.
 
-mod cuda;
+pub(super) mod cuda;
 
 use crate::error::{Error, Result};
 use crate::real;
@@ -23,7 +23,7 @@ use crate::util::par;
 use crate::util::simd::dispatch;
 
 /// Letters of a table: A, C, G, T, unknown (zeros) and uniform.
-const LETTERS: usize = 6;
+pub(super) const LETTERS: usize = 6;
 /// Channels that are summed at once: they stay in registers, their part of the table in the first-level cache.
 const LANES: usize = 64;
 
@@ -63,43 +63,40 @@ impl StemArgs {
 /// # Errors
 /// [`Error::Shape`] if the sizes do not fit, [`Error::Argument`] for an empty kernel.
 pub fn stem(tape: &mut Tape, x: &Var, w: &Var, bias: Option<&Var>, args: StemArgs) -> Result<Var> {
-    let [k, four, o] = super::checked_rank(w, "stem", "weight [k, 4, O]")?;
-    if args.kernel == 0 || args.left >= args.kernel {
-        return Err(Error::Argument {
-            op: "stem",
-            what: format!("kernel {} with {} rows of padding: expected left < kernel", args.kernel, args.left),
-        });
-    }
-    if (k, four) != (args.kernel, 4) {
-        return Err(Error::Shape {
-            op: "stem",
-            arg: "weight",
-            expected: format!("[{}, 4, O]", args.kernel),
-            found: w.shape().to_vec(),
-        });
-    }
-    let packed = x.value.dtype() == DType::U8;
-    if !(packed && x.shape().len() == 2 || !packed && x.shape().len() == 3 && x.shape()[2] == 4) {
-        return Err(Error::Shape {
-            op: "stem",
-            arg: "x",
-            expected: "packed bases [N, L] or numbers [N, L, 4]".into(),
-            found: x.shape().to_vec(),
-        });
-    }
-    if let Some(b) = bias.filter(|b| b.shape() != [o]) {
-        return Err(Error::Shape { op: "stem", arg: "bias", expected: format!("[{o}]"), found: b.shape().to_vec() });
-    }
+    check("stem", x, w, bias, args)?;
     let inputs: Vec<&Var> = [x, w].into_iter().chain(bias).collect();
     tape.apply(Stem { a: args }, &inputs)
 }
 
-struct Stem {
-    a: StemArgs,
+/// Refuses sizes that do not fit, in the name of `op`.
+pub(super) fn check(op: &'static str, x: &Var, w: &Var, bias: Option<&Var>, args: StemArgs) -> Result<()> {
+    let [k, four, o] = super::checked_rank(w, op, "weight [k, 4, O]")?;
+    if args.kernel == 0 || args.left >= args.kernel {
+        let what = format!("kernel {} with {} rows of padding: expected left < kernel", args.kernel, args.left);
+        return Err(Error::Argument { op, what });
+    }
+    let wrong =
+        |arg, expected: String, found: &Var| Err(Error::Shape { op, arg, expected, found: found.shape().to_vec() });
+    if (k, four) != (args.kernel, 4) {
+        return wrong("weight", format!("[{}, 4, O]", args.kernel), w);
+    }
+    let packed = x.value.dtype() == DType::U8;
+    if !(packed && x.shape().len() == 2 || !packed && x.shape().len() == 3 && x.shape()[2] == 4) {
+        return wrong("x", "packed bases [N, L] or numbers [N, L, 4]".into(), x);
+    }
+    match bias.filter(|b| b.shape() != [o]) {
+        Some(b) => wrong("bias", format!("[{o}]"), b),
+        None => Ok(()),
+    }
+}
+
+/// The record of a first layer; a part of the record of [`super::stem_pool`].
+pub(super) struct Stem {
+    pub(super) a: StemArgs,
 }
 
 /// One strand as a plain convolution: its weights `[k, 4, O]` and padding.
-struct Strand<T> {
+pub(super) struct Strand<T> {
     w: Vec<T>,
     left: usize,
     /// `[k, LETTERS, O]`, for packed bases.
@@ -134,18 +131,18 @@ fn turned<T: Real>(w: &[T], k: usize, o: usize) -> Vec<T> {
 
 /// The sequences: packed, or rows of four numbers.
 #[derive(Clone, Copy)]
-enum Input<'a, T> {
+pub(super) enum Input<'a, T> {
     Packed(&'a [u8]),
     Dense(&'a [T]),
 }
 
 impl<'a, T: Real> Input<'a, T> {
-    fn of(x: &'a Tensor) -> Result<Self> {
+    pub(super) fn of(x: &'a Tensor) -> Result<Self> {
         if x.dtype() == DType::U8 { Ok(Self::Packed(x.codes()?)) } else { Ok(Self::Dense(x.cpu()?)) }
     }
 
     /// The input of one sequence of `l` positions.
-    fn sequence(&self, n: usize, l: usize) -> Self {
+    pub(super) fn sequence(&self, n: usize, l: usize) -> Self {
         match self {
             Self::Packed(x) => Self::Packed(&x[n * l..][..l]),
             Self::Dense(x) => Self::Dense(&x[n * l * 4..][..l * 4]),
@@ -154,7 +151,7 @@ impl<'a, T: Real> Input<'a, T> {
 }
 
 impl Stem {
-    fn strands<T: Gemm>(&self, w: &[T], o: usize) -> Vec<Strand<T>> {
+    pub(super) fn strands<T: Gemm>(&self, w: &[T], o: usize) -> Vec<Strand<T>> {
         let (k, left) = (self.a.kernel, self.a.left);
         let mut strands = vec![Strand::new(w.to_vec(), left, k, o)];
         if self.a.strands != Strands::Forward {
@@ -164,7 +161,7 @@ impl Stem {
     }
 
     /// Values of a strand at positions `from..to` of one sequence of `l` positions.
-    fn strand<T: Gemm>(
+    pub(super) fn strand<T: Gemm>(
         &self,
         s: &Strand<T>,
         x: Input<T>,
@@ -195,7 +192,7 @@ impl Stem {
     }
 
     /// `y` from the values of both strands, in place of the first.
-    fn combine<T: Gemm>(&self, y: &mut [T], other: &[T]) {
+    pub(super) fn combine<T: Gemm>(&self, y: &mut [T], other: &[T]) {
         match self.a.strands {
             Strands::Forward => {}
             Strands::Max => y.iter_mut().zip(other).for_each(|(y, &r)| *y = if r > *y || r.is_nan() { r } else { *y }),
@@ -209,7 +206,7 @@ impl Stem {
     }
 
     /// Splits the gradient of y over the strands: `forward` holds dy and becomes its part, `reverse` gets the rest.
-    fn split<T: Gemm>(&self, zf: &[T], zr: &[T], forward: &mut [T], reverse: &mut [T]) {
+    pub(super) fn split<T: Gemm>(&self, zf: &[T], zr: &[T], forward: &mut [T], reverse: &mut [T]) {
         match self.a.strands {
             Strands::Forward => {}
             Strands::Max => {
@@ -272,6 +269,50 @@ impl Stem {
     }
 }
 
+impl Stem {
+    /// Gradients of x, W and the bias, those that are wanted, from those of the strands `[R, L, O]`.
+    pub(super) fn gradients<T: Gemm>(
+        &self,
+        op: &'static str,
+        cx: &Cx,
+        input: Input<T>,
+        l: usize,
+        strands: &[Strand<T>],
+        dz: Vec<Vec<T>>,
+    ) -> Result<Grads> {
+        let (k, r) = (self.a.kernel, cx.rows.len());
+        let o = dz[0].len() / (r * l).max(1);
+        let mut grads = vec![None, None, None];
+        if cx.wants(0) {
+            let mut dx = tensor::zeros::<T>(r * l * 4);
+            for (s, dz) in strands.iter().zip(&dz) {
+                input_gradient(s, k, o, l, dz, &mut dx);
+            }
+            grads[0] = Some(Tensor::of(&[r, l, 4], dx));
+        }
+        if cx.wants(1) || cx.wants(2) {
+            cx.whole_batch(op)?;
+        }
+        if cx.wants(1) {
+            let mut dw = weight_gradient(input, k, strands[0].left, o, l, &dz[0]);
+            if let Some(other) = dz.get(1) {
+                let other = weight_gradient(input, k, strands[1].left, o, l, other);
+                math::add(&turned(&other, k, o), &mut dw);
+            }
+            grads[1] = Some(Tensor::of(&[k, 4, o], dw));
+        }
+        if cx.wants(2) {
+            let mut db = par::column_sums(&dz[0], o);
+            if let Some(other) = dz.get(1) {
+                math::add(&par::column_sums(other, o), &mut db);
+            }
+            grads[2] = Some(Tensor::of(&[o], db));
+        }
+        dz.into_iter().for_each(tensor::give_back);
+        Ok(grads)
+    }
+}
+
 impl Op for Stem {
     fn name(&self) -> &'static str {
         "stem"
@@ -311,8 +352,7 @@ impl Op for Stem {
     }
 
     fn backward(&self, cx: &Cx, dy: &Tensor) -> Result<Grads> {
-        let [r, l, o] = dy.dims("stem", "dy")?;
-        let k = self.a.kernel;
+        let [_, l, o] = dy.dims("stem", "dy")?;
         if let Some(gpu) = Tensor::place("stem", &[cx.saved(0)?, dy])? {
             return cuda::backward(self, gpu, cx, dy);
         }
@@ -321,34 +361,7 @@ impl Op for Stem {
             let strands = self.strands::<T>(cx.saved(1)?.cpu()?, o);
             let input = Input::<T>::of(cx.saved(0)?)?;
             let dz = self.strand_gradients(cx, input, l, &strands, bias, dy.cpu()?, o);
-            let mut grads = vec![None, None, None];
-            if cx.wants(0) {
-                let mut dx = tensor::zeros::<T>(r * l * 4);
-                for (s, dz) in strands.iter().zip(&dz) {
-                    input_gradient(s, k, o, l, dz, &mut dx);
-                }
-                grads[0] = Some(Tensor::of(&[r, l, 4], dx));
-            }
-            if cx.wants(1) || cx.wants(2) {
-                cx.whole_batch("stem")?;
-            }
-            if cx.wants(1) {
-                let mut dw = weight_gradient(input, k, strands[0].left, o, l, &dz[0]);
-                if let Some(other) = dz.get(1) {
-                    let other = weight_gradient(input, k, strands[1].left, o, l, other);
-                    math::add(&turned(&other, k, o), &mut dw);
-                }
-                grads[1] = Some(Tensor::of(&[k, 4, o], dw));
-            }
-            if cx.wants(2) {
-                let mut db = par::column_sums(&dz[0], o);
-                if let Some(other) = dz.get(1) {
-                    math::add(&par::column_sums(other, o), &mut db);
-                }
-                grads[2] = Some(Tensor::of(&[o], db));
-            }
-            dz.into_iter().for_each(tensor::give_back);
-            Ok(grads)
+            self.gradients("stem", cx, input, l, &strands, dz)
         })
     }
 
@@ -469,7 +482,7 @@ impl Stem {
 
     /// Change of the combined value when the strands `z` `[2, O]` change by `d`: relative to the old value, nothing large is
     /// subtracted.
-    fn combined_change<T: Gemm>(&self, z: &[T], d: &[T], work: &mut [T], out: &mut [T]) {
+    pub(super) fn combined_change<T: Gemm>(&self, z: &[T], d: &[T], work: &mut [T], out: &mut [T]) {
         let o = out.len();
         let (df, dr) = d.split_at(o);
         let (zf, zr) = if z.is_empty() { (z, z) } else { z.split_at(o) };
@@ -494,7 +507,7 @@ impl Stem {
 }
 
 /// Adds what one edit changes on a strand to the rows that `row(position)` names.
-fn edit<T: Gemm>(
+pub(super) fn edit<T: Gemm>(
     s: &Strand<T>,
     k: usize,
     o: usize,

@@ -8,8 +8,8 @@ use crate::tape::{Change, Cx, Delta, Edit, Grads, Window};
 use crate::tensor::{DType, Tensor};
 
 /// Sizes of the kernels' tiles.
-const POSITIONS: usize = 128;
-const CHANNELS: usize = 32;
+pub(in crate::ops) const POSITIONS: usize = 128;
+pub(in crate::ops) const CHANNELS: usize = 32;
 /// Positions and taps of a tile of the weights' gradient.
 const WEIGHT_POSITIONS: usize = 64;
 const WEIGHT_TAPS: usize = 16;
@@ -34,24 +34,30 @@ fn dense_bytes(taps: usize) -> usize {
 
 /// Sizes as kernels take them.
 #[derive(Clone, Copy)]
-struct Shape {
-    l: i32,
-    o: i32,
-    k: i32,
-    left: i32,
-    mode: i32,
+pub(in crate::ops) struct Shape {
+    pub(in crate::ops) l: i32,
+    pub(in crate::ops) o: i32,
+    pub(in crate::ops) k: i32,
+    pub(in crate::ops) left: i32,
+    pub(in crate::ops) mode: i32,
 }
 
 /// The tensors and sizes of a stem on a GPU.
-struct On<'a> {
-    gpu: &'a Gpu,
-    x: &'a Tensor,
-    w: &'a Tensor,
+pub(in crate::ops) struct On<'a> {
+    pub(in crate::ops) gpu: &'a Gpu,
+    pub(in crate::ops) x: &'a Tensor,
+    pub(in crate::ops) w: &'a Tensor,
     bias: Option<&'a Tensor>,
-    l: usize,
-    o: usize,
-    shape: Shape,
-    strands: Strands,
+    pub(in crate::ops) l: usize,
+    pub(in crate::ops) o: usize,
+    pub(in crate::ops) shape: Shape,
+    pub(in crate::ops) strands: Strands,
+}
+
+/// A launch of tiles of packed bases, and the pairs of taps whose table a block holds at once.
+pub(in crate::ops) struct Packed {
+    pub(in crate::ops) cfg: Launch,
+    pub(in crate::ops) chunk: i32,
 }
 
 /// What is done with the values of the strands.
@@ -63,38 +69,53 @@ enum Finish<'a> {
 }
 
 impl<'a> On<'a> {
-    fn new(stem: &Stem, gpu: &'a Gpu, x: &'a Tensor, w: &'a Tensor, bias: Option<&'a Tensor>) -> Self {
+    pub(in crate::ops) fn new(
+        stem: &Stem,
+        gpu: &'a Gpu,
+        x: &'a Tensor,
+        w: &'a Tensor,
+        bias: Option<&'a Tensor>,
+    ) -> Self {
         let (l, o) = (x.shape()[1], w.shape()[2]);
         let [width, channels, k, left] = [l, o, stem.a.kernel, stem.a.left].map(|n| n as i32);
         let shape = Shape { l: width, o: channels, k, left, mode: stem.a.strands as i32 };
         Self { gpu, x, w, bias, l, o, shape, strands: stem.a.strands }
     }
 
-    fn of(stem: &Stem, gpu: &'a Gpu, cx: &Cx<'a>) -> Result<Self> {
+    pub(in crate::ops) fn of(stem: &Stem, gpu: &'a Gpu, cx: &Cx<'a>) -> Result<Self> {
         Ok(Self::new(stem, gpu, cx.saved(0)?, cx.saved(1)?, cx.saved(2).ok()))
     }
 
-    fn bias(&self) -> Result<Ptr<f32>> {
+    pub(in crate::ops) fn bias(&self) -> Result<Ptr<f32>> {
         self.bias.map_or(Ok(Ptr::NULL), Tensor::ptr)
+    }
+
+    /// The launch of a kernel of packed bases with `tiles` tiles, which uses `extra` bytes of shared memory behind the table.
+    pub(in crate::ops) fn packed(&self, tiles: usize, extra: usize) -> Packed {
+        let k = self.shape.k as usize;
+        let budget = SHARED_BYTES.min(self.gpu.about().shared_bytes as usize) - extra;
+        let chunk = k.div_ceil(2).min((budget - tile_bytes(0)) / (tile_bytes(1) - tile_bytes(0)));
+        Packed { cfg: self.grid(tiles, tile_bytes(chunk) + extra), chunk: chunk as i32 }
+    }
+
+    fn grid(&self, tiles: usize, shared_bytes: usize) -> Launch {
+        let channels = self.o.div_ceil(CHANNELS);
+        // Two tiles a block at least: its table costs as much as a tile.
+        let blocks = tiles.div_ceil(2).min(BLOCKS.div_ceil(channels.max(1)));
+        Launch { grid: [blocks as u32, channels as u32, 1], block: 256, shared_bytes: shared_bytes as u32 }
     }
 
     /// Computes the strands of `n` sequences and finishes them; y = where the values or the combination go.
     fn strands(&self, n: usize, finish: Finish, y: Option<&mut Tensor>) -> Result<()> {
         let (gpu, packed, k) = (self.gpu, self.x.dtype() == DType::U8, self.shape.k as usize);
-        let budget = SHARED_BYTES.min(gpu.about().shared_bytes as usize);
-        let (chunk, shared) = if packed {
-            let chunk = k.div_ceil(2).min((budget - tile_bytes(0)) / (tile_bytes(1) - tile_bytes(0)));
-            (chunk, tile_bytes(chunk))
+        let tiles = n * self.l.div_ceil(POSITIONS);
+        let Packed { cfg, chunk } = if packed {
+            self.packed(tiles, 0)
         } else {
             let chunk = k.min(DENSE_TAPS);
-            (chunk, dense_bytes(chunk))
+            Packed { cfg: self.grid(tiles, dense_bytes(chunk)), chunk: chunk as i32 }
         };
-        let channels = self.o.div_ceil(CHANNELS);
-        // Two tiles a block at least: its table costs as much as a tile.
-        let tiles = (n * self.l.div_ceil(POSITIONS)).div_ceil(2);
-        let blocks = tiles.min(BLOCKS.div_ceil(channels.max(1)));
-        let cfg = Launch { grid: [blocks as u32, channels as u32, 1], block: 256, shared_bytes: shared as u32 };
-        let (Shape { l, o, k, left, mode }, n, chunk) = (self.shape, n as i32, chunk as i32);
+        let (Shape { l, o, k, left, mode }, n) = (self.shape, n as i32);
         let (w, bias) = (self.w.ptr()?, self.bias()?);
         // SAFETY: the tensors have the shapes that the sizes say; the rows of `Split` are rows of x. Shared memory is what the
         // kernels lay out in it for this chunk.
@@ -131,6 +152,40 @@ impl<'a> On<'a> {
                 (_, None) => Ok(()),
             }
         }
+    }
+
+    /// Rows of W for all six codes, `[k, 6, O]`.
+    pub(in crate::ops) fn table(&self) -> Result<Tensor> {
+        let Shape { o, k, .. } = self.shape;
+        let mut table = Tensor::on(self.gpu, DType::F32, &[k as usize, super::LETTERS, self.o])?;
+        // SAFETY: both have `k` taps of `o` channels.
+        unsafe {
+            launch::stem_table_f32(self.gpu, Launch::elements(table.len()), self.w.ptr()?, table.ptr_mut()?, k, o)?
+        };
+        Ok(table)
+    }
+
+    /// Gradients of x, W and the bias, those that are wanted, from those of the strands `[R, L, O]`, times `scale`.
+    pub(in crate::ops) fn gradients(
+        &self,
+        op: &'static str,
+        cx: &Cx,
+        r: usize,
+        df: &Tensor,
+        dr: Option<&Tensor>,
+        scale: f32,
+    ) -> Result<Grads> {
+        let weights = cx.wants(1) || cx.wants(2);
+        if weights {
+            cx.whole_batch(op)?;
+        }
+        let dx = if cx.wants(0) { Some(self.input_gradient(r, df, dr, scale)?) } else { None };
+        let (mut dw, mut db) = (None, None);
+        if weights {
+            let [w, b] = self.weight_gradient(r, df, dr, scale)?;
+            (dw, db) = (cx.wants(1).then_some(w), cx.wants(2).then_some(b));
+        }
+        Ok(vec![dx, dw, db])
     }
 
     /// dx `[R, L, 4]` from the gradients of the strands, times `scale`.
@@ -184,30 +239,17 @@ pub(super) fn forward(stem: &Stem, gpu: &Gpu, x: &Tensor, w: &Tensor, bias: Opti
 pub(super) fn backward(stem: &Stem, gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result<Grads> {
     let on = On::of(stem, gpu, cx)?;
     let r = dy.shape()[0];
-    let weights = cx.wants(1) || cx.wants(2);
-    if weights {
-        cx.whole_batch("stem")?;
-    }
-    let own;
-    let (df, dr, scale) = match on.strands {
-        Strands::Forward => (dy, None, 1.0),
+    match on.strands {
+        Strands::Forward => on.gradients("stem", cx, r, dy, None, 1.0),
         // Both are half of dy.
-        Strands::Mean => (dy, Some(dy), 0.5),
+        Strands::Mean => on.gradients("stem", cx, r, dy, Some(dy), 0.5),
         Strands::Max | Strands::Weighted => {
             let mut df = Tensor::on(gpu, DType::F32, dy.shape())?;
             let mut dr = Tensor::on(gpu, DType::F32, dy.shape())?;
             on.strands(r, Finish::Split(cx.rows_on(gpu)?.ptr(), dy, [&mut df, &mut dr]), None)?;
-            own = (df, dr);
-            (&own.0, Some(&own.1), 1.0)
+            on.gradients("stem", cx, r, &df, Some(&dr), 1.0)
         }
-    };
-    let dx = if cx.wants(0) { Some(on.input_gradient(r, df, dr, scale)?) } else { None };
-    let (mut dw, mut db) = (None, None);
-    if weights {
-        let [w, b] = on.weight_gradient(r, df, dr, scale)?;
-        (dw, db) = (cx.wants(1).then_some(w), cx.wants(2).then_some(b));
     }
-    Ok(vec![dx, dw, db])
 }
 
 /// What delta sweeps need besides the input, made once a tape.
@@ -220,14 +262,10 @@ struct Kept {
 
 impl Kept {
     fn new(on: &On) -> Result<Self> {
-        let (gpu, n, Shape { o, k, .. }) = (on.gpu, on.x.shape()[0], on.shape);
+        let (gpu, n) = (on.gpu, on.x.shape()[0]);
         let mut kept = Self { table: None, values: None };
         if on.x.dtype() == DType::U8 {
-            let mut table = Tensor::on(gpu, DType::F32, &[k as usize, super::LETTERS, on.o])?;
-            let cfg = Launch::elements(table.len());
-            // SAFETY: both have `k` taps of `o` channels.
-            unsafe { launch::stem_table_f32(gpu, cfg, on.w.ptr()?, table.ptr_mut()?, k, o)? };
-            kept.table = Some(table);
+            kept.table = Some(on.table()?);
         }
         if matches!(on.strands, Strands::Max | Strands::Weighted) {
             let mut values = Tensor::on(gpu, DType::F32, &[n, on.l, 2, on.o])?;
@@ -239,7 +277,7 @@ impl Kept {
 }
 
 /// The edits of all mutants, sorted by position: where those of each begin, then position * 8 + new base of each.
-fn flat(gpu: &Gpu, edits: &[Vec<Edit>]) -> Result<Memory> {
+pub(in crate::ops) fn flat(gpu: &Gpu, edits: &[Vec<Edit>]) -> Result<Memory> {
     let mut all: Vec<i32> = Vec::with_capacity(edits.iter().map(|e| e.len() + 1).sum::<usize>() + 1);
     let mut end = 0;
     all.push(0);
