@@ -62,6 +62,18 @@ pub struct Checkpoint {
     pub notes: Vec<String>,
 }
 
+impl Checkpoint {
+    /// Tensors that did not come from PyTorch.
+    pub fn of_ours(tensors: Vec<(String, PthTensor)>) -> Self {
+        let kind = |tensor: &PthTensor| match tensor.data {
+            PthData::F32(_) => type_name(DType::F32),
+            PthData::F64(_) => type_name(DType::F64),
+            PthData::I64(_) => type_name(DType::I64),
+        };
+        Self { types: tensors.iter().map(|(_, tensor)| kind(tensor)).collect(), tensors, notes: vec![] }
+    }
+}
+
 /// Keys under which training programs store a state dict beside other things.
 const WRAPPERS: [&str; 8] =
     ["state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params"];
