@@ -29,6 +29,17 @@ const CASES: &[&str] = &[
     "09k_shift_sequence",
 ];
 
+/// Models of two inputs.
+const JOINED: &[&str] = &[
+    "04_two_input_C",
+    "05_two_input_D",
+    "06_two_input_D_shared",
+    "07_two_input_F",
+    "08_two_input_F_routed",
+    "09l_fraction",
+    "09m_single_difference",
+];
+
 impl Room {
     /// Files of a model of the reference under the names that it gives them: `x_parameter.pth`, `x_model_params.dat`, `io.npz`.
     fn with_reference(folder: &Path) -> Self {
@@ -38,10 +49,21 @@ impl Room {
             ("model_params.dat", "x_model_params.dat"),
             ("io.npz", "io.npz"),
             ("config.txt", "config.txt"),
+            ("input0.npz", "input0.npz"),
+            ("input1.npz", "input1.npz"),
         ] {
-            std::fs::copy(folder.join(from), room.path(to)).unwrap();
+            if folder.join(from).exists() {
+                std::fs::copy(folder.join(from), room.path(to)).unwrap();
+            }
         }
         room
+    }
+
+    /// Strands of every input, as `True,False`.
+    fn strands(&self) -> String {
+        let config = self.read("config.txt");
+        let line = config.lines().find_map(|l| l.strip_prefix("reverse_complement : ")).unwrap();
+        line.replace(['[', ']', ' '], "")
     }
 
     /// A small model that was made here: a line of the program, no fixtures.
@@ -83,11 +105,16 @@ fn same(name: &str, a: &[(String, PthTensor)], b: &[(String, PthTensor)]) {
 #[test]
 fn reference_models_there_and_back() {
     let Some(fixtures) = common::shared("fixtures") else { return };
-    for name in CASES {
+    for name in CASES.iter().chain(JOINED) {
         let room = Room::with_reference(&fixtures.join(name));
-        let ran = room.ok("convert x_parameter.pth -o m.drg");
+        // The reference's parameter files of several inputs have one value for all strands.
+        let (sequences, strands) = match JOINED.contains(name) {
+            true => ("input0.npz,input1.npz", format!("--reverse-complement {}", room.strands())),
+            false => ("io.npz", String::new()),
+        };
+        let ran = room.ok(&format!("convert x_parameter.pth -o m.drg {strands}"));
         assert!(ran.out == "m.drg\n" && ran.err.contains("architecture of x_model_params.dat"), "{name}: {}", ran.err);
-        room.ok("predict m.drg io.npz -o p.npz -q");
+        room.ok(&format!("predict m.drg {sequences} -o p.npz -q"));
         close(name, &room, "p.npz");
 
         assert_eq!(
@@ -99,7 +126,7 @@ fn reference_models_there_and_back() {
         // A parameter file of `batch_norm` alone is read with a head without norm: the file's own tensors decide.
         same(name, &after, &before);
         room.ok("convert y_parameter.pth -o n.drg -q");
-        room.ok("predict n.drg io.npz -o q.npz -q");
+        room.ok(&format!("predict n.drg {sequences} -o q.npz -q"));
         assert_eq!(room.array::<2>("p.npz", "values"), room.array::<2>("q.npz", "values"), "{name}");
         let state = |file: &str| export_state(&Model::load(&room.path(file)).unwrap().network).unwrap();
         same(name, &state("n.drg"), &state("m.drg"));
@@ -177,7 +204,7 @@ fn models_of_ours_there_and_back() {
     let (mut old, new) = (Model::load(&room.path("m.drg")).unwrap(), Model::load(&room.path("n.drg")).unwrap());
     same("ours", &export_state(&new.network).unwrap(), &export_state(&old.network).unwrap());
     assert_eq!(new.track_names(), ["liver", "heart"]);
-    assert_eq!(new.network.spec().heads[0].name, "organs");
+    assert_eq!(new.network.inputs()[0].heads[0].name, "organs");
     let t = old.training.take().unwrap();
     let t = drg::model::spec::TrainSpec { standardize_targets: true, ..t };
     assert_eq!(new.training.unwrap(), t, "how it was trained comes back as well");
@@ -379,7 +406,7 @@ torch.save(half, 'legacy.pth', _use_new_zipfile_serialization=False)
         same(file, &read_pth(&room.path(file)).unwrap(), &pair);
     }
     let Some(fixtures) = common::shared("fixtures") else { return };
-    for name in CASES {
+    for name in CASES.iter().chain(JOINED) {
         let room = Room::with_reference(&fixtures.join(name));
         room.ok("convert x_parameter.pth -o m.drg -q");
         room.ok("convert m.drg -o y.pth -q");

@@ -11,9 +11,9 @@ use crate::io::pth::{Checkpoint, PthData, PthTensor, read_checkpoint, write_pth}
 use crate::io::text::Lines;
 use crate::model::checkpoint::{import_state, params_text, read_safetensors, reference_state};
 use crate::model::options::{
-    DataFacts, Options, Origin, ParamsFile, Value, parse_option_string, parse_params_file, resolve,
+    DataFacts, InputFacts, Options, Origin, ParamsFile, Value, parse_option_string, parse_params_file, resolve,
 };
-use crate::model::spec::{ModelSpec, Plan, PoolAlign, PoolKind, PoolPadding, Residual};
+use crate::model::spec::{Plan, PoolAlign, PoolKind, PoolPadding, Residual};
 use crate::model::{Model, Network};
 use crate::util::fs;
 
@@ -68,9 +68,9 @@ struct Architecture {
     /// Parameter file of the reference
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// Bases of a sequence [default: of the parameter file]
-    #[arg(long, value_name = "N")]
-    length: Option<usize>,
+    /// Bases of a sequence, of every input [default: of the parameter file]
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    length: Vec<usize>,
     /// Tracks of every head [default: of the parameter file, else of the tensors]
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     tracks: Vec<usize>,
@@ -80,9 +80,11 @@ struct Architecture {
     /// Names of the heads
     #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
     file_classes: Vec<String>,
-    /// Both strands are read by the first layer
-    #[arg(long, alias = "reverse_complement")]
-    reverse_complement: bool,
+    /// Whether both strands are read by the first layer, for all inputs or each [default: of the
+    /// parameter file, which has one value for all inputs]
+    #[arg(long, alias = "reverse_complement", value_name = "BOOL,...", value_delimiter = ',', num_args = 0..=1)]
+    #[arg(default_missing_value = "true", value_parser = truth)]
+    reverse_complement: Vec<bool>,
     /// Letters of the four channels in the file's order; they are brought into ours [default: ACGT]
     #[arg(long, value_name = "LETTERS")]
     alphabet: Option<String>,
@@ -160,12 +162,17 @@ fn import(args: &Args, mut checkpoint: Checkpoint, out: &Path, context: &Context
     let file = given.parameter_file(input, context)?;
     let options = given.options(file.as_ref())?;
     let facts = given.facts(file.as_ref(), &checkpoint.tensors)?;
-    let (mut spec, training) = resolve(&options, &facts)?;
-    if let Some(letters) = &given.alphabet {
-        reorder_bases(&mut checkpoint.tensors, letters, spec.stem.strands.is_some())?;
-        spec.alphabet = BASES.into();
+    if facts.inputs.len() > 1 && given.reverse_complement.is_empty() && file.is_some() {
+        say("a parameter file has one reverse_complement for all inputs; if they differed in training, say so with \
+             --reverse-complement True,False");
     }
-    let mut network = Network::new(spec, 0)?;
+    let (mut architecture, training) = resolve(&options, &facts)?;
+    if let Some(letters) = &given.alphabet {
+        let both_strands = architecture.inputs.iter().any(|spec| spec.stem.strands.is_some());
+        reorder_bases(&mut checkpoint.tensors, letters, both_strands)?;
+        architecture.inputs.iter_mut().for_each(|spec| spec.alphabet = BASES.into());
+    }
+    let mut network = Network::new(architecture, 0)?;
     import_state(&mut network, &checkpoint.tensors).map_err(|e| Error::Usage(format!("{}: {e}", input.display())))?;
     let mut model = Model::untrained(network);
     model.training = file.map(|_| training);
@@ -173,9 +180,9 @@ fn import(args: &Args, mut checkpoint: Checkpoint, out: &Path, context: &Context
         name_tracks(&mut model, path)?;
     }
     output::write_file(out, context, args, |path| model.save(path))?;
-    let spec = model.network.spec();
-    let (tensors, tracks) = (model.network.parameters().entries().len(), spec.tracks());
-    context.talk.say(format_args!("{tensors} tensors; {} bases to {tracks} tracks", spec.length));
+    let (tensors, tracks) = (model.network.parameters().entries().len(), model.network.architecture().tracks());
+    let lengths: Vec<String> = model.network.architecture().lengths().iter().map(usize::to_string).collect();
+    context.talk.say(format_args!("{tensors} tensors; {} bases to {tracks} tracks", lengths.join(" and ")));
     talk::print(format_args!("{}\n", out.display()))
 }
 
@@ -249,11 +256,29 @@ impl Architecture {
         Ok(options)
     }
 
+    /// Lengths, strands and tracks: those given, else those of the file; tracks also from the tensors.
     fn facts(&self, file: Option<&ParamsFile>, tensors: &[(String, PthTensor)]) -> Result<DataFacts> {
         let known = file.map(|f| &f.facts);
-        let length = self.length.or(known.map(|f| f.length)).ok_or_else(|| {
-            Error::Usage("--length: a state dict does not say how long sequences are; give their bases".into())
-        })?;
+        let lengths = match known {
+            Some(facts) if self.length.is_empty() => facts.inputs.iter().map(|i| i.length).collect(),
+            _ => self.length.clone(),
+        };
+        if lengths.is_empty() {
+            let what = "--length: a state dict does not say how long sequences are; give their bases";
+            return Err(Error::Usage(what.into()));
+        }
+        let strands = match (&self.reverse_complement[..], known) {
+            ([], Some(facts)) if facts.inputs.len() == lengths.len() => {
+                facts.inputs.iter().map(|i| i.reverse_complement).collect()
+            }
+            ([], _) => vec![false; lengths.len()],
+            (&[both], _) => vec![both; lengths.len()],
+            (each, _) if each.len() == lengths.len() => each.to_vec(),
+            (each, _) => {
+                let what = format!("--reverse-complement: expected {} values, found {}", lengths.len(), each.len());
+                return Err(Error::Usage(what));
+            }
+        };
         let tracks = match (self.tracks.is_empty(), known) {
             (false, _) => self.tracks.clone(),
             (true, Some(facts)) => facts.tracks.clone(),
@@ -261,11 +286,21 @@ impl Architecture {
         };
         if tracks.is_empty() {
             return Err(Error::Usage(
-                "--tracks: the file has no heads by the reference's names; give their tracks".into(),
+                "--tracks: the tensors do not say how many tracks every target file has; give them".into(),
             ));
         }
-        let reverse_complement = self.reverse_complement || known.is_some_and(|f| f.reverse_complement);
-        Ok(DataFacts { length, tracks, names: self.file_classes.clone(), reverse_complement })
+        let input = |(length, reverse_complement)| InputFacts { length, reverse_complement };
+        let inputs = lengths.into_iter().zip(strands).map(input).collect();
+        Ok(DataFacts { inputs, tracks, names: self.file_classes.clone() })
+    }
+}
+
+/// `True` and `False` in Python's letters or others.
+fn truth(text: &str) -> std::result::Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("expected True or False".into()),
     }
 }
 
@@ -303,7 +338,7 @@ fn name_tracks(model: &mut Model, path: &Path) -> Result<()> {
         }
         names.push(name.into());
     }
-    let tracks = model.network.spec().tracks();
+    let tracks = model.network.architecture().tracks();
     if names.len() != tracks {
         return Err(Error::file(path, format!("expected {tracks} names, one a track; found {}", names.len())));
     }
@@ -317,7 +352,7 @@ fn export(args: &Args, out: &Path, context: &Context) -> Result<()> {
     let state = reference_state(&model.network, args.fresh)?;
     let stored = stored_name(out);
     let params = match args.write_params {
-        true => Some(params_text(model.network.spec(), model.training.as_ref(), &stored)?),
+        true => Some(params_text(model.network.architecture(), model.training.as_ref(), &stored)?),
         false => None,
     };
     let mut staged = Staged::new(output::folder_of(out))?;
@@ -328,7 +363,7 @@ fn export(args: &Args, out: &Path, context: &Context) -> Result<()> {
     }
     staged.provenance(&output::beside(name), context, args, serde_json::Value::Null)?;
     let files = staged.finish()?;
-    for difference in differences(model.network.spec(), model.network.plan(), model.scaling.is_some()) {
+    for difference in differences(&model) {
         context.talk.say(format_args!("{}: {difference}", out.display()));
     }
     context.talk.say(format_args!("{} tensors", state.len()));
@@ -337,19 +372,24 @@ fn export(args: &Args, out: &Path, context: &Context) -> Result<()> {
 }
 
 /// What the reference, given these numbers, does in another way than the model, a sentence each.
-fn differences(spec: &ModelSpec, plan: &Plan, scaled: bool) -> Vec<String> {
+fn differences(model: &Model) -> Vec<String> {
     let mut told = vec![];
+    let specs = model.network.inputs();
     let mut tell = |differs: bool, option: &str, there: &str| {
         if differs {
             told.push(format!("the reference knows no {option}: {there}, so its predictions differ"));
         }
     };
-    let exclude = spec.pool_padding == PoolPadding::Exclude && pads_weighted(plan);
-    tell(exclude, "pool_padding=exclude", "its weighted pools pad with the smallest value");
-    tell(spec.pool_align == PoolAlign::Right, "pool_align=right", "its pools pad on both sides");
-    tell(spec.residual == Residual::Stream, "residual=stream", "its skips begin at the previous convolution");
-    tell(spec.average_strands, "average_strands=True", "it predicts from the given strand");
-    if scaled {
+    let exclude = specs.iter().any(|s| s.pool_padding == PoolPadding::Exclude);
+    let pads = model.network.plans().inputs.iter().any(pads_weighted);
+    tell(exclude && pads, "pool_padding=exclude", "its weighted pools pad with the smallest value");
+    let right = specs.iter().any(|s| s.pool_align == PoolAlign::Right);
+    tell(right, "pool_align=right", "its pools pad on both sides");
+    let stream = specs.iter().any(|s| s.residual == Residual::Stream);
+    tell(stream, "residual=stream", "its skips begin at the previous convolution");
+    let mean = specs.iter().any(|s| s.average_strands);
+    tell(mean, "average_strands=True", "it predicts from the given strand");
+    if model.scaling.is_some() {
         told.push("targets were standardised in training: a .pth predicts them so, without the way back".into());
     }
     told

@@ -35,14 +35,14 @@ pub fn export_state(network: &Network) -> Result<Vec<(String, PthTensor)>> {
 /// None in practice.
 pub fn reference_state(network: &Network, fresh: bool) -> Result<Vec<(String, PthTensor)>> {
     let mut state = export_state(network)?;
-    add_reference_tensors(&mut state, "", network.plan(), fresh);
+    network.plans().inputs.iter().for_each(|plan| add_reference_tensors(&mut state, plan, fresh));
     Ok(state)
 }
 
-/// Moves and adds what our own list has elsewhere or not at all, for the layers of one input whose names start with `prefix`.
-fn add_reference_tensors(state: &mut Vec<(String, PthTensor)>, prefix: &str, plan: &Plan, fresh: bool) {
+/// Moves and adds what our own list has elsewhere or not at all, for the layers of one input.
+fn add_reference_tensors(state: &mut Vec<(String, PthTensor)>, plan: &Plan, fresh: bool) {
     for block in &plan.attention {
-        let (block, table) = (format!("{prefix}{}.", block.name), format!("{prefix}{}.pos_queries", block.name));
+        let (block, table) = (format!("{}.", block.name), format!("{}.pos_queries", block.name));
         let Some(at) = state.iter().position(|(name, _)| *name == table) else { continue };
         let table = state.remove(at);
         // In front of the layers of its block.
@@ -52,13 +52,11 @@ fn add_reference_tensors(state: &mut Vec<(String, PthTensor)>, prefix: &str, pla
         }
     }
     for layer in plan.first_block.iter().chain(&plan.second_block).flat_map(|block| &block.layers) {
-        let windows = skip_windows(prefix, layer, fresh);
+        let windows = skip_windows(layer, fresh);
         let mut owners = vec![layer.conv.name.as_str()];
         owners.extend(layer.skip.iter().flat_map(|skip| &skip.conv).map(|conv| conv.name.as_str()));
-        let last = |name: &str| {
-            let name = name.strip_prefix(prefix).unwrap_or(name);
-            owners.iter().any(|owner| name.strip_prefix(owner).is_some_and(|rest| rest.starts_with('.')))
-        };
+        let last =
+            |name: &str| owners.iter().any(|owner| name.strip_prefix(owner).is_some_and(|rest| rest.starts_with('.')));
         let behind = state.iter().rposition(|(name, _)| last(name)).map_or(state.len(), |at| at + 1);
         state.splice(behind..behind, windows);
     }
@@ -66,13 +64,13 @@ fn add_reference_tensors(state: &mut Vec<(String, PthTensor)>, prefix: &str, pla
 
 /// Windows of the mean pools in the skip of a layer: weights `[1, 1, 1, size]`, and unless `fresh` the share of every window that
 /// is no padding, `[1, 1, channels, length]`.
-fn skip_windows(prefix: &str, layer: &BlockLayerPlan, fresh: bool) -> Vec<(String, PthTensor)> {
+fn skip_windows(layer: &BlockLayerPlan, fresh: bool) -> Vec<(String, PthTensor)> {
     let pools = layer.skip.iter().flat_map(|skip| skip.pools.iter().enumerate());
     let mean = pools.filter(|(_, pool)| pool.kind == PoolKind::Mean);
     let name = layer.conv.name.trim_end_matches(".conv1d").replace(".Conv", ".ResiduallayerConv");
     mean.flat_map(|(p, pool)| {
         let of = |part: &str, shape: Vec<usize>, values: Vec<f32>| {
-            (format!("{prefix}{name}.rconv.pool{p}.{part}"), PthTensor { shape, data: PthData::F32(values) })
+            (format!("{name}.rconv.pool{p}.{part}"), PthTensor { shape, data: PthData::F32(values) })
         };
         let weight = of("weight", vec![1, 1, 1, pool.size], vec![1.0 / pool.size as f32; pool.size]);
         let channels = layer.conv.outputs;
