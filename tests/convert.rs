@@ -142,8 +142,17 @@ fn written_parameter_files_are_those_of_the_reference() {
         room.ok("convert m.drg -o y.pth --write-params -q");
         // Lines of the library's inside, and those that say nothing about the model.
         let lines = |file: &str| -> Vec<String> {
-            let skipped =
-                ["_", "outname", "device", "net_function", "fc_function", "trstrides", "trdilations", "conv_increase"];
+            let skipped = [
+                "_",
+                "kwargs",
+                "outname",
+                "device",
+                "net_function",
+                "fc_function",
+                "trstrides",
+                "trdilations",
+                "conv_increase",
+            ];
             let text = room.read(file);
             text.lines().filter(|l| !skipped.iter().any(|s| l.starts_with(s))).map(String::from).collect()
         };
