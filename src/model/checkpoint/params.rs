@@ -5,21 +5,8 @@ use crate::model::options::keys::KEYS;
 use crate::model::options::{DataFacts, InputFacts, Options, Origin, Value, resolve};
 use crate::model::spec::*;
 
-/// Options of the reference's training loop that its files keep in one line.
-const KEYWORDS: [&str; 12] = [
-    "finetuning",
-    "finetuning_patience",
-    "finetuning_rounds",
-    "finetuning_rate",
-    "warm_up_epochs",
-    "warm_up_lr_factor",
-    "warmup_function",
-    "reduce_lr_after",
-    "trainvariability_cut",
-    "trainvariability_cutn",
-    "valtrain_ratio",
-    "add_outname",
-];
+/// The last option with a line of its own in the reference's files; those behind it share the line `kwargs`.
+const LAST_LINE: &str = "outclass";
 /// The first option that the reference does not know; all behind it are ours.
 const FIRST_OF_OURS: &str = "alphabet";
 /// Options that the reference writes with a decimal point.
@@ -89,8 +76,10 @@ pub fn params_text(model: &Architecture, training: Option<&TrainSpec>, outname: 
     let several = model.join.is_some();
     let lengths: Vec<Value> = model.inputs.iter().map(|i| number(i.length)).collect();
     let strands: Vec<Value> = model.inputs.iter().map(|i| Value::Bool(i.stem.strands.is_some())).collect();
+    let place = |name: &str| KEYS.iter().position(|key| key.name == name).unwrap_or(KEYS.len());
+    let (lines, ours) = (place(LAST_LINE) + 1, place(FIRST_OF_OURS));
     let kwargs = || {
-        let given = options.iter().filter(|(key, _)| KEYWORDS.contains(key));
+        let given = KEYS[lines..ours].iter().filter_map(|key| Some((key.name, options.get(key.name)?)));
         let items: Vec<String> = given.map(|(key, value)| format!("'{key}': {}", quoted(value))).collect();
         format!("{{{}}}", items.join(", "))
     };
@@ -112,10 +101,9 @@ pub fn params_text(model: &Architecture, training: Option<&TrainSpec>, outname: 
             _ => options.value(key).to_string(),
         },
     };
-    let ours = KEYS.iter().position(|key| key.name == FIRST_OF_OURS).unwrap_or(KEYS.len());
     let mut keys: Vec<&str> = if several { FIRST_OF_SEVERAL.to_vec() } else { vec![] };
-    for key in &KEYS[..ours] {
-        if keys.contains(&key.name) || KEYWORDS.contains(&key.name) || key.name == "generate_paramfile" {
+    for key in &KEYS[..lines] {
+        if keys.contains(&key.name) {
             continue;
         }
         keys.push(key.name);
@@ -158,7 +146,7 @@ pub fn spec_options(model: &Architecture, training: Option<&TrainSpec>) -> Resul
     list.fc(first);
     list.norms(first);
     match &model.join {
-        None => list.put("outclass", one_or_list(first.heads.iter().map(|h| text(h.output.name())).collect())),
+        None => list.put("outclass", one_if_equal(first.heads.iter().map(|h| text(h.output.name())).collect())),
         Some(join) => list.join(first, join),
     }
     if let Some(both) = model.inputs.iter().find_map(|i| i.stem.strands) {
@@ -224,11 +212,15 @@ fn optional(n: Option<usize>) -> Value {
 }
 
 /// One value where all are equal.
-fn one_if_equal(numbers: &[usize]) -> Value {
-    match numbers {
-        [first, rest @ ..] if rest.iter().all(|n| n == first) => number(*first),
-        _ => Value::List(numbers.iter().copied().map(number).collect()),
+fn one_if_equal(mut values: Vec<Value>) -> Value {
+    match values.iter().all(|v| *v == values[0]) && !values.is_empty() {
+        true => values.remove(0),
+        false => Value::List(values),
     }
+}
+
+fn numbers(numbers: &[usize]) -> Vec<Value> {
+    numbers.iter().copied().map(number).collect()
 }
 
 /// A list, or its only value.
@@ -308,8 +300,8 @@ impl List {
     fn block(&mut self, block: &BlockSpec, keys: [&str; 4], pools: [&str; 3], prefix: &str) {
         self.put(keys[0], number(block.layers));
         self.put(keys[1], number(block.width));
-        self.put(keys[2], one_if_equal(&block.dilations));
-        self.put(keys[3], one_if_equal(&block.strides));
+        self.put(keys[2], one_if_equal(numbers(&block.dilations)));
+        self.put(keys[3], one_if_equal(numbers(&block.strides)));
         self.put(&format!("{prefix}_residual"), number(block.residual.unwrap_or(block.layers + 1)));
         if let Some(pool) = block.pool {
             let [max, mean, weighted] = pools;
@@ -339,8 +331,7 @@ impl List {
     fn fc(&mut self, model: &ModelSpec) {
         let Some(fc) = &model.fc else { return };
         self.put("fclayer_size", optional(fc.width));
-        let layers = fc.layers.iter().copied().map(number).collect();
-        self.put("nfc_layers", one_or_list(layers));
+        self.put("nfc_layers", one_or_list(numbers(&fc.layers)));
         self.put("nfc_residuals", number(fc.residual.unwrap_or(0)));
         self.put("fc_function", text(fc.activation.name()));
         self.put("layer_widening", real(fc.widening));
@@ -364,7 +355,7 @@ impl List {
     /// What is made of the networks of several inputs, whose heads are those of the first.
     fn join(&mut self, first: &ModelSpec, join: &JoinSpec) {
         let outputs = &join.outputs;
-        let route = |o: &OutputSpec| Value::List(o.inputs.iter().copied().map(number).collect());
+        let route = |o: &OutputSpec| Value::List(numbers(&o.inputs));
         self.put("input_to_combinefunc", Value::List(outputs.iter().map(route).collect()));
         let (mut classes, mut layers, mut functions) = (vec![], vec![], vec![]);
         let mut stacked = false;
@@ -404,7 +395,7 @@ impl List {
             }
         }
         let heads: Vec<usize> = first.heads.iter().map(|h| h.tracks).collect();
-        self.put("cnn_embedding", one_or_list(heads.into_iter().map(number).collect()));
+        self.put("cnn_embedding", one_or_list(numbers(&heads)));
         self.put("shared_embedding", Value::Bool(stacked || first.heads.len() == 1));
         self.put("outclass", one_or_list(classes));
         self.put("n_combine_layers", one_or_list(layers));
@@ -421,11 +412,7 @@ impl List {
     }
 
     fn training(&mut self, t: &TrainSpec) {
-        let each = |value: &dyn Fn(&LossSpec) -> Value| {
-            let mut values: Vec<Value> = t.losses.iter().map(value).collect();
-            let equal = values.iter().all(|v| *v == values[0]);
-            if equal && !values.is_empty() { values.remove(0) } else { Value::List(values) }
-        };
+        let each = |value: &dyn Fn(&LossSpec) -> Value| one_if_equal(t.losses.iter().map(value).collect());
         self.put("loss_function", each(&|l| text(l.train.name())));
         if t.losses.iter().any(|l| l.validation != Some(l.train)) {
             self.put("validation_loss", each(&|l| text(l.validation.map_or("None", LossName::name))));
@@ -454,7 +441,7 @@ impl List {
         }
         if let Some(shift) = &t.shift {
             let all = shift.offsets.iter().copied().eq(0..shift.offsets.len());
-            let list = || Value::List(shift.offsets.iter().copied().map(number).collect());
+            let list = || Value::List(numbers(&shift.offsets));
             self.put("shift_sequence", if all { number(shift.offsets.len() - 1) } else { list() });
             self.put("random_shift", number(shift.draws));
         }
