@@ -8,6 +8,7 @@ mod arithmetic;
 mod bench;
 mod choose;
 mod completions;
+mod convert;
 mod demo;
 mod devices;
 mod effects;
@@ -99,6 +100,7 @@ enum Verb {
     Plot(plot::Args),
     Bench(bench::Args),
     Report(report::Args),
+    Convert(convert::Args),
     Devices(devices::Args),
     Completions(completions::Args),
 }
@@ -197,6 +199,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<()> {
         Verb::Plot(args) => plot::run(&args, context),
         Verb::Bench(args) => bench::run(&args, context),
         Verb::Report(args) => report::run(&args, context),
+        Verb::Convert(args) => convert::run(&args, context),
         Verb::Devices(args) => devices::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }

@@ -5,13 +5,18 @@
 //! targets, record of the training. Nothing in it is run.
 
 pub(crate) mod container;
+mod export;
 mod import;
+mod params;
 
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use export::{export_state, reference_state};
 pub use import::{Partial, PartialReport, import_partial, import_state};
+pub use params::{params_text, spec_options};
 
 use crate::error::{Error, Result, hint};
 use crate::io::pth::{PthData, PthTensor};
@@ -182,24 +187,20 @@ fn set(network: &mut Network, name: &str, tensor: &PthTensor) -> std::result::Re
     parameters.set_torch(id, &import::numbers(&tensor.data)).map_err(|e| e.to_string())
 }
 
-/// All tensors of a network by name, in the order, shapes and types of the PyTorch state dict.
+/// Named tensors of a safetensors file, a model or not, and whether it is a file of ours; none if it is no safetensors file at all.
 ///
 /// # Errors
-/// None in practice.
-pub fn export_state(network: &Network) -> Result<Vec<(String, PthTensor)>> {
-    let parameters = network.parameters();
-    let mut tensors = Vec::with_capacity(parameters.entries().len());
-    for (id, e) in parameters.entries().iter().enumerate() {
-        let data = match e.kind {
-            Kind::Counter => PthData::I64(parameters.counters()[e.offset..e.offset + e.len()].to_vec()),
-            _ => {
-                let numbers = parameters.like_torch(id, &parameters.tensor(id)?.to_f64());
-                PthData::F32(numbers.into_iter().map(|v| v as f32).collect())
-            }
-        };
-        tensors.push((e.name.clone(), PthTensor { shape: e.torch_shape.clone(), data }));
+/// [`Error::Io`]; [`Error::Parse`] if it is cut off or holds other types than f32, f64 and i64.
+pub fn read_safetensors(path: &Path) -> Result<Option<(bool, Vec<(String, PthTensor)>)>> {
+    let mut head = vec![];
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    file.take(9).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    // The length of a JSON text, and the text.
+    if head.get(8) != Some(&b'{') {
+        return Ok(None);
     }
-    Ok(tensors)
+    let (text, tensors) = container::read_any(path)?;
+    Ok(Some((text.is_some(), tensors)))
 }
 
 fn check_tracks(

@@ -26,11 +26,23 @@ pub(crate) fn write(path: &Path, meta: String, tensors: &[(String, PthTensor)]) 
     write_bytes(path, &file)
 }
 
-/// Text and named tensors of a file, in the order of the file.
+/// Text and named tensors of a file of ours, in the order of the file.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Parse`] if it is no such file, is cut off, or holds other types than f32, f64 and i64.
 pub(crate) fn read(path: &Path) -> Result<(String, Vec<(String, PthTensor)>)> {
+    let (text, tensors) = read_any(path)?;
+    let text = text.ok_or_else(|| {
+        Error::key(path, KEY, "no such metadata: the file was not written by drg; use `drg convert` for other files")
+    })?;
+    Ok((text, tensors))
+}
+
+/// As [`read`], of files of other programs too, which have no text.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_any(path: &Path) -> Result<(Option<String>, Vec<(String, PthTensor)>)> {
     let file = std::fs::read(path).map_err(Error::io("read", path))?;
     let damaged = |e: SafeTensorError| match e {
         SafeTensorError::MetadataIncompleteBuffer | SafeTensorError::InvalidHeaderLength => {
@@ -39,10 +51,7 @@ pub(crate) fn read(path: &Path) -> Result<(String, Vec<(String, PthTensor)>)> {
         other => Error::file(path, format!("no readable safetensors file: {other}")),
     };
     let (_, header) = SafeTensors::read_metadata(&file).map_err(damaged)?;
-    let meta = header.metadata().as_ref().and_then(|m| m.get(KEY)).cloned();
-    let meta = meta.ok_or_else(|| {
-        Error::key(path, KEY, "no such metadata: the file was not written by drg; use `drg convert` for other files")
-    })?;
+    let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).cloned();
     let content = SafeTensors::deserialize(&file).map_err(damaged)?;
     let mut tensors = Vec::with_capacity(content.len());
     for name in header.offset_keys() {
@@ -55,7 +64,7 @@ pub(crate) fn read(path: &Path) -> Result<(String, Vec<(String, PthTensor)>)> {
         };
         tensors.push((name, PthTensor { shape: view.shape().to_vec(), data }));
     }
-    Ok((meta, tensors))
+    Ok((text, tensors))
 }
 
 fn numbers<const B: usize, T>(bytes: &[u8], convert: impl Fn([u8; B]) -> T) -> Vec<T> {

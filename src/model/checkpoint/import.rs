@@ -32,7 +32,9 @@ pub fn import_state(network: &mut Network, tensors: &[(String, PthTensor)]) -> R
     for (e, tensor) in parameters.entries().iter().zip(&found) {
         let listed = tensors.iter().any(|(name, _)| *name == e.name);
         if tensor.is_none() && !listed && !is_derived_tensor(&e.name) {
-            problems.push(format!("'{}' is missing", e.name));
+            // A name that only looks wrong: what stands in its place.
+            let others = tensors.iter().map(|(name, _)| name.as_str()).filter(|name| parameters.id(name).is_err());
+            problems.push(format!("'{}' is missing{}", e.name, hint(&e.name, others)));
         }
     }
     if !problems.is_empty() {
