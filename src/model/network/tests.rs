@@ -13,7 +13,7 @@ const OPTIONS: &str = "l_kernels=5+kernel_function=GELU+net_function=GELU+max_po
 const LENGTH: usize = 48;
 
 fn networks() -> Vec<(String, Network)> {
-    let facts = DataFacts { length: LENGTH, tracks: vec![3], names: vec![], reverse_complement: false };
+    let facts = DataFacts::single(LENGTH, vec![3], false);
     let mut all = vec![];
     for residual in ["stream", "reference"] {
         // Channels that are padded; those that GPUs of capability 9.0 take another way.
@@ -25,7 +25,7 @@ fn networks() -> Vec<(String, Network)> {
             let options = format!("{OPTIONS}+residual={residual}{more}");
             let options = parse_option_string(&options).unwrap();
             let mut network = Network::new(resolve(&options, &facts).unwrap().0, 3).unwrap();
-            let skips = network.plan().first_block.iter().flat_map(|b| &b.layers).filter(|l| l.skip.is_some()).count();
+            let skips = network.plans().inputs[0].first_block.iter().flat_map(|b| &b.layers).filter(|l| l.skip.is_some()).count();
             assert!(skips > 1, "{skips} skips");
             // Norms that do something.
             let mut random = check::Random::new(7);
@@ -62,12 +62,12 @@ fn sweeps(network: &Network, gpu: Option<&Gpu>, precision: Precision, fuse: bool
     };
     let mut t = tape(Keep::default(), Mode::Eval);
     let bound = network.parameters().bind(&mut t, false).unwrap();
-    let y = network.forward(&mut t, &bound, &Var::constant(bases.clone())).unwrap().remove(0);
+    let y = network.forward(&mut t, &bound, &[Var::constant(bases.clone())]).unwrap().remove(0);
     assert!(t.is_empty());
     let predictions = check::numbers(&y.value);
     let mut t = tape(Keep::BACKWARD, Mode::Train(Pass { seed: 1, number: 0, samples: [0, 1, 2].into() }));
     let bound = network.parameters().bind(&mut t, true).unwrap();
-    let y = network.forward(&mut t, &bound, &Var::constant(bases.clone())).unwrap().remove(0);
+    let y = network.forward(&mut t, &bound, &[Var::constant(bases.clone())]).unwrap().remove(0);
     let want: Vec<usize> = bound.vars().iter().filter_map(|v| v.node).collect();
     let dy = check::Random::new(6).normal(y.shape()).to_dtype(DType::F32).unwrap();
     let grads = t.backward(y.node.unwrap(), place(&dy, gpu), &[0, 1, 2], &want).unwrap();
@@ -75,7 +75,7 @@ fn sweeps(network: &Network, gpu: Option<&Gpu>, precision: Precision, fuse: bool
     let mut t = tape(Keep::DELTA, Mode::Eval);
     let bound = network.parameters().bind(&mut t, false).unwrap();
     let x = t.leaf(bases);
-    let y = network.forward(&mut t, &bound, &x).unwrap().remove(0);
+    let y = network.forward(&mut t, &bound, std::slice::from_ref(&x)).unwrap().remove(0);
     let edits = [0, 7, 20, 47].map(|at| vec![Edit { at, to: 5 }]);
     let seeds = vec![(x.node.unwrap(), Delta::edits(edits.to_vec(), LENGTH).unwrap())];
     let effects = t.delta(seeds, &[0, 1, 2, 0], &[y.node.unwrap()]).unwrap().remove(0).unwrap();
