@@ -50,9 +50,9 @@ struct Plan {
 
 impl Plan {
     fn new(tile: Tile, r: &Rows) -> Self {
-        let rows = r.per.min(tile.0);
+        let rows = r.per.clamp(1, tile.0);
         let sequences = tile.0 / rows;
-        let along = r.per.div_ceil(rows) * (r.rows / r.per).div_ceil(sequences);
+        let along = r.per.div_ceil(rows) * (r.rows / r.per.max(1)).div_ceil(sequences);
         Self { tile, rows, sequences, count: along * r.n.div_ceil(tile.1) }
     }
 
@@ -72,7 +72,8 @@ impl Tile {
     /// The stages that fit besides a KB of barriers, and the launch of `count` tiles on so many processors with so much shared memory.
     fn launch(self, processors: usize, shared_bytes: u32, kind: Kind, count: usize) -> (i32, Launch) {
         let stage = (kind.parts() * 2 * SLICE * (self.0 + self.1)) as u32;
-        let stages = (shared_bytes.saturating_sub(1024) / stage).clamp(1, STAGES);
+        // With one stage a copy would wait for products that wait for it: a GPU with so little is refused by the launch.
+        let stages = (shared_bytes.saturating_sub(1024) / stage).clamp(2, STAGES);
         let blocks = count.min(processors);
         (stages as i32, Launch { shared_bytes: stages * stage, ..Launch::new(blocks, 384) })
     }
@@ -229,7 +230,8 @@ const SEQUENCES: usize = Launch::MOST_YZ;
 /// Whether there is a form of this weight gradient here: sequences are not much shorter than the rows of a stage.
 pub(in crate::ops) fn takes_weight(gpu: &Gpu, r: &Rows) -> bool {
     let long = r.per >= SLICE / 2 && r.l >= SLICE / 2 && r.rows > 0 && r.rows / r.per <= SEQUENCES;
-    long && has_channels(gpu, r)
+    // Packing turns channels over a grid's second dimension, 32 a block.
+    long && has_channels(gpu, r) && r.c.max(r.n).div_ceil(32) <= Launch::MOST_YZ
 }
 
 /// A weight gradient's tile, the stages of a part of the sums, and the parts.

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Job, between};
 use crate::device::{Gpu, Precision};
 use crate::error::Result;
-use crate::ops::{self, AttentionArgs, Conv1dArgs, Loss, Padding, PoolArgs, PoolKind, StemArgs, Strands};
+use crate::ops::{
+    self, AttentionArgs, Conv1dArgs, Loss, Padding, PoolArgs, PoolKind, RunningNorm, StemArgs, Strands, Wanted,
+};
 use crate::tape::{Change, Delta, Edit, Keep, Mode, Pass, Tape, Var, Window};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
 use crate::util::philox::Philox;
 
@@ -94,6 +96,8 @@ struct Mutants {
 enum Input {
     /// Normal numbers of a shape.
     Numbers(Vec<usize>),
+    /// Numbers that a layer before made for products: of 16 bits in a forward pass whose products take so many.
+    Operand(Vec<usize>),
     /// Their squares.
     Squares(Vec<usize>),
     /// Packed bases `[N, L]`.
@@ -103,7 +107,7 @@ enum Input {
 impl Input {
     fn bytes(&self) -> f64 {
         match self {
-            Self::Numbers(shape) | Self::Squares(shape) => bytes(shape),
+            Self::Numbers(shape) | Self::Operand(shape) | Self::Squares(shape) => bytes(shape),
             Self::Bases(n, l) => (n * l) as f64,
         }
     }
@@ -120,7 +124,7 @@ impl Shared {
     /// A random tensor; the same for the same `number`.
     fn tensor(&self, input: &Input, number: usize) -> Result<Tensor> {
         let key = match input {
-            Input::Numbers(shape) | Input::Squares(shape) => (shape.clone(), number),
+            Input::Numbers(shape) | Input::Operand(shape) | Input::Squares(shape) => (shape.clone(), number),
             &Input::Bases(n, l) => (vec![0, n, l], number),
         };
         let mut tensors = self.tensors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,7 +134,7 @@ impl Shared {
         let mut random = Philox::new(number as u64, INPUTS);
         let made = match input {
             &Input::Bases(n, l) => Tensor::bases(n, l, (0..n * l).map(|_| random.below(4) as u8).collect())?,
-            Input::Numbers(shape) | Input::Squares(shape) => {
+            Input::Numbers(shape) | Input::Operand(shape) | Input::Squares(shape) => {
                 // Drawing them takes longer than anything that is timed: long ones repeat.
                 let n: usize = shape.iter().product();
                 let mut some: Vec<f32> = (0..n.min(1 << 20)).map(|_| random.normal() as f32).collect();
@@ -153,7 +157,10 @@ impl OpCase {
         let wanted: f64 = family.wanted(pass).iter().map(|&i| read[i].bytes()).sum();
         let mut sizes = family.sizes.clone();
         let (bytes, products) = match pass {
-            OpPass::Forward => (all + written, family.products),
+            OpPass::Forward => {
+                let operands = read.iter().filter(|i| matches!(i, Input::Operand(_)) && half(precision).is_some());
+                (all - operands.map(Input::bytes).sum::<f64>() / 2.0 + written, family.products)
+            }
             OpPass::Input => {
                 let saved: f64 = family.saved.iter().map(|&i| read[i].bytes()).sum();
                 // Attention makes its weights again: five products where forward has two.
@@ -188,7 +195,14 @@ impl OpCase {
     pub fn job(&mut self) -> Result<Job> {
         let (family, gpu, precision) = (self.family.clone(), self.memory.gpu.clone(), self.precision);
         let inputs = family.inputs.iter().enumerate();
-        let inputs = inputs.map(|(i, input)| self.memory.tensor(input, i)).collect::<Result<Vec<_>>>()?;
+        let of = |(i, input): (usize, &Input)| {
+            let made = self.memory.tensor(input, i)?;
+            match half(precision).filter(|_| self.pass == OpPass::Forward && matches!(input, Input::Operand(_))) {
+                Some(dtype) => made.to_dtype(dtype),
+                None => Ok(made),
+            }
+        };
+        let inputs = inputs.map(of).collect::<Result<Vec<_>>>()?;
         match self.pass {
             OpPass::Forward => Ok(Job::new(move || {
                 let mut tape = Tape::new(Keep::default(), family.mode.clone());
@@ -225,7 +239,7 @@ impl OpCase {
                 let Mutants { count, from: width, .. } = family.mutants;
                 let at = family.window();
                 let change = match family.inputs[0] {
-                    Input::Numbers(ref shape) | Input::Squares(ref shape) => {
+                    Input::Numbers(ref shape) | Input::Operand(ref shape) | Input::Squares(ref shape) => {
                         let c = shape[shape.len() - 1];
                         let rows = self.memory.tensor(&Input::Numbers(vec![width, count, c]), 8)?;
                         Delta { at, change: Change::Rows(rows) }
@@ -256,7 +270,7 @@ impl Family {
     /// N and L of the first input.
     fn rows(&self) -> (usize, usize) {
         match &self.inputs[0] {
-            Input::Numbers(shape) | Input::Squares(shape) => rows(shape),
+            Input::Numbers(shape) | Input::Operand(shape) | Input::Squares(shape) => rows(shape),
             &Input::Bases(n, l) => (n, l),
         }
     }
@@ -266,6 +280,15 @@ impl Family {
         let (Mutants { count, from, .. }, (_, len)) = (self.mutants, self.rows());
         let first = (len / 2).saturating_sub(count / 6);
         Window { start: (0..count).map(|i| (first + i / 3).min(len - from) as i32).collect(), width: from, len }
+    }
+}
+
+/// The 16 bits of a product's operands, if it takes so many.
+fn half(precision: Precision) -> Option<DType> {
+    match precision {
+        Precision::Bf16 => Some(DType::BF16),
+        Precision::F16 => Some(DType::F16),
+        Precision::F32 | Precision::Tf32 => None,
     }
 }
 
@@ -322,11 +345,16 @@ fn entries(tiny: bool) -> Vec<Entry> {
             all.push(conv1d(n, l, c, 11, d, BOTH, Precision::ALL));
         }
     }
+    for d in [1, 4] {
+        all.push(conv1d_norm(n, l, channels[channels.len() / 2], 11, d));
+    }
     let c = channels[0];
     let mutants = if tiny { 6 } else { 4224 };
     for d in [1, 4] {
         let mut entry = conv1d(n, l, c, 11, d, DELTA, Precision::ALL);
         entry.family.mutants = Mutants { count: mutants, from: 15, to: 15 + 10 * d };
+        // Without the residual.
+        entry.family.inputs.truncate(3);
         all.push(entry);
     }
     all.push(if tiny { linear(5, 24, 12) } else { linear(1024, 2000, 2000) });
@@ -427,14 +455,48 @@ fn conv1d(
     precisions: &'static [Precision],
 ) -> Entry {
     let args = Conv1dArgs::same(k, d);
-    let mut entry = map("conv1d", &format!("k {k}, dilation {d}"), n, l, c, 0, passes, move |t, v| {
-        let y = ops::conv1d(t, &v[0], &v[1], Some(&v[2]), args)?;
-        if t.keep().any() { Ok(y) } else { ops::add(t, &y, &v[0]) }
-    });
+    // A forward pass as networks have it: the input comes from a norm, and a residual is added.
+    let mut entry =
+        map("conv1d", &format!("k {k}, dilation {d}"), n, l, c, 0, passes, move |t, v| match t.keep().any() {
+            true => ops::conv1d(t, &v[0], &v[1], Some(&v[2]), args),
+            false => ops::conv1d_add(t, &v[0], &v[1], Some(&v[2]), &v[3], args),
+        });
     entry.family.sizes = vec![n, l, c, k, d];
-    entry.family.inputs.extend([Input::Numbers(vec![k, c, c]), Input::Numbers(vec![c])]);
+    entry.family.inputs = conv1d_inputs(n, l, c, k);
     entry.family.products = (n * l * c * c * k) as f64;
     Entry { precisions, ..entry }
+}
+
+/// Input, weight, bias and residual.
+fn conv1d_inputs(n: usize, l: usize, c: usize, k: usize) -> Vec<Input> {
+    vec![
+        Input::Operand(vec![n, l, c]),
+        Input::Numbers(vec![k, c, c]),
+        Input::Numbers(vec![c]),
+        Input::Numbers(vec![n, l, c]),
+    ]
+}
+
+/// Convolution, residual, and the norm and GELU with which the next layer begins; the sum is stored, too.
+fn conv1d_norm(n: usize, l: usize, c: usize, k: usize, d: usize) -> Entry {
+    let args = Conv1dArgs::same(k, d);
+    let mut entry = map("conv1d_norm", &format!("k {k}, dilation {d}"), n, l, c, 0, VALUE, move |t, v| {
+        let norm = RunningNorm {
+            gamma: &v[4],
+            beta: &v[5],
+            mean: &v[6].value,
+            variance: &v[7].value,
+            eps: EPSILON,
+            activation: Activation::Gelu,
+            for_products: true,
+        };
+        let wanted = Wanted { raw: false, sum: true };
+        Ok(ops::conv1d_norm(t, [&v[0], &v[1]], Some(&v[2]), Some(&v[3]), args, norm, wanted)?.normed)
+    });
+    entry.family.inputs = conv1d_inputs(n, l, c, k);
+    entry.family.inputs.extend((0..3).map(|_| Input::Numbers(vec![c])).chain([Input::Squares(vec![c])]));
+    entry.family.products = (n * l * c * c * k) as f64;
+    Entry { precisions: Precision::ALL, ..entry }
 }
 
 fn linear(m: usize, f: usize, o: usize) -> Entry {
