@@ -18,9 +18,9 @@ use crate::model::{Model, Network};
 use crate::util::fs;
 
 const EXAMPLE: &str = "\
-The other direction: drg convert X_parameter.pth -o model.drg. The architecture is in the reference's
-parameter file, X_model_params.dat, which is found beside X_parameter.pth or named with --params; or
-in options, --cnn OPTIONS --length 600. Files of PyTorch (zip, legacy) may hold a state dict or a
+From PyTorch: drg convert X_parameter.pth -o model.drg. The architecture is in the parameter file of
+the reference, X_model_params.dat, which is found beside X_parameter.pth or named with --params, or
+in options: --cnn OPTIONS --length 600. Files of PyTorch (zip, legacy) may hold a state dict or a
 dictionary with one in it. No code of a file is run: a file that asks for it is refused.
 
 A written .pth has the names and the order of the reference's state dicts and is what torch.load

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::spec::{
-    ActivationName, Architecture, AttentionPlan, BlockLayerPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, FcPlan, FcSpec, HeadOutput,
-    HeadPlan, Init, ModelSpec, NormPlan, Plan, Plans, PoolKind as PoolName, PoolPadding, PoolPlan, Residual, Role,
-    SkipPlan, StrandPool,
+    ActivationName, Architecture, AttentionPlan, BlockLayerPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, FcPlan,
+    FcSpec, HeadOutput, HeadPlan, Init, ModelSpec, NormPlan, Plan, Plans, PoolKind as PoolName, PoolPadding, PoolPlan,
+    Residual, Role, SkipPlan, StrandPool,
 };
 use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
 use crate::ops::{

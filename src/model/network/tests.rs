@@ -25,7 +25,12 @@ fn networks() -> Vec<(String, Network)> {
             let options = format!("{OPTIONS}+residual={residual}{more}");
             let options = parse_option_string(&options).unwrap();
             let mut network = Network::new(resolve(&options, &facts).unwrap().0, 3).unwrap();
-            let skips = network.plans().inputs[0].first_block.iter().flat_map(|b| &b.layers).filter(|l| l.skip.is_some()).count();
+            let skips = network.plans().inputs[0]
+                .first_block
+                .iter()
+                .flat_map(|b| &b.layers)
+                .filter(|l| l.skip.is_some())
+                .count();
             assert!(skips > 1, "{skips} skips");
             // Norms that do something.
             let mut random = check::Random::new(7);
