@@ -18,9 +18,9 @@ use crate::model::{Model, Network};
 use crate::util::fs;
 
 const EXAMPLE: &str = "\
-The other direction: drg convert X_parameter.pth -o model.drg. The architecture is in the reference's
-parameter file, X_model_params.dat, which is found beside X_parameter.pth or named with --params; or
-in options, --cnn OPTIONS --length 600. Files of PyTorch (zip, legacy) may hold a state dict or a
+From PyTorch: drg convert X_parameter.pth -o model.drg. The architecture is in the parameter file of
+the reference, X_model_params.dat, which is found beside X_parameter.pth or named with --params, or
+in options: --cnn OPTIONS --length 600. Files of PyTorch (zip, legacy) may hold a state dict or a
 dictionary with one in it. No code of a file is run: a file that asks for it is refused.
 
 A written .pth has the names and the order of the reference's state dicts and is what torch.load
@@ -159,10 +159,17 @@ fn import(args: &Args, mut checkpoint: Checkpoint, out: &Path, context: &Context
     if rounded > 0 {
         say(&format!("{rounded} tensors of float64 are rounded to float32"));
     }
+    let beluga = |(name, tensor): &(String, PthTensor)| name == "model.0.0.weight" && tensor.shape == [320, 4, 1, 8];
+    if checkpoint.tensors.iter().any(beluga) {
+        let what =
+            format!("{} is DeepSEA Beluga, whose convolutions without padding no options describe", input.display());
+        return Err(Error::Unsupported { op: "convert", what });
+    }
     let file = given.parameter_file(input, context)?;
     let options = given.options(file.as_ref())?;
     let facts = given.facts(file.as_ref(), &checkpoint.tensors)?;
-    if facts.inputs.len() > 1 && given.reverse_complement.is_empty() && file.is_some() {
+    let alike = facts.inputs.windows(2).all(|pair| pair[0].reverse_complement == pair[1].reverse_complement);
+    if facts.inputs.len() > 1 && alike && given.reverse_complement.is_empty() && file.is_some() {
         say("a parameter file has one reverse_complement for all inputs; if they differed in training, say so with \
              --reverse-complement True,False");
     }
@@ -204,15 +211,23 @@ fn reorder_bases(tensors: &mut [(String, PthTensor)], letters: &str, both_strand
     }
     for (_, tensor) in tensors.iter_mut().filter(|(name, _)| name.ends_with("convolutions.conv1d.weight")) {
         let [_, 4, width] = tensor.shape[..] else { continue };
-        let PthData::F32(values) = &mut tensor.data else { continue };
-        for kernel in values.chunks_exact_mut(4 * width) {
-            let old = kernel.to_vec();
-            for (new, &place) in kernel.chunks_exact_mut(width).zip(&places) {
-                new.copy_from_slice(&old[place * width..][..width]);
-            }
+        match &mut tensor.data {
+            PthData::F32(values) => reorder_rows(values, width, &places),
+            PthData::F64(values) => reorder_rows(values, width, &places),
+            PthData::I64(values) => reorder_rows(values, width, &places),
         }
     }
     Ok(())
+}
+
+/// Makes row `i` of every kernel `[places.len(), width]` what row `places[i]` was.
+fn reorder_rows<T: Copy>(kernels: &mut [T], width: usize, places: &[usize]) {
+    for kernel in kernels.chunks_exact_mut((places.len() * width).max(1)) {
+        let old = kernel.to_vec();
+        for (new, &place) in kernel.chunks_exact_mut(width).zip(places) {
+            new.copy_from_slice(&old[place * width..][..width]);
+        }
+    }
 }
 
 impl Architecture {

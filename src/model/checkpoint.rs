@@ -36,7 +36,7 @@ pub struct Model {
     pub tracks: Vec<Vec<String>>,
     /// How the targets were scaled before training, if they were.
     pub scaling: Option<Scaling>,
-    /// How it was trained, if it was trained here.
+    /// How it was trained, if it was trained here or came with the reference's parameter file.
     pub training: Option<TrainSpec>,
     /// What came of it.
     pub record: Option<Record>,
