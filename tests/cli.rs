@@ -18,6 +18,7 @@ const VERBS: &[&[&str]] = &[
     &["demo"],
     &["simulate"],
     &["simulate", "process"],
+    &["convert"],
     &["train"],
     &["predict"],
     &["ism"],
