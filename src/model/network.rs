@@ -277,6 +277,11 @@ impl<'a> Run<'a> {
             HeadOutput::Linear => Ok(y),
             HeadOutput::Class => ops::activation(tape, &y, Activation::Sigmoid),
             HeadOutput::MultiClass => ops::softmax(tape, &y),
+            HeadOutput::Complex => {
+                let prefix = head.dense.name.strip_suffix(".Linear").unwrap_or(&head.dense.name);
+                let prefix = format!("{prefix}.Complex");
+                ops::powers(tape, &y, self.var(&prefix, "variables")?, self.var(&prefix, "exponents")?)
+            }
             HeadOutput::Function(f) => activate(tape, &y, f),
         }
     }

@@ -309,17 +309,23 @@ pub enum HeadOutput {
     Class,
     /// `Multi_class`: softmax over the tracks.
     MultiClass,
+    /// `Complex`: learned powers of the value and of its exponential.
+    Complex,
     /// An activation function.
     Function(ActivationName),
 }
 
 impl HeadOutput {
-    /// The output of that name: `Linear`, `Class`, `Multi_class` or an activation.
+    /// Its names, without those of activations.
+    pub const NAMES: [&'static str; 4] = ["Linear", "Class", "Multi_class", "Complex"];
+
+    /// The output of that name: `Linear`, `Class`, `Multi_class`, `Complex` or an activation.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "Linear" => Some(Self::Linear),
             "Class" => Some(Self::Class),
             "Multi_class" => Some(Self::MultiClass),
+            "Complex" => Some(Self::Complex),
             _ => ActivationName::from_name(name).map(Self::Function),
         }
     }
@@ -330,6 +336,7 @@ impl HeadOutput {
             Self::Linear => "Linear",
             Self::Class => "Class",
             Self::MultiClass => "Multi_class",
+            Self::Complex => "Complex",
             Self::Function(activation) => activation.name(),
         }
     }
@@ -340,8 +347,7 @@ impl TryFrom<String> for HeadOutput {
 
     fn try_from(name: String) -> Result<Self> {
         Self::from_name(&name).ok_or_else(|| {
-            let names =
-                ["Linear", "Class", "Multi_class"].into_iter().chain(ActivationName::ALL.iter().map(|(_, n)| *n));
+            let names = Self::NAMES.into_iter().chain(ActivationName::ALL.iter().map(|(_, n)| *n));
             Error::Usage(format!("unknown output '{name}'{}", hint(&name, names)))
         })
     }
@@ -434,7 +440,7 @@ mod tests {
 
     #[test]
     fn head_outputs_are_stored_by_name() {
-        for name in ["Linear", "Class", "Multi_class", "EXP"] {
+        for name in ["Linear", "Class", "Multi_class", "Complex", "EXP"] {
             let output: HeadOutput = serde_json::from_str(&format!("\"{name}\"")).unwrap();
             assert_eq!(serde_json::to_string(&output).unwrap(), format!("\"{name}\""));
         }

@@ -195,6 +195,7 @@ fn output(output: HeadOutput) -> &'static str {
         HeadOutput::Linear => "linear",
         HeadOutput::Class => "a probability a track",
         HeadOutput::MultiClass => "probabilities that sum to 1",
+        HeadOutput::Complex => "learned powers",
         HeadOutput::Function(activation) => activation.name(),
     }
 }

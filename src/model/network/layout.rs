@@ -14,6 +14,8 @@ pub(super) fn layout(plans: &Plans, t: &TensorPlan) -> Layout {
     }
     let own = |plan: &Plan| plan.stem.name == prefix || strided(plan, prefix);
     match t.shape.len() {
+        // Factors and exponents of an output.
+        3 if t.name.contains(".Complex.") => Layout::Plain,
         // Width 1 is a dense layer on rows; the stem and strided convolutions are not.
         3 if t.shape[2] == 1 && !plans.inputs.iter().any(own) => Layout::Dense,
         3 => Layout::Conv,

@@ -147,11 +147,8 @@ impl Reader<'_> {
 
     /// The heads of a model with one input.
     fn heads(&self, facts: &DataFacts) -> Result<Vec<HeadSpec>> {
-        let names = HEAD_OUTPUTS.join(", ");
+        let names = HeadOutput::NAMES.join(", ");
         let outputs = self.per_head("outclass", &format!("one of {names}, an activation"), |v| {
-            if v.as_str() == Some("Complex") {
-                return self.unsupported("outclass", "the learned powers of 'Complex' are not built; use Linear");
-            }
             Ok(v.as_str().and_then(HeadOutput::from_name))
         })?;
         let head = |(m, (&tracks, output)): (usize, (&usize, _))| HeadSpec { name: facts.name(m), tracks, output };
@@ -358,8 +355,6 @@ impl Reader<'_> {
         Ok(Some(Shift { offsets, draws }))
     }
 }
-
-const HEAD_OUTPUTS: [&str; 3] = ["Linear", "Class", "Multi_class"];
 
 /// Option names of one convolution block.
 struct BlockKeys {

@@ -324,6 +324,12 @@ impl Tensors {
     fn head(&mut self, head: &HeadPlan) {
         self.norm(&head.norm);
         self.dense(&head.dense);
+        if let (HeadOutput::Complex, Some(prefix)) = (head.output, head.dense.name.strip_suffix(".Linear")) {
+            for (part, init) in [("variables", Init::One), ("exponents", Init::Zero)] {
+                let name = format!("{prefix}.Complex.{part}");
+                self.push(name, &[1, head.dense.outputs, 2], init, Role::Parameter);
+            }
+        }
     }
 
     fn attention(&mut self, block: &AttentionPlan) {

@@ -403,7 +403,7 @@ mod tests {
             assert_eq!(found, expected, "{}", case.name);
             compared += 1;
         }
-        assert_eq!(compared, 25);
+        assert_eq!(compared, 26);
     }
 
     #[test]

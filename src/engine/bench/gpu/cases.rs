@@ -599,8 +599,8 @@ mod tests {
                 bytes(&entry.family.output),
             )
         };
-        // 8 x 10000 x 300 with a kernel of 11: products, and maps of 96 MB.
-        assert_eq!(of(OpPass::Weight, "conv1d"), (7.92e10, 96e6 + 3.96e6 + 1200.0, 96e6));
+        // 8 x 10000 x 300 with a kernel of 11: products, and maps of 96 MB; the residual is one, too.
+        assert_eq!(of(OpPass::Weight, "conv1d"), (7.92e10, 2.0 * 96e6 + 3.96e6 + 1200.0, 96e6));
         assert_eq!(of(OpPass::Forward, "pool"), (0.0, 384e6, 96e6));
         assert_eq!(of(OpPass::Forward, "attention").0, 2.0 * 32.0 * 4.0 * 250.0 * 250.0 * 540.0);
     }

@@ -1,6 +1,6 @@
 //! Options of models with several inputs.
 
-use super::{HEAD_OUTPUTS, Reader};
+use super::Reader;
 use crate::error::Result;
 use crate::model::options::{DataFacts, Value};
 use crate::model::spec::*;
@@ -102,13 +102,15 @@ impl Reader<'_> {
 
     /// Output activation of the networks, for every output.
     fn combine_outputs(&self) -> Result<Vec<HeadOutput>> {
-        let expected = format!("one of {}, an activation", HEAD_OUTPUTS.join(", "));
+        let expected = format!("one of {}, an activation", HeadOutput::NAMES.join(", "));
         self.per_head("combine_function", &expected, |v| Ok(v.as_str().and_then(HeadOutput::from_name)))
     }
 
     fn classes(&self) -> Result<Vec<Asked>> {
-        let expected =
-            format!("one of {}, an activation, difference, direct, expdifference, fraction", HEAD_OUTPUTS.join(", "));
+        let expected = format!(
+            "one of {}, an activation, difference, direct, expdifference, fraction",
+            HeadOutput::NAMES.join(", ")
+        );
         let log = LogScale {
             base: self.number("outlog", "a number above 0 that is not 1", |x| x > 0.0 && x != 1.0)?,
             offset: self.number("outlogoffset", "a number", |_| true)?,

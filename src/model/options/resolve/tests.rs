@@ -181,7 +181,6 @@ fn errors_say_what_was_expected() {
             &["'loss_function'", "name of a loss", "['MSE', 'None', 'MSE']"],
         ),
         ("num_kernels=2+validation_loss=[None,None,None]", &["'validation_loss'", "at least one"]),
-        ("num_kernels=2+outclass=Complex", &["not supported", "'outclass=Complex'", "Linear"]),
         ("num_kernels=2+outclass=Lin", &["'outclass'", "Multi_class", "found 'Lin'"]),
         ("num_kernels=2+n_attention=1", &["'n_distattention'", "heads", "not given"]),
         (
