@@ -242,7 +242,9 @@ fn random_models() {
         for (i, row) in rows.iter().enumerate().step_by(7) {
             let alone = sweep(&[*row], &edits[i..=i]).map(|d| d.rows().unwrap().to_f64());
             let part = whole.as_ref().map(|w| w[i * tracks..][..tracks].to_vec());
-            assert_eq!(alone, part, "{name}: mutant {i} alone");
+            // Where a stride leaves a mutant out, nothing changes for it alone, and its rows in a block are zero.
+            let zeros = || vec![0.0; tracks];
+            assert_eq!(alone.unwrap_or_else(zeros), part.unwrap_or_else(zeros), "{name}: mutant {i} alone");
         }
     }
 }

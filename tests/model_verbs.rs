@@ -16,7 +16,7 @@ impl Room {
 #[test]
 fn predictions_and_effects_agree() {
     let room = Room::trained();
-    assert_eq!(room.names("."), ["m.drg", "m.drg.json", "m_loss.txt", "m_pred.npz", "sim"]);
+    assert_eq!(room.names("."), ["m.drg", "m.drg.json", "m_loss.txt", "m_pred.npz", "m_scores.tsv", "sim"]);
     assert_eq!(room.ok("predict m.drg sim/sequences.fa -o p.npz -q").out, "p.npz\n");
     room.ok("predict m.drg sim/sequences.fa -o q.npz --batch-size 7 --threads 1 -q");
     room.ok("predict m.drg sim/sequences.fa -o cpu.npz --device cpu -q");

@@ -334,7 +334,7 @@ fn plans_say_what_delta_can_save() {
     room.write("v.tsv", "chrom\tpos\tref\talt\nseq01\t8\tN\tAT\n");
     let Ran { code, err, .. } = room.run("variants m.drg v.tsv --sequences sim/sequences.fa --plan");
     assert!(code == 2 && err.contains("there is nothing to plan"), "{err}");
-    assert_eq!(room.names("."), ["m.drg", "m.drg.json", "m_loss.txt", "m_pred.npz", "sim", "v.tsv"]);
+    assert_eq!(room.names("."), ["m.drg", "m.drg.json", "m_loss.txt", "m_pred.npz", "m_scores.tsv", "sim", "v.tsv"]);
 }
 
 #[test]
