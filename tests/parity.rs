@@ -382,9 +382,13 @@ fn all_cases_on_gpus() {
     }
     let Some(folder) = common::shared("fixtures") else { return };
     for gpu in check::gpus() {
-        // Two of them where every one takes minutes.
+        // Some of them where every one takes minutes.
         let emulated = cfg!(feature = "emulate") && std::env::var_os("DRG_EMULATE_ALL").is_none();
-        let some = if emulated { vec!["01_baseline", "02_attention"] } else { CASES.to_vec() };
+        let some = if emulated {
+            vec!["01_baseline", "02_attention", "05_two_input_D", "09i_nfc_list"]
+        } else {
+            CASES.to_vec()
+        };
         for name in some {
             run_on(&folder, name, gpu);
         }

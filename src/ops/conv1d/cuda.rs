@@ -1,5 +1,5 @@
-//! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`, and the choice of others (`half`, `sm90`): convolutions, their changes and gradients, and those of dense
-//! layers, which are convolutions of one tap.
+//! Launches of `kernels/conv1d.cu` and `kernels/conv1d_grad.cu`, and the choice of others (`half`, `sm90`): convolutions, their
+//! changes and gradients, and those of dense layers, which are convolutions of one tap.
 
 use std::sync::Arc;
 
