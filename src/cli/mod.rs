@@ -24,6 +24,7 @@ mod perturb;
 mod plot;
 mod predict;
 mod report;
+mod score_table;
 mod scores;
 mod shell;
 mod simulate;

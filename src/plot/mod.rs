@@ -9,6 +9,7 @@
 //! | [`LossFigure`] | loss curves with the best epoch |
 //! | [`ScatterFigure`] | predicted against measured, one panel a track |
 //! | [`BarFigure`] | one score a track, several models beside each other |
+//! | [`DistFigure`] | distributions of scores, several models beside each other |
 //! | [`MatrixFigure`] | a labelled matrix as a heat map |
 //!
 //! [`Report`] puts figures, tables and provenance into one HTML file that needs nothing else.
@@ -22,6 +23,7 @@ mod axis;
 pub mod bars;
 pub mod colour;
 pub mod curves;
+pub mod dist;
 mod font;
 mod interval;
 mod legend;
@@ -36,6 +38,7 @@ pub use attr::{Attribution, AttributionFigure, Letters};
 pub use bars::{BarFigure, BarSeries};
 pub use colour::Colour;
 pub use curves::{LossCurve, LossFigure, LossRow};
+pub use dist::{DistFigure, DistSeries};
 pub use interval::Interval;
 pub use logo::Alphabet;
 pub use matrix::{Matrix, MatrixFigure};

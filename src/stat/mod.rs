@@ -10,6 +10,7 @@ mod correlation;
 mod describe;
 mod gauge;
 mod groups;
+mod paired;
 mod regression;
 mod scores;
 
@@ -19,5 +20,6 @@ pub use correlation::{cosine, fisher_interval, ordinal_ranks, pearson, pearson_d
 pub use describe::{bootstrap_interval, mean, median, normal_cdf, normal_quantile, quantile, sd};
 pub use gauge::{Gauge, UNIFORM};
 pub use groups::TrackGroups;
+pub use paired::{Paired, SignedRank, benjamini_hochberg, paired, signed_rank};
 pub use regression::{mse, r2, rmse};
 pub use scores::{Axis, Metric, Score, Table, scores};

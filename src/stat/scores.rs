@@ -73,6 +73,11 @@ impl Metric {
         }
     }
 
+    /// Whether the lower of two values is the better one: errors and distances.
+    pub fn lower_is_better(self) -> bool {
+        matches!(self, Self::Rmse | Self::Mse | Self::Distance)
+    }
+
     /// Value for points without missing targets; `None` where the metric does not apply.
     fn of(self, target: &[f64], prediction: &[f64]) -> Option<f64> {
         match self {

@@ -2,6 +2,7 @@
 
 mod attr;
 mod curves;
+mod dist;
 mod logo;
 mod scatter;
 
@@ -21,7 +22,7 @@ Example:
   drg simulate -o sim
   drg plot logo sim/motifs.meme -o motifs.svg";
 
-/// Draw attributions, loss curves, scatters and motif logos as SVG or PNG
+/// Draw attributions, loss curves, scatters, distributions of scores and motif logos as SVG or PNG
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
@@ -34,6 +35,7 @@ enum What {
     Attr(attr::Args),
     Curves(curves::Args),
     Scatter(scatter::Args),
+    Dist(dist::Args),
     Logo(logo::Args),
 }
 
@@ -42,6 +44,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         What::Attr(args) => attr::run(args, context),
         What::Curves(args) => curves::run(args, context),
         What::Scatter(args) => scatter::run(args, context),
+        What::Dist(args) => dist::run(args, context),
         What::Logo(args) => logo::run(args, context),
     }
 }

@@ -1,0 +1,290 @@
+//! Reads tables of scores, as `drg eval score`, `drg eval merge` and `drg train` write them.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::talk::Talk;
+use crate::error::{Error, Result, hint};
+use crate::io::table::Table;
+use crate::io::text::parse_number;
+
+/// Tables of scores, and how their models are called.
+#[derive(Debug, clap::Args, Serialize)]
+pub(super) struct Files {
+    /// Tables of scores: columns model, class, axis, item, metric, value, n
+    #[arg(value_name = "TSV", required = true)]
+    tables: Vec<PathBuf>,
+    /// Name of the model of each table, or what stands before the names of its models where it has several; tables of one
+    /// name are taken together [default: the names in the tables, or of the files where tables would overlap]
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    names: Vec<String>,
+}
+
+/// What one score is of: class, axis, item and metric.
+pub(super) type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+/// A line of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub class: String,
+    pub axis: String,
+    pub item: String,
+    pub metric: String,
+    /// NaN is missing.
+    pub value: f64,
+    /// How many values it was made of.
+    pub n: u64,
+}
+
+/// The scores of one model in one file; no two are of the same.
+#[derive(Debug)]
+pub(super) struct Scores {
+    /// Name of the model.
+    pub model: String,
+    /// What messages call it: the file, and the model where the file has several.
+    pub label: String,
+    /// What the model is called where its name does not tell it from another.
+    stem: String,
+    pub rows: Vec<Row>,
+}
+
+impl Row {
+    pub(super) fn key(&self) -> Key<'_> {
+        (&self.class, &self.axis, &self.item, &self.metric)
+    }
+
+    /// In words.
+    pub(super) fn words(&self) -> String {
+        format!("{} '{}' (class {}, {})", self.axis, self.item, self.class, self.metric)
+    }
+}
+
+impl Files {
+    /// Scores of every model of every file, in the order in which they come.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for another number of names than of files; [`Error::Parse`] for a column that is missing, a cell that
+    /// is no number, or two scores of the same in one file.
+    pub(super) fn read(&self) -> Result<Vec<Scores>> {
+        let (files, names) = (self.tables.len(), self.names.len());
+        if names != 0 && names != files {
+            return Err(Error::Usage(format!("names: expected {files}, one a table; found {names}")));
+        }
+        let mut all = Vec::new();
+        for (i, path) in self.tables.iter().enumerate() {
+            let mut models = read(path)?;
+            let several = models.len() > 1;
+            for scores in &mut models {
+                let behind = |name: &str| if several { format!("{name}:{}", scores.model) } else { name.to_string() };
+                let label = behind(&path.display().to_string());
+                scores.stem = behind(&stem(path));
+                scores.model = self.names.get(i).map_or_else(|| scores.model.clone(), |name| behind(name));
+                scores.label = label;
+            }
+            all.append(&mut models);
+        }
+        Ok(all)
+    }
+
+    /// As [`Files::read`], and models of the same name have no score twice: where they would, and were not named by the
+    /// user, all are called by their files.
+    ///
+    /// # Errors
+    /// Also [`Error::Usage`] if neither tells them apart.
+    pub(super) fn read_apart(&self, talk: Talk) -> Result<Vec<Scores>> {
+        let mut all = self.read()?;
+        let Some(both) = overlap(&all) else { return Ok(all) };
+        if self.names.is_empty() {
+            for scores in &mut all {
+                scores.model = scores.stem.clone();
+            }
+            if overlap(&all).is_none() {
+                talk.say("models are called by their files, as tables of one name have scores of the same items");
+                return Ok(all);
+            }
+        }
+        Err(Error::Usage(format!("{both}; tell them apart with --names A,B,...")))
+    }
+
+    /// Models in the order in which they come, with the rows of all their tables; see [`Files::read_apart`].
+    ///
+    /// # Errors
+    /// What [`Files::read_apart`] returns.
+    pub(super) fn models(&self, talk: Talk) -> Result<Vec<(String, Vec<Row>)>> {
+        let mut models: Vec<(String, Vec<Row>)> = Vec::new();
+        for scores in self.read_apart(talk)? {
+            match models.iter_mut().find(|(name, _)| *name == scores.model) {
+                Some((_, rows)) => rows.extend(scores.rows),
+                None => models.push((scores.model, scores.rows)),
+            }
+        }
+        Ok(models)
+    }
+}
+
+/// Keeps the rows of one axis and one metric.
+///
+/// # Errors
+/// [`Error::Usage`] with the words that the tables have, if there is no such row.
+pub(super) fn choose(models: &mut [(String, Vec<Row>)], axis: &str, metric: &str) -> Result<()> {
+    let words = |models: &[(String, Vec<Row>)], of: fn(&Row) -> &String| -> Vec<String> {
+        let mut seen = Vec::new();
+        for word in models.iter().flat_map(|(_, rows)| rows).map(of) {
+            if !seen.contains(word) {
+                seen.push(word.clone());
+            }
+        }
+        seen
+    };
+    let (axes, metrics) = (words(models, |r| &r.axis), words(models, |r| &r.metric));
+    for (name, word, there) in [("axis", axis, axes), ("metric", metric, metrics)] {
+        if !there.iter().any(|w| w == word) {
+            let near = hint(word, there.iter().map(String::as_str));
+            let there = there.join(", ");
+            return Err(Error::Usage(format!("no scores of {name} '{word}'{near}; the tables have: {there}")));
+        }
+    }
+    models.iter_mut().for_each(|(_, rows)| rows.retain(|r| r.axis == axis && r.metric == metric));
+    if models.iter().all(|(_, rows)| rows.is_empty()) {
+        return Err(Error::Usage(format!("no table has scores of axis '{axis}' and metric '{metric}' together")));
+    }
+    Ok(())
+}
+
+/// Which two tables of one model have a score of the same, in words.
+fn overlap(all: &[Scores]) -> Option<String> {
+    for (i, later) in all.iter().enumerate() {
+        let keys: HashSet<Key> = later.rows.iter().map(Row::key).collect();
+        for earlier in all[..i].iter().filter(|s| s.model == later.model) {
+            if let Some(row) = earlier.rows.iter().find(|r| keys.contains(&r.key())) {
+                return Some(format!("{} and {} both have {}", earlier.label, later.label, row.words()));
+            }
+        }
+    }
+    None
+}
+
+/// Name of the file without its ending and what all such files are called.
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.strip_suffix("_scores").unwrap_or(&stem).to_string()
+}
+
+fn read(path: &Path) -> Result<Vec<Scores>> {
+    let table = Table::read(path, Some('\t'))?;
+    let column = |name: &str| {
+        let found = table.column(name)?;
+        Ok(table.cells(found).collect::<Vec<&str>>())
+    };
+    let [models, classes, axes, items, metrics] =
+        [column("model")?, column("class")?, column("axis")?, column("item")?, column("metric")?];
+    let (values, ns) = (column("value")?, column("n")?);
+    let mut all: Vec<Scores> = Vec::new();
+    let mut seen = HashSet::new();
+    for (i, line) in table.lines().enumerate() {
+        let key = (models[i], classes[i], axes[i], items[i], metrics[i]);
+        let row = Row {
+            class: key.1.into(),
+            axis: key.2.into(),
+            item: key.3.into(),
+            metric: key.4.into(),
+            value: parse_number(values[i]).ok_or_else(|| {
+                Error::cell(path, line, "value", format!("expected a number or NaN, found '{}'", values[i]))
+            })?,
+            n: ns[i].parse().map_err(|_| {
+                Error::cell(path, line, "n", format!("expected a whole number, 0 or more, found '{}'", ns[i]))
+            })?,
+        };
+        if !seen.insert(key) {
+            return Err(Error::line(path, line, format!("model '{}' has {} twice", key.0, row.words())));
+        }
+        match all.iter_mut().find(|s| s.model == key.0) {
+            Some(scores) => scores.rows.push(row),
+            None => {
+                let (model, none) = (key.0.to_string(), String::new());
+                all.push(Scores { model, label: none.clone(), stem: none, rows: vec![row] });
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "model\tclass\taxis\titem\tmetric\tvalue\tn\n";
+
+    /// Files of these names and rows (model and item) in a folder.
+    fn files(tables: &[(&str, &[(&str, &str)])], names: &[&str]) -> (tempfile::TempDir, Files) {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |(name, rows): &(&str, &[(&str, &str)])| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let rows: String =
+                rows.iter().map(|(model, item)| format!("{model}\tA\ttrack\t{item}\tr\t0.5\t9\n")).collect();
+            std::fs::write(&path, format!("{HEADER}{rows}")).unwrap();
+            path
+        };
+        let tables = tables.iter().map(write).collect();
+        (folder, Files { tables, names: names.iter().map(|n| n.to_string()).collect() })
+    }
+
+    fn names(files: &Files) -> Vec<String> {
+        files.models(Talk::Quiet).unwrap().into_iter().map(|(name, rows)| format!("{name} {}", rows.len())).collect()
+    }
+
+    #[test]
+    fn models_have_names() {
+        let (a, b): (&[_], &[_]) = (&[("m", "x"), ("m", "y")], &[("m", "x"), ("k", "x")]);
+        let of = |tables: &[(&str, &[(&str, &str)])], given: &[&str]| names(&files(tables, given).1);
+        assert_eq!(of(&[("a.tsv", a)], &[]), ["m 2"]);
+        assert_eq!(of(&[("a.tsv", a)], &["n"]), ["n 2"]);
+        assert_eq!(of(&[("a.tsv", a), ("b.tsv", b)], &["n", "o"]), ["n 2", "o:m 1", "o:k 1"]);
+        assert_eq!(of(&[("a_scores.tsv", a), ("b.tsv", b)], &[]), ["a 2", "b:m 1", "b:k 1"]);
+        // Folds have their own items and are one model.
+        assert_eq!(of(&[("a.tsv", a), ("b.tsv", &[("m", "z")])], &[]), ["m 3"]);
+        assert_eq!(of(&[("a.tsv", a), ("b.tsv", &[("k", "z")])], &["n", "n"]), ["n 3"]);
+        for given in [&[][..], &["n", "n"]] {
+            let (_folder, files) = files(&[("1/a.tsv", a), ("2/a.tsv", a)], given);
+            let text = files.models(Talk::Quiet).unwrap_err().to_string();
+            assert!(text.contains("both have track 'x' (class A, r); tell them apart with --names"), "{text}");
+        }
+        let (_folder, files) = files(&[("a.tsv", a)], &["n", "o"]);
+        assert!(files.read().unwrap_err().to_string().contains("names: expected 1, one a table; found 2"));
+    }
+
+    #[test]
+    fn bad_tables_are_refused_with_their_place() {
+        let of = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.tsv");
+            std::fs::write(&path, text).unwrap();
+            Files { tables: vec![path], names: vec![] }.read().unwrap_err().to_string()
+        };
+        let row = "m\tA\ttrack\tx\tr\t0.5\t9\n";
+        assert!(
+            of("model\tclass\taxis\titem\tmetric\tvalues\tn\nm\tA\ttrack\tx\tr\t0.5\t9\n")
+                .contains("no column 'value'")
+        );
+        assert!(
+            of(&format!("{HEADER}m\tA\ttrack\tx\tr\tgood\t9\n")).contains("expected a number or NaN, found 'good'")
+        );
+        assert!(of(&format!("{HEADER}m\tA\ttrack\tx\tr\t0.5\t-1\n")).contains("found '-1'"));
+        assert!(of(&format!("{HEADER}{row}{row}")).contains("model 'm' has track 'x' (class A, r) twice"));
+        assert!(of(HEADER).contains("no rows"));
+    }
+
+    #[test]
+    fn unknown_words_are_answered_with_the_known_ones() {
+        let (_folder, files) = files(&[("a.tsv", &[("m", "x")])], &[]);
+        let mut models = files.models(Talk::Quiet).unwrap();
+        let text = choose(&mut models, "trak", "r").unwrap_err().to_string();
+        assert!(text.contains("no scores of axis 'trak'") && text.contains("did you mean 'track'"), "{text}");
+        assert!(choose(&mut models, "track", "mse").unwrap_err().to_string().contains("the tables have: r"));
+        choose(&mut models, "track", "r").unwrap();
+        assert_eq!(models[0].1.len(), 1);
+    }
+}
