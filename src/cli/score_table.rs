@@ -155,7 +155,7 @@ pub(super) fn choose(models: &mut [(String, Vec<Row>)], axis: &str, metric: &str
 
 /// Which two tables of one model have a score of the same, in words.
 fn overlap(all: &[Scores]) -> Option<String> {
-    for (i, later) in all.iter().enumerate() {
+    for (i, later) in all.iter().enumerate().skip(1) {
         let keys: HashSet<Key> = later.rows.iter().map(Row::key).collect();
         for earlier in all[..i].iter().filter(|s| s.model == later.model) {
             if let Some(row) = earlier.rows.iter().find(|r| keys.contains(&r.key())) {

@@ -169,7 +169,6 @@ impl DistFigure {
             page.line((x.at(to), middle - high / 2.0), (x.at(to), middle + high / 2.0), &line);
         }
         page.rect(x.at(q1), middle - high, x.at(q3) - x.at(q1), 2.0 * high, &tint.outlined(Colour::INK, 0.9));
-        page.line((x.at(q2), middle - high), (x.at(q2), middle + high), &Style::stroke(Colour::INK, 1.8));
         // Over a density, only what the whiskers do not reach.
         let shown = values.iter().copied().filter(|v| !many || !(whiskers.0..=whiskers.1).contains(v));
         let room = if many { 0.0 } else { half - RADIUS };
@@ -179,6 +178,7 @@ impl DistFigure {
             page.dot(at, middle - above, RADIUS);
         }
         page.end();
+        page.line((x.at(q2), middle - high), (x.at(q2), middle + high), &Style::stroke(Colour::INK, 1.8));
     }
 }
 
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn points_keep_apart_and_inside() {
-        let placed = swarm((0..60).map(|i| f64::from(i % 20)).collect(), 12.0);
+        let placed = swarm((0..60).map(|i| f64::from(i % 20) * 3.0).collect(), 12.0);
         assert!(placed.iter().all(|p| p.1.abs() <= 12.0));
         let near = |a: &(f64, f64), b: &(f64, f64)| (a.0 - b.0).hypot(a.1 - b.1) < RADIUS;
         let over = (0..60).flat_map(|i| (0..i).map(move |j| (i, j))).filter(|&(i, j)| near(&placed[i], &placed[j]));

@@ -19,9 +19,10 @@ column tables says how many tables had a value. NaN counts as no value.
 
 Example:
   drg simulate -o sim
-  drg eval score sim/signal.tsv sim/targets.tsv -o a.tsv
-  drg eval score sim/effects.tsv sim/targets.tsv -o b.tsv
-  drg eval merge a.tsv b.tsv --how mean -o mean.tsv";
+  drg simulate -o noisy --noise 2
+  drg eval score sim/signal.tsv sim/targets.tsv -o low.tsv
+  drg eval score noisy/signal.tsv noisy/targets.tsv -o high.tsv
+  drg eval merge low.tsv high.tsv --how mean -o mean.tsv";
 
 /// Put tables of scores together, of folds or of models, or average them
 #[derive(Debug, clap::Args, Serialize)]
