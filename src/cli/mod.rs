@@ -5,6 +5,7 @@
 //! (`output::Staged`), each with `<file>.json` beside it that says how it was made.
 
 mod arithmetic;
+mod baseline;
 mod bench;
 mod choose;
 mod completions;
@@ -92,6 +93,7 @@ enum Verb {
     Simulate(simulate::Args),
     Train(train::Args),
     Predict(predict::Args),
+    Baseline(baseline::Args),
     Eval(eval::Args),
     Ism(ism::Args),
     Epistasis(epistasis::Args),
@@ -191,6 +193,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<()> {
         Verb::Simulate(args) => simulate::run(&args, context),
         Verb::Train(args) => train::run(&args, context),
         Verb::Predict(args) => predict::run(&args, context),
+        Verb::Baseline(args) => baseline::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),
         Verb::Ism(args) => ism::run(&args, context),
         Verb::Epistasis(args) => epistasis::run(&args, context),

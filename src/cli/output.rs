@@ -79,6 +79,12 @@ pub(super) fn record(out: &Path, context: &Context, options: &impl Serialize) ->
     staged.finish().map(drop)
 }
 
+/// `dir/model_loss.txt` for `dir/model.drg`.
+pub(super) fn suffixed(model: &Path, suffix: &str) -> PathBuf {
+    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+    model.with_file_name(format!("{stem}{suffix}"))
+}
+
 /// `<file>.json`.
 pub(super) fn beside(name: &Path) -> PathBuf {
     let mut json = name.as_os_str().to_os_string();

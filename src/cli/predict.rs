@@ -48,11 +48,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let text = match args.out.extension().and_then(|e| e.to_str()) {
-        Some("npz") => false,
-        Some("tsv" | "txt") => true,
-        _ => return Err(Error::Usage(format!("-o {}: expected a name that ends in .npz or .tsv", args.out.display()))),
-    };
+    let text = is_table(&args.out)?;
     output::check_file(&args.out)?;
     let computing = args.arithmetic.of(context)?;
     let model = inputs::model(&args.model, &computing)?;
@@ -75,6 +71,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     talk::print(format_args!("{}\n", args.out.display()))
 }
 
+/// Whether predictions are to be a table, by the end of the file's name, and not npz.
+pub(super) fn is_table(out: &Path) -> Result<bool> {
+    match out.extension().and_then(|e| e.to_str()) {
+        Some("npz") => Ok(false),
+        Some("tsv" | "txt") => Ok(true),
+        _ => Err(Error::Usage(format!("-o {}: expected a name that ends in .npz or .tsv", out.display()))),
+    }
+}
+
 /// Predictions of a network in the units of the targets, chosen tracks only.
 pub(super) fn select(model: &Model, all: Vec<f64>, tracks: &[usize]) -> Vec<f32> {
     let mut all: Vec<f32> = all.into_iter().map(|v| v as f32).collect();
@@ -94,7 +99,8 @@ pub(super) fn write(path: &Path, names: &[String], columns: &[&str], values: &[f
     })
 }
 
-fn write_table(path: &Path, names: &[String], columns: &[&str], values: &[f32]) -> Result<()> {
+/// Predictions as a table of names and tracks.
+pub(super) fn write_table(path: &Path, names: &[String], columns: &[&str], values: &[f32]) -> Result<()> {
     fs::write_atomic(path, |w| {
         let mut fill = || {
             writeln!(w, "#\t{}", columns.join("\t"))?;

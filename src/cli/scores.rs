@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Context;
-use super::output::{Staged, folder_of};
+use super::output::{Staged, folder_of, suffixed};
 use crate::error::{Error, Result};
 use crate::io::classes::read_classes;
 use crate::model::options::python_float;
 use crate::seq::duplicate;
 use crate::stat::{Axis, Metric, Score, Table, scores};
+use crate::util::fs::write_bytes;
 
 /// Names of the tracks of several files.
 #[derive(Debug)]
@@ -85,6 +86,24 @@ pub(super) fn tidy(model: &str, rows: &[Score]) -> String {
     text
 }
 
+/// Writes all scores of a test set beside the model `out`, `<out>_scores.tsv`, says their mean, and returns Pearson r of each track.
+///
+/// # Errors
+/// What the table returns; [`Error::Io`].
+pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> Result<Vec<(String, f64)>> {
+    let all = scores(table, &Axis::ALL, &Metric::REPORT)?;
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+    write_bytes(&suffixed(out, "_scores.tsv"), tidy(&stem, &all).as_bytes())?;
+    let of_track = |s: &&Score| s.axis == Axis::Track && s.metric == Metric::Pearson;
+    let found: Vec<(String, f64)> = all.iter().filter(of_track).map(|s| (s.item.clone(), s.value)).collect();
+    let mut sorted: Vec<f64> = found.iter().map(|s| s.1).filter(|r| !r.is_nan()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let (n, mean) = (sorted.len(), sorted.iter().sum::<f64>() / sorted.len() as f64);
+    let rows = table.sequences.len();
+    context.talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {rows} sequences)"));
+    Ok(found)
+}
+
 /// Correlations along both axes of the reference system's files.
 pub(super) const CORRELATIONS: [(Axis, Metric); 2] =
     [(Axis::Track, Metric::Distance), (Axis::Sequence, Metric::Distance)];
@@ -121,7 +140,7 @@ pub(super) fn save_as_drg(
             let of = rows.iter().filter(|s| s.class == class);
             let text: String = of.map(|s| format!("{} {}\n", s.item, python_float(s.value))).collect();
             let name = named(&format!("_{kind}_{word}_tcl{class}.txt"));
-            staged.put(Path::new(&name), |path| crate::util::fs::write_bytes(path, text.as_bytes()))?;
+            staged.put(Path::new(&name), |path| write_bytes(path, text.as_bytes()))?;
         }
     }
     staged.provenance(Path::new(&named("_corr.json")), context, args, Value::Null)?;

@@ -1,6 +1,6 @@
 //! `drg train`: from sequences and measurements to a model.
 
-mod data;
+pub(super) mod data;
 mod name;
 mod watch;
 
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
-use super::output::{self, Staged};
-use super::scores::{class_of_tracks, save_as_drg, tidy};
+use super::output::{self, Staged, suffixed};
+use super::scores::{class_of_tracks, save_as_drg, write_scores};
 use super::{Context, predict, talk};
 use crate::engine;
 use crate::engine::train::{Outcome, Trainer, state_path};
@@ -23,9 +23,8 @@ use crate::model::options::{
 use crate::model::spec::{Architecture, TrainSpec};
 use crate::model::{Model, Network};
 use crate::seq::Sequences;
-use crate::stat::{self, Axis, Metric, Table, scores};
-use crate::util::fs::write_bytes;
-use data::{Prepared, Wanted};
+use crate::stat::Table;
+use data::{Flags, Prepared, Wanted};
 
 const EXAMPLE: &str = "\
 Options of the model and of training come from --config, then --cnn, then --set, the later ones
@@ -208,8 +207,22 @@ impl Args {
         if let Some(seed) = self.seed {
             options.set_text(&format!("seed={seed}"))?;
         }
-        let wanted = Wanted::new(self, &table)?;
+        let wanted = Wanted::new(&self.flags(), &table)?;
         Ok((options, wanted))
+    }
+
+    fn flags(&self) -> Flags<'_> {
+        Flags {
+            sequences: &self.sequences,
+            targets: self.targets.as_deref(),
+            target_columns: &self.target_columns,
+            crossvalidation: &self.crossvalidation,
+            group_until: self.group_until.as_deref(),
+            reverse_complement: self.reverse_complement.as_deref(),
+            file_classes: &self.file_classes,
+            reading: &self.reading,
+            config: self.config.as_deref(),
+        }
     }
 
     fn network(&self, spec: Architecture, seed: u64) -> Result<Network> {
@@ -273,20 +286,11 @@ impl Args {
             tracks: &names,
             classes: classes.as_deref(),
         };
-        let all = scores(&table, &Axis::ALL, &Metric::REPORT)?;
-        let stem = out.file_stem().unwrap_or_default().to_string_lossy();
-        write_bytes(&suffixed(out, "_scores.tsv"), tidy(&stem, &all).as_bytes())?;
         let saved = self.name.saved();
         if !saved.is_empty() {
             save_as_drg(&suffixed(out, ""), &table, &saved, context, self)?;
         }
-        let of_track = |s: &&stat::Score| s.axis == Axis::Track && s.metric == Metric::Pearson;
-        let scores: Vec<(String, f64)> = all.iter().filter(of_track).map(|s| (s.item.clone(), s.value)).collect();
-        let mut sorted: Vec<f64> = scores.iter().map(|s| s.1).filter(|r| !r.is_nan()).collect();
-        sorted.sort_by(f64::total_cmp);
-        let (n, mean) = (sorted.len(), sorted.iter().sum::<f64>() / sorted.len() as f64);
-        context.talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {} sequences)", rows.len()));
-        Ok(scores)
+        write_scores(out, &table, context)
     }
 
     fn record(
@@ -315,10 +319,4 @@ impl Args {
         debug_assert!(!state_path(out).exists(), "the trainer removes its state at the end");
         Ok(())
     }
-}
-
-/// `dir/model_loss.txt` for `dir/model.drg`.
-fn suffixed(model: &Path, suffix: &str) -> PathBuf {
-    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
-    model.with_file_name(format!("{stem}{suffix}"))
 }

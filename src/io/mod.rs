@@ -1,5 +1,6 @@
 //! Files: one format, one file. Nothing is printed here: what a reader noticed comes back as [`Notes`].
 
+pub mod baseline;
 pub mod bed;
 pub mod classes;
 pub mod dataset;

@@ -1,6 +1,7 @@
 //! Sequences as packed bases: one byte a base, 0..=3 for A, C, G, T, [`UNKNOWN`] for a column of zeros, [`UNIFORM`] for
 //! a column of 0.25. One-hot is a form for files and for models that ask for it, not the form in memory.
 
+pub mod kmer;
 pub mod one_hot;
 pub mod shuffle;
 pub mod split;

@@ -10,6 +10,7 @@ mod correlation;
 mod describe;
 mod gauge;
 mod groups;
+pub mod linear;
 mod paired;
 mod regression;
 mod scores;

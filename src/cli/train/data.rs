@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Args;
+use crate::cli::inputs::Reading;
 use crate::cli::scores::Tracks;
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result};
@@ -13,8 +13,22 @@ use crate::io::table::Table;
 use crate::io::targets::{TargetOptions, read_modalities};
 use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
 
+/// Flags that say where data come from and how they are split, of every verb that fits a model.
+pub(in crate::cli) struct Flags<'a> {
+    pub(in crate::cli) sequences: &'a str,
+    pub(in crate::cli) targets: Option<&'a str>,
+    pub(in crate::cli) target_columns: &'a [String],
+    pub(in crate::cli) crossvalidation: &'a [String],
+    pub(in crate::cli) group_until: Option<&'a str>,
+    pub(in crate::cli) reverse_complement: Option<&'a str>,
+    pub(in crate::cli) file_classes: &'a [String],
+    pub(in crate::cli) reading: &'a Reading,
+    /// File that the table `[data]` is from.
+    pub(in crate::cli) config: Option<&'a Path>,
+}
+
 /// Where data come from and how they are split: flags, else the configuration, else defaults.
-pub(super) struct Wanted {
+pub(in crate::cli) struct Wanted {
     /// One set of sequences for every input.
     sequences: Vec<String>,
     targets: Source,
@@ -44,23 +58,23 @@ pub(super) enum FoldSource {
 }
 
 /// Data ready to train on.
-pub(super) struct Prepared {
-    pub(super) dataset: Dataset,
-    pub(super) split: Split,
+pub(in crate::cli) struct Prepared {
+    pub(in crate::cli) dataset: Dataset,
+    pub(in crate::cli) split: Split,
     /// Names of all tracks as their files have them, and the label of the file of each if there are several.
-    pub(super) plain: Vec<String>,
-    pub(super) file_classes: Vec<String>,
+    pub(in crate::cli) plain: Vec<String>,
+    pub(in crate::cli) file_classes: Vec<String>,
 }
 
 impl Wanted {
-    pub(super) fn new(args: &Args, table: &toml::Table) -> Result<Self> {
-        let config = Reader { table, path: args.config.as_deref().unwrap_or(Path::new("--config")) };
-        let reading = &args.reading;
+    pub(in crate::cli) fn new(args: &Flags<'_>, table: &toml::Table) -> Result<Self> {
+        let config = Reader { table, path: args.config.unwrap_or(Path::new("--config")) };
+        let reading = args.reading;
         let columns = match args.target_columns.is_empty() {
             true => config.texts("target_columns")?,
-            false => args.target_columns.clone(),
+            false => args.target_columns.to_vec(),
         };
-        let targets = match &args.targets {
+        let targets = match args.targets {
             Some(_) if !args.target_columns.is_empty() => {
                 let what = "TARGETS and --target-columns both name measurements; give one of them";
                 return Err(Error::Usage(what.into()));
@@ -74,7 +88,7 @@ impl Wanted {
         };
         let split = match args.crossvalidation.is_empty() {
             true => config.texts("crossvalidation")?,
-            false => args.crossvalidation.clone(),
+            false => args.crossvalidation.to_vec(),
         };
         let number = |i: usize, what: &str| -> Result<Option<f64>> {
             let bad = |text: &String| Error::Usage(format!("--crossvalidation: expected {what}, found '{text}'"));
@@ -89,12 +103,8 @@ impl Wanted {
         }
         let sequences: Vec<String> = args.sequences.split(',').map(String::from).collect();
         Ok(Self {
-            reverse_complement: strands(
-                args.reverse_complement.as_deref(),
-                config.flag("reverse_complement")?,
-                sequences.len(),
-            )?,
-            labels: args.file_classes.clone(),
+            reverse_complement: strands(args.reverse_complement, config.flag("reverse_complement")?, sequences.len())?,
+            labels: args.file_classes.to_vec(),
             sequences,
             targets,
             options: SequenceOptions {
@@ -106,7 +116,7 @@ impl Wanted {
             folds: split.first().map(|text| fold_source(text)).transpose()?,
             fold: fold as usize,
             cutoff: number(2, "a cutoff")?.unwrap_or(0.0),
-            group_until: args.group_until.clone().or(config.text("group_until")?),
+            group_until: args.group_until.map(String::from).or(config.text("group_until")?),
         })
     }
 }
@@ -144,7 +154,7 @@ fn strands(flag: Option<&str>, config: bool, inputs: usize) -> Result<Vec<bool>>
 }
 
 /// Reads, matches by name and splits.
-pub(super) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
+pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
     let mut inputs = vec![];
     for spec in &wanted.sequences {
         let (sequences, notes) = read_sequences(spec, &wanted.options)?;
