@@ -195,6 +195,7 @@ impl Args {
             file_classes: &self.file_classes,
             reading: &self.reading,
             config: None,
+            select_tracks: None,
         }
     }
 
