@@ -2,6 +2,7 @@
 
 pub(super) mod data;
 mod name;
+mod start;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,6 @@ use crate::model::options::{
     DataFacts, InputFacts, Options, parse_option_string, parse_params_file, parse_toml, resolve,
 };
 use crate::model::spec::{Architecture, TrainSpec};
-use crate::model::{Model, Network};
 use crate::seq::Sequences;
 use crate::stat::Table;
 use data::{Flags, Prepared, Wanted};
@@ -93,15 +93,17 @@ pub(super) struct Args {
     /// Names of the modalities
     #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
     file_classes: Vec<String>,
-    /// Start from the weights of this model, which has the same architecture
-    #[arg(long, value_name = "MODEL")]
-    from: Option<PathBuf>,
+    /// Learn only these tracks: names, or a file with a name a line
+    #[arg(long, alias = "select_tracks", value_name = "A,B,...|FILE")]
+    select_tracks: Option<String>,
     /// Go on after an interruption
     #[arg(long)]
     resume: bool,
     /// Seed of weights, batches, dropout and augmentation
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    #[command(flatten)]
+    start: start::Start,
     #[command(flatten)]
     arithmetic: Arithmetic,
     #[command(flatten)]
@@ -130,7 +132,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     if computing.double {
         return Err(Error::Usage("--precision f64: training is in f32; f64 is for checks of a trained model".into()));
     }
-    let network = args.network(model_spec.clone(), train_spec.seed)?;
+    let given = (&options, &facts);
+    let (network, start) = args.start.network(model_spec.clone(), train_spec.seed, given, &prepared, context.talk)?;
     context.talk.say(format_args!(
         "{} sequences of {} bp, {} tracks: {} to train, {} to validate, {} to test; {} parameters",
         prepared.dataset.names.len(),
@@ -161,7 +164,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     watch.finish();
     let scores = args.test(out, &outcome, &prepared, &computing, context)?;
     let seconds = clock.elapsed().as_secs_f64();
-    args.record(out, context, &outcome, &prepared, (&model_spec, &train_spec), &scores, seconds)?;
+    args.record(out, context, &outcome, &prepared, (&model_spec, &train_spec, start), &scores, seconds)?;
     talk::print(format_args!("{}\n", out.display()))
 }
 
@@ -220,29 +223,10 @@ impl Args {
             group_until: self.group_until.as_deref(),
             reverse_complement: self.reverse_complement.as_deref(),
             file_classes: &self.file_classes,
+            select_tracks: self.select_tracks.as_deref(),
             reading: &self.reading,
             config: self.config.as_deref(),
         }
-    }
-
-    fn network(&self, spec: Architecture, seed: u64) -> Result<Network> {
-        let Some(path) = &self.from else { return Network::new(spec, seed) };
-        let start = Model::load(path)?;
-        let mut network = Network::new(spec, seed)?;
-        let (ours, theirs) = (network.parameters().entries(), start.network.parameters().entries());
-        let shapes =
-            |e: &[crate::nn::Entry]| e.iter().map(|e| (e.name.clone(), e.torch_shape.clone())).collect::<Vec<_>>();
-        if shapes(ours) != shapes(theirs) {
-            return Err(Error::Usage(format!(
-                "--from {}: the model has another architecture or other tracks than the options and data ask for",
-                path.display()
-            )));
-        }
-        for id in 0..ours.len() {
-            let numbers = start.network.parameters().to_torch(id);
-            network.parameters_mut().set_torch(id, &numbers)?;
-        }
-        Ok(network)
     }
 
     /// Predicts the test set, writes it, and says how well it went: Pearson r a track.
@@ -299,12 +283,12 @@ impl Args {
         context: &Context,
         outcome: &Outcome,
         prepared: &Prepared,
-        specs: (&Architecture, &TrainSpec),
+        specs: (&Architecture, &TrainSpec, Value),
         scores: &[(String, f64)],
         seconds: f64,
     ) -> Result<()> {
         let results = json!({
-            "model": specs.0, "train": specs.1,
+            "model": specs.0, "train": specs.1, "start": specs.2,
             "rows": {
                 "train": prepared.split.train.len(), "validation": prepared.split.validation.len(),
                 "test": prepared.split.test.len(),

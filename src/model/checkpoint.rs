@@ -6,6 +6,7 @@
 
 pub(crate) mod container;
 mod export;
+mod fit;
 mod import;
 mod params;
 
@@ -15,6 +16,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use export::{export_state, reference_state};
+pub use fit::{FitReport, import_fitting};
 pub use import::{Partial, PartialReport, import_partial, import_state};
 pub use params::{params_text, spec_options};
 

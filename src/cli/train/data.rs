@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::inputs::Reading;
 use crate::cli::scores::Tracks;
 use crate::cli::talk::Talk;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, hint};
 use crate::io::dataset::{Dataset, align};
 use crate::io::folds::Folds;
 use crate::io::sequences::{SequenceOptions, read_sequences};
@@ -22,6 +22,8 @@ pub(in crate::cli) struct Flags<'a> {
     pub(in crate::cli) group_until: Option<&'a str>,
     pub(in crate::cli) reverse_complement: Option<&'a str>,
     pub(in crate::cli) file_classes: &'a [String],
+    /// Names of the only tracks to learn, or a file of them.
+    pub(in crate::cli) select_tracks: Option<&'a str>,
     pub(in crate::cli) reading: &'a Reading,
     /// File that the table `[data]` is from.
     pub(in crate::cli) config: Option<&'a Path>,
@@ -42,6 +44,8 @@ pub(in crate::cli) struct Wanted {
     group_until: Option<String>,
     /// Names of the modalities.
     labels: Vec<String>,
+    /// Names of the only tracks to learn; all if there is none.
+    select: Vec<String>,
 }
 
 enum Source {
@@ -64,6 +68,8 @@ pub(in crate::cli) struct Prepared {
     /// Names of all tracks as their files have them, and the label of the file of each if there are several.
     pub(in crate::cli) plain: Vec<String>,
     pub(in crate::cli) file_classes: Vec<String>,
+    /// Names of the tracks of every file before some were selected.
+    pub(super) all_tracks: Vec<Vec<String>>,
 }
 
 impl Wanted {
@@ -102,9 +108,14 @@ impl Wanted {
             )));
         }
         let sequences: Vec<String> = args.sequences.split(',').map(String::from).collect();
+        let select = match args.select_tracks {
+            Some(text) => names(text)?,
+            None => config.texts("select_tracks")?,
+        };
         Ok(Self {
             reverse_complement: strands(args.reverse_complement, config.flag("reverse_complement")?, sequences.len())?,
             labels: args.file_classes.to_vec(),
+            select,
             sequences,
             targets,
             options: SequenceOptions {
@@ -119,6 +130,20 @@ impl Wanted {
             group_until: args.group_until.map(String::from).or(config.text("group_until")?),
         })
     }
+}
+
+/// Names between commas, or the lines of a file of that name.
+fn names(text: &str) -> Result<Vec<String>> {
+    let path = Path::new(text);
+    if !path.is_file() {
+        return Ok(text.split(',').map(String::from).collect());
+    }
+    let lines = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let names: Vec<String> = lines.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
+    if names.is_empty() {
+        return Err(Error::file(path, "no names of tracks; expected one a line"));
+    }
+    Ok(names)
 }
 
 fn fold_source(text: &str) -> Result<FoldSource> {
@@ -172,14 +197,54 @@ pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
     };
     let mut dataset = align(inputs, targets)?;
     let of: Vec<&[String]> = dataset.targets.iter().map(|t| t.tracks.as_slice()).collect();
-    let Tracks { names, plain, file_classes } = Tracks::new(&of, &wanted.labels)?;
-    let mut names = names.into_iter();
-    dataset.targets.iter_mut().for_each(|t| t.tracks.iter_mut().zip(&mut names).for_each(|(old, new)| *old = new));
+    let mut tracks = Tracks::new(&of, &wanted.labels)?;
+    let mut names = tracks.names.iter();
+    dataset
+        .targets
+        .iter_mut()
+        .for_each(|t| t.tracks.iter_mut().zip(&mut names).for_each(|(old, new)| old.clone_from(new)));
+    let all_tracks = dataset.targets.iter().map(|t| t.tracks.clone()).collect();
     if dataset.left_out > 0 {
         talk.say(format_args!("{} names are in some of the files only and were left out", dataset.left_out));
     }
+    // Which rows are in which set does not depend on what is selected: a model that knew all tracks has not seen the test set.
     let split = split(wanted, &dataset, talk)?;
-    Ok(Prepared { dataset, split, plain, file_classes })
+    if !wanted.select.is_empty() {
+        select(&wanted.select, &mut dataset, &mut tracks)?;
+    }
+    let Tracks { plain, file_classes, .. } = tracks;
+    Ok(Prepared { dataset, split, plain, file_classes, all_tracks })
+}
+
+/// Drops all tracks but those of these names, which are the ones of the files or those with the label of the file.
+fn select(wanted: &[String], dataset: &mut Dataset, tracks: &mut Tracks) -> Result<()> {
+    let known = || tracks.names.iter().chain(&tracks.plain).map(String::as_str);
+    if let Some(name) = wanted.iter().find(|name| !known().any(|k| k == *name)) {
+        let near = hint(name, known());
+        return Err(Error::Usage(format!("--select-tracks: the targets have no track '{name}'{near}")));
+    }
+    let chosen = |i: usize| wanted.contains(&tracks.names[i]) || wanted.contains(&tracks.plain[i]);
+    let keep: Vec<bool> = (0..tracks.names.len()).map(chosen).collect();
+    let mut first = 0;
+    for (file, targets) in dataset.targets.iter_mut().enumerate() {
+        let keep = &keep[first..][..targets.tracks.len()];
+        first += keep.len();
+        if !keep.contains(&true) {
+            return Err(Error::Usage(format!(
+                "--select-tracks: no track of target file {} is selected; leave the file out",
+                file + 1
+            )));
+        }
+        let mut each = keep.iter().cycle();
+        targets.values.retain(|_| each.next() == Some(&true));
+        let mut each = keep.iter();
+        targets.tracks.retain(|_| each.next() == Some(&true));
+    }
+    for list in [&mut tracks.names, &mut tracks.plain, &mut tracks.file_classes] {
+        let mut each = keep.iter();
+        list.retain(|_| each.next() == Some(&true));
+    }
+    Ok(())
 }
 
 fn split(wanted: &Wanted, dataset: &Dataset, talk: Talk) -> Result<Split> {
