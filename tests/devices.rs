@@ -390,6 +390,33 @@ fn training_repeats_itself_and_equals_that_on_the_cpu() {
     }
 }
 
+/// Frozen tensors keep their bits on a GPU, too, and the others learn what they learn on the CPU.
+#[test]
+fn frozen_tensors_stay_on_it() {
+    let found = gpus();
+    if found.is_empty() {
+        return;
+    }
+    let dataset = dataset(20);
+    let options = format!("{}+freeze=[convolution*]+lr_of=[*.bias=0.01]+load_previous=False", NETWORKS[0].1);
+    let (_, _, predictions) = trained(&options, &dataset, &Device::Cpu);
+    let start = Network::new(network(&options).architecture().clone(), 4).unwrap();
+    for gpu in found {
+        let (_, bytes, there) = trained(&options, &dataset, &Device::Cuda(gpu.clone()));
+        check::close(&format!("frozen on {}", gpu.about().name), &there, &predictions, 1e-3);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.drg");
+        std::fs::write(&path, bytes).unwrap();
+        let model = drg::model::Model::load(&path).unwrap();
+        let (before, after) = (start.parameters(), model.network.parameters());
+        for (id, e) in before.entries().iter().enumerate() {
+            let same = before.to_torch(id) == after.to_torch(id);
+            let counted = e.name.contains("running_") || e.name.contains("num_batches") || e.name.contains("pos_");
+            assert!(same == e.name.starts_with("convolution") || counted, "{}", e.name);
+        }
+    }
+}
+
 /// The program itself on the first GPU, real or emulated.
 #[test]
 fn the_program_computes_on_it() {

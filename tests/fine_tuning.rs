@@ -144,3 +144,41 @@ fn parameters_are_loaded_as_the_reference_does() {
     let said = room.refused("--load-parameters m.drg None None False False --from m.drg");
     assert!(said.contains("cannot be used with"), "{said}");
 }
+
+#[test]
+fn one_of_two_inputs_is_frozen() {
+    let room = Room::trained();
+    let two = "train sim/sequences.fa,sim/sequences.fa sim/targets.tsv --reverse-complement True,False -q -o";
+    let options = format!("--cnn {OPTIONS}+outclass=difference+shared_embedding=False+epochs=1");
+    room.ok(&format!("{two} first.drg {options}"));
+    let tracks = room.model("first.drg").tracks[0].clone();
+    room.ok(&format!(
+        "{two} second.drg {options} --from first.drg --freeze cnns.CNN0.* --lr-of cnns.CNN1.convolutions.*=0 --select-tracks {}",
+        tracks[1]
+    ));
+    let (first, second) = (room.model("first.drg"), room.model("second.drg"));
+    for e in second.network.parameters().entries() {
+        let frozen = e.name.starts_with("cnns.CNN0.") || e.name.starts_with("cnns.CNN1.convolutions.");
+        let (mut old, new) = (get(&first, &e.name), get(&second, &e.name));
+        if old.len() != new.len() {
+            old = old[new.len()..2 * new.len()].to_vec();
+        }
+        assert_eq!(old == new, frozen || e.name.ends_with("pos_queries"), "{}", e.name);
+    }
+    let spec = second.training.unwrap();
+    assert_eq!(spec.freeze, ["cnns.CNN0.*"]);
+    assert_eq!(spec.lr_of, [("cnns.CNN1.convolutions.*".to_string(), 0.0)]);
+    // Options of a configuration, and patterns that fit nothing.
+    room.write("c.toml", "[model]\nnum_kernels = 4\n[train]\nepochs = 1\nfreeze = [\"convolutions.*\"]\n");
+    room.ok(&format!("{TRAIN} -o toml.drg --config c.toml"));
+    assert_eq!(room.model("toml.drg").training.unwrap().freeze, ["convolutions.*"]);
+    for (line, told) in [
+        ("--freeze convolutions", "no tensor of the model fits 'convolutions' (did you mean 'convolutions.*'?)"),
+        ("--lr-of clasifier.*=0.1", "(did you mean 'classifier.*'?)"),
+        ("--lr-of classifier.*", "--lr-of: option 'lr_of': expected a pattern of tensor names and its rate"),
+        ("--freeze *", "nothing to train"),
+    ] {
+        let said = room.refused(line);
+        assert!(said.contains(told), "{said}");
+    }
+}

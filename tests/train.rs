@@ -20,6 +20,7 @@ use drg::model::checkpoint::{Partial, export_state, import_partial, import_state
 use drg::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
 use drg::model::spec::{DropLast, LossReduction, ModelSpec, PoolPadding, Select, TrainSpec};
 use drg::model::{Model, Network};
+use drg::nn::Kind;
 use drg::ops::{self, Loss};
 use drg::seq::Sequences;
 use drg::tape::{Keep, Mode, Pass, Tape, Var, check};
@@ -373,6 +374,10 @@ fn a_resumed_run_gives_the_same_bytes() {
             RateChange::FineTuning(1),
         ),
         (
+            "writeloss=True+optimizer=NAdam+freeze=[convolution_layers.*]+lr_of=[classifier.*=0.05,*.bias=0]",
+            RateChange::WarmUp,
+        ),
+        (
             "writeloss=True+optimizer=SGD+lr=30+init_adjust=True+epochs=4+warm_up_epochs=0+loss_reduction=sum",
             RateChange::Restarted(2),
         ),
@@ -404,6 +409,116 @@ fn a_resumed_run_gives_the_same_bytes() {
     }
 }
 
+/// Numbers after the first step, of a run without an early stop.
+fn after_a_step(dataset: &Dataset, extra: &str) -> Network {
+    let mut after = None;
+    let extra = format!("batchsize=None+epochs=1+schedule=constant+optimizer=SGD+fc_dropout=0+{extra}");
+    trainer(dataset, &extra)
+        .run(false, |event| {
+            if let Event::Step { pass: PassKind::Training, network, .. } = event {
+                after = Some(network.to_dtype(DType::F64).unwrap());
+            }
+            Ok(())
+        })
+        .unwrap();
+    after.unwrap()
+}
+
+#[test]
+fn rates_of_patterns_move_by_themselves() {
+    let dataset = synthetic(ROWS);
+    let (slow, fast) = (after_a_step(&dataset, "lr=0.01"), after_a_step(&dataset, "lr=0.03"));
+    let mixed = after_a_step(&dataset, "lr=0.01+lr_of=[*=0.5,*Linear.*=0.03,*.bias=0.01,classifier.1.*=0]");
+    let drawn = Network::new(specification("").0, 4).unwrap();
+    let kernels = after_a_step(&dataset, "lr=0.01+kernel_lr=0.03+lr_of=convolution*.bias=0.01");
+    let get = |n: &Network, id: usize| n.parameters().to_torch(id);
+    let mut seen = [0; 4];
+    for (id, e) in drawn.parameters().entries().iter().enumerate() {
+        if e.kind != Kind::Parameter {
+            continue;
+        }
+        let group = match e.name.as_str() {
+            n if n.starts_with("classifier.1.") => 0,
+            n if n.ends_with(".bias") => 1,
+            n if n.contains("Linear.") => 2,
+            _ => 3,
+        };
+        seen[group] += 1;
+        match group {
+            0 => assert_eq!(get(&mixed, id), get(&drawn, id), "{}", e.name),
+            1 => assert_eq!(get(&mixed, id), get(&slow, id), "{}", e.name),
+            2 => assert_eq!(get(&mixed, id), get(&fast, id), "{}", e.name),
+            _ => assert_ne!(get(&mixed, id), get(&slow, id), "{}", e.name),
+        }
+        let kernel = e.name.contains("convolutions") && !e.name.ends_with(".bias");
+        assert_eq!(get(&kernels, id), get(if kernel { &fast } else { &slow }, id), "{}", e.name);
+    }
+    assert!(seen.iter().all(|&n| n > 0), "{seen:?}");
+}
+
+#[test]
+fn frozen_tensors_keep_their_bits() {
+    let dataset = synthetic(ROWS);
+    let start = Network::new(specification("").0, 4).unwrap();
+    for (options, is_frozen) in [
+        ("freeze=[convolution*]", (|n| n.starts_with("convolution")) as fn(&str) -> bool),
+        ("lr_of=[convolutions.*=0,convolution_layers.*=0]+optimizer=AdamW", |n| n.starts_with("convolution")),
+        ("freeze=classifier.0.*+optimizer=Adadelta", |n| n.starts_with("classifier.0.")),
+        ("freeze=[*.running_mean]", |n| n.contains("running_") || n.contains("num_batches")),
+    ] {
+        let outcome = trainer(&dataset, &format!("epochs=3+{options}")).run(false, |_| Ok(())).unwrap();
+        let (before, after) = (start.parameters(), outcome.model.network.parameters());
+        let mut kept = 0;
+        for (id, e) in before.entries().iter().enumerate() {
+            let same = before.to_torch(id) == after.to_torch(id);
+            assert_eq!(same, is_frozen(&e.name), "{options}: {}", e.name);
+            kept += usize::from(same);
+            assert!(!after.is_frozen(id));
+        }
+        assert!(kept > 1);
+        assert_eq!(outcome.model.training.unwrap().freeze.is_empty(), options.starts_with("lr_of"));
+    }
+    let (model, spec) = specification("freeze=[convolutons.*]");
+    let refused = |spec: TrainSpec| {
+        let network = Network::new(model.clone(), 4).unwrap();
+        Trainer::new(network, spec, &dataset, (0..64).collect(), (64..ROWS).collect()).err().unwrap().to_string()
+    };
+    assert!(refused(spec.clone()).contains("fits 'convolutons.*' (did you mean 'convolutions.*'?)"));
+    assert!(refused(TrainSpec { freeze: vec!["*".into()], ..spec }).contains("nothing to train"));
+}
+
+/// What is frozen at the beginning of a network is not even recorded; a frozen layer behind others hands gradients on and has none.
+#[test]
+fn frozen_tensors_cost_no_gradient() {
+    let mut network = Network::new(specification("").0, 4).unwrap();
+    let recorded = |network: &Network| {
+        let pass = Pass { seed: 1, number: 2, samples: (0..4).collect() };
+        let mut tape = Tape::new(Keep::BACKWARD, Mode::Train(pass));
+        let bound = network.parameters().bind(&mut tape, true).unwrap();
+        let x = Tensor::bases(4, 60, vec![1; 240]).unwrap();
+        let y = network.forward(&mut tape, &bound, &[Var::constant(x)]).unwrap().remove(0);
+        let leaves = network.parameters().leaves(&bound);
+        let (nodes, from) = (tape.len(), y.node.unwrap());
+        let dy = Tensor::new(&[4, 2], vec![1f32; 8]).unwrap();
+        let grads = tape.backward(from, dy, &[0, 1, 2, 3], &leaves).unwrap();
+        (nodes, network.parameters().gradients(grads))
+    };
+    let (all, full) = recorded(&network);
+    let front = network.parameters().matching("convolution*").unwrap();
+    network.parameters_mut().freeze(&front);
+    assert!(network.parameters().is_frozen(0));
+    let (behind, _) = recorded(&network);
+    assert!(behind + 8 <= all, "{behind} of {all} nodes");
+    let layer = network.parameters().matching("convolution_layers.*").unwrap();
+    network.parameters_mut().freeze(&layer);
+    let (_, grads) = recorded(&network);
+    let entries = network.parameters().entries();
+    let trained: Vec<usize> = (0..entries.len()).filter(|&id| entries[id].kind == Kind::Parameter).collect();
+    for ((id, grad), all) in trained.into_iter().zip(grads).zip(full) {
+        assert_eq!(grad.is_some(), all.is_some() && !layer.contains(&id), "{}", entries[id].name);
+    }
+}
+
 #[test]
 fn another_run_cannot_be_resumed() {
     let dataset = synthetic(ROWS);
@@ -416,6 +531,7 @@ fn another_run_cannot_be_resumed() {
     trainer(&dataset, "").files(&model, None).run(true, stop).unwrap_err();
     let message = |t: Trainer| t.files(&model, None).run(true, |_| Ok(())).unwrap_err().to_string();
     assert!(message(trainer(&dataset, "lr=0.02")).contains("'lr' was 0.01 and is now 0.02"));
+    assert!(message(trainer(&dataset, "freeze=*.bias")).contains("'freeze' was [] and is now [\"*.bias\"]"));
     assert!(message(trainer(&dataset, "pooling_size=5")).contains("'size' was 4 and is now 5"));
     let mut other = dataset.clone();
     other.targets[1].values[3] += 1.0;

@@ -19,7 +19,7 @@ use crate::engine;
 use crate::engine::train::{Outcome, Trainer, state_path};
 use crate::error::{Error, Result};
 use crate::model::options::{
-    DataFacts, InputFacts, Options, parse_option_string, parse_params_file, parse_toml, resolve,
+    self, DataFacts, InputFacts, Options, Origin, parse_option_string, parse_params_file, parse_toml, resolve,
 };
 use crate::model::spec::{Architecture, TrainSpec};
 use crate::seq::Sequences;
@@ -36,6 +36,11 @@ Files, for -o model.drg: model.drg, model_loss.txt (losses of every epoch on bot
 model_pred.npz and model_scores.tsv (predictions of the test set, and their scores by track, class
 and sequence), model.drg.json (how it was made). Until the end, model.drg.state holds the last
 epoch: run the same line with --resume after an interruption, and the result has the same bytes.
+
+Fine-tuning: the options say what the model is, --from what it starts with. Every tensor of the
+same name and shape is taken, rows of heads by the names of their tracks; what is not taken is
+told, and the record beside the model lists all. --freeze, --lr-of and --take want names of tensors
+in which * stands for any text; drg convert --list MODEL shows them.
 
 Lines for DRG's run_cnn_model.py and run_cnn_model_multi.py work as they are: --outdir, --addname
 and --outname name the files as DRG does where -o is not given, --save_correlation_perclass and its
@@ -102,6 +107,13 @@ pub(super) struct Args {
     /// Seed of weights, batches, dropout and augmentation
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// Tensors with such names keep their numbers, as convolutions.* (* = any text); batch norms among them keep, and use, their
+    /// running statistics; can be given several times
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
+    /// Learning rate of tensors with such names, 0 = frozen; can be given several times, the later ones deciding
+    #[arg(long, alias = "lr_of", value_name = "PATTERN=RATE")]
+    lr_of: Vec<String>,
     #[command(flatten)]
     start: start::Start,
     #[command(flatten)]
@@ -209,6 +221,12 @@ impl Args {
         }
         if let Some(seed) = self.seed {
             options.set_text(&format!("seed={seed}"))?;
+        }
+        for (key, flag, patterns) in [("freeze", "--freeze", &self.freeze), ("lr_of", "--lr-of", &self.lr_of)] {
+            if !patterns.is_empty() {
+                let list = patterns.iter().cloned().map(options::Value::Str).collect();
+                options.set(key, options::Value::List(list), Origin::Flag(flag))?;
+            }
         }
         let wanted = Wanted::new(&self.flags(), &table)?;
         Ok((options, wanted))

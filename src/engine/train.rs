@@ -5,6 +5,7 @@
 
 mod control;
 mod data;
+mod groups;
 mod log;
 mod pass;
 mod schedule;
@@ -26,6 +27,7 @@ use crate::util::fs::write_bytes;
 
 use control::{Action, Control, Phase};
 use data::Data;
+use groups::Groups;
 use state::{Identity, Snapshot, State};
 
 /// Which pass over the data is running.
@@ -129,6 +131,8 @@ pub struct Trainer<'a> {
     dataset: &'a Dataset,
     data: Data<'a>,
     losses: Vec<(Loss, Option<Loss>)>,
+    /// Number of the learning rate of every tensor.
+    groups: Vec<usize>,
     order: Box<dyn FnMut(u32, usize) -> Vec<usize> + 'a>,
     model_path: Option<PathBuf>,
     log_path: Option<PathBuf>,
@@ -141,7 +145,8 @@ impl<'a> Trainer<'a> {
     /// A run that trains `network` on the rows `train` of `dataset` and watches the rows `validation`.
     ///
     /// # Errors
-    /// [`Error::Usage`], [`Error::Shape`] or [`Error::Unsupported`] if data, model and specification do not fit.
+    /// [`Error::Usage`], [`Error::Shape`] or [`Error::Unsupported`] if data, model and specification do not fit; [`Error::Usage`]
+    /// with the nearest name if a pattern of the specification fits no tensor.
     pub fn new(
         mut network: Network,
         spec: TrainSpec,
@@ -151,12 +156,13 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         let data = Data::new(dataset, network.architecture(), &spec, train, validation)?;
         let losses = pass::losses(&spec)?;
-        let mut rates = vec![spec.lr];
-        rates.extend(spec.kernel_lr);
         let seed = spec.seed;
         own(&mut network)?;
+        let groups = Groups::new(&spec, network.parameters())?;
+        network.parameters_mut().freeze(&groups.frozen);
         Ok(Self {
-            control: Control::new(&spec, rates),
+            control: Control::new(&spec, groups.rates),
+            groups: groups.of,
             order: Box::new(move |pass, n| data::order(seed, pass, n)),
             model_path: None,
             log_path: None,
@@ -202,7 +208,7 @@ impl<'a> Trainer<'a> {
     pub fn run(mut self, resume: bool, mut report: impl FnMut(&Event) -> Result<()>) -> Result<Outcome> {
         let report: Report = &mut report;
         let parameters = self.network.parameters();
-        let group = |name: &str| usize::from(self.spec.kernel_lr.is_some() && name.contains("convolutions"));
+        let group = |name: &str| parameters.id(name).map_or(0, |id| self.groups[id]);
         let mut optimizer = Optimizer::new(rule(&self.spec), self.spec.weight_decay, parameters, group);
         let state_path = self.model_path.as_deref().map(state_path);
         let identity = Identity::new(
@@ -340,13 +346,15 @@ impl<'a> Trainer<'a> {
             best_epoch: self.control.best_epoch,
             losses: self.log.clone(),
         };
+        let mut network = self.network.to_device(&Device::Cpu)?;
+        network.parameters_mut().freeze(&[]);
         Ok(Outcome {
             score: self.control.best,
             best_epoch: self.control.best_epoch,
             epochs: self.control.trained,
             log: self.log.clone(),
             model: Model {
-                network: self.network.to_device(&Device::Cpu)?,
+                network,
                 tracks: self.dataset.targets.iter().map(|t| t.tracks.clone()).collect(),
                 scaling: self.data.scaling.clone(),
                 training: Some(self.spec.clone()),

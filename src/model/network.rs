@@ -381,7 +381,7 @@ impl<'a> Run<'a> {
         ops::linear(tape, x, self.var(&plan.name, "weight")?, bias)
     }
 
-    /// Batch norm, then an activation: statistics of the batch in training, running ones otherwise.
+    /// Batch norm, then an activation: statistics of the batch in training, running ones otherwise and where they are frozen.
     pub(in crate::model) fn norm(
         &self,
         tape: &mut Tape,
@@ -390,11 +390,12 @@ impl<'a> Run<'a> {
         f: Activation,
         readers: Readers,
     ) -> Result<Var> {
-        if !matches!(tape.mode(), Mode::Train(_)) {
+        let buffer = self.id(&plan.name, "running_mean")?;
+        if !matches!(tape.mode(), Mode::Train(_)) || self.parameters.is_frozen(buffer) {
             return self.running(plan, f, readers)?.apply(tape, x);
         }
         let (gamma, beta) = (self.var(&plan.name, "weight")?, self.var(&plan.name, "bias")?);
-        let (buffer, fused) = (self.id(&plan.name, "running_mean")?, if tape.fuse { f } else { Activation::Identity });
+        let fused = if tape.fuse { f } else { Activation::Identity };
         let one = |t: &mut Tape| ops::batch_norm_activation_train(t, buffer, x, gamma, beta, EPS, fused);
         if fused == f {
             return if readers == Readers::Products { tape.for_products(one) } else { one(tape) };

@@ -93,6 +93,8 @@ pub struct Parameters {
     buffers: Tensor,
     /// Counts of batches.
     counters: Vec<i64>,
+    /// Whether training leaves a tensor alone, in the order of the state dict.
+    frozen: Vec<bool>,
 }
 
 /// The tensors of a model as a tape sees them: leaves while they are trained, constants otherwise.
@@ -147,6 +149,7 @@ impl Builder {
             values: Tensor::zeros(dtype, &[self.sizes[0]])?,
             buffers: Tensor::zeros(dtype, &[self.sizes[1]])?,
             counters: vec![0; self.sizes[2]],
+            frozen: vec![false; self.entries.len()],
             entries: self.entries,
         };
         for (id, initial) in self.initial.into_iter().enumerate() {
@@ -217,6 +220,30 @@ impl Parameters {
         &mut self.counters
     }
 
+    /// Freezes these tensors and no others: they are constants of every tape, so nothing computes gradients for them. With the
+    /// weight of a batch norm, or with one of its statistics, all its statistics are frozen, and it uses them in training, too.
+    pub fn freeze(&mut self, ids: &[ParamId]) {
+        self.frozen = (0..self.entries.len()).map(|id| ids.contains(&id)).collect();
+        for id in 0..self.entries.len() {
+            let Some(norm) = self.entries[id].name.strip_suffix(".running_mean") else { continue };
+            let part = |part: &str| self.by_name.get(&format!("{norm}.{part}")).copied();
+            let statistics = [Some(id), part("running_var"), part("num_batches_tracked")];
+            if statistics.iter().chain([&part("weight")]).flatten().any(|&id| self.frozen[id]) {
+                statistics.iter().flatten().for_each(|&id| self.frozen[id] = true);
+            }
+        }
+    }
+
+    /// Whether training leaves a tensor alone ([`Parameters::freeze`]).
+    pub fn is_frozen(&self, id: ParamId) -> bool {
+        self.frozen[id]
+    }
+
+    /// The trainable tensors, and whether each is frozen.
+    fn trainable(&self) -> impl Iterator<Item = (&Entry, bool)> {
+        self.entries.iter().zip(self.frozen.iter().copied()).filter(|(e, _)| e.kind == Kind::Parameter)
+    }
+
     /// Moves running means and variances towards those of a batch, `share` of the way, in order of appearance, and counts the
     /// batch. `stats` is [`Tape::stats`] of its pass.
     ///
@@ -246,7 +273,7 @@ impl Parameters {
         }
     }
 
-    /// The tensors for a forward pass: trainable ones become leaves of the tape if `train`.
+    /// The tensors for a forward pass: trainable ones that are not frozen become leaves of the tape if `train`.
     ///
     /// # Errors
     /// None in practice: views of what the builder laid out.
@@ -256,7 +283,7 @@ impl Parameters {
             .iter()
             .enumerate()
             .map(|(id, e)| match e.kind {
-                Kind::Parameter if train => Ok(tape.leaf(self.tensor(id)?)),
+                Kind::Parameter if train && !self.frozen[id] => Ok(tape.leaf(self.tensor(id)?)),
                 Kind::Counter => Ok(Var::constant(empty.clone())),
                 _ => Ok(Var::constant(self.tensor(id)?)),
             })
@@ -272,7 +299,9 @@ impl Parameters {
     pub fn flat_gradient<T: Real>(&self, grads: &[Option<Tensor>]) -> Result<(Vec<T>, Vec<bool>)> {
         let mut flat = crate::tensor::zeros::<T>(self.values.len());
         let mut came = vec![];
-        for (e, g) in self.entries.iter().filter(|e| e.kind == Kind::Parameter).zip(grads) {
+        let mut grads = grads.iter();
+        for (e, frozen) in self.trainable() {
+            let g = if frozen { None } else { grads.next().and_then(Option::as_ref) };
             came.push(g.is_some());
             if let Some(g) = g {
                 flat[e.offset..e.offset + e.len()].copy_from_slice(g.to_cpu()?.cpu::<T>()?);
@@ -281,7 +310,13 @@ impl Parameters {
         Ok((flat, came))
     }
 
-    /// The nodes of the trainable tensors of a binding, in order.
+    /// Gradients of the leaves, one for every trainable tensor, as an optimiser takes them: none for those that are frozen.
+    pub fn gradients(&self, leaves: Vec<Option<Tensor>>) -> Vec<Option<Tensor>> {
+        let mut leaves = leaves.into_iter();
+        self.trainable().map(|(_, frozen)| if frozen { None } else { leaves.next().flatten() }).collect()
+    }
+
+    /// The nodes of the trainable tensors of a binding that are not frozen, in order.
     pub fn leaves(&self, bound: &Bound) -> Vec<usize> {
         self.entries
             .iter()
@@ -440,6 +475,39 @@ mod tests {
         assert_eq!((p.to_torch(mean), p.to_torch(count)), (vec![1.0; 3], vec![7.0]));
         assert!(p.set_torch(mean, &[1.0]).is_err());
         assert!(p.id("n.running_maen").unwrap_err().to_string().contains("'n.running_mean'"));
+    }
+
+    #[test]
+    fn frozen_tensors_are_constants() {
+        let mut b = Builder::default();
+        let mut push = |name: &str, kind| b.push(name, &[2], Layout::Plain, kind, Initial::Constant(1.0));
+        for (name, kind) in [
+            ("n.weight", Kind::Parameter),
+            ("n.bias", Kind::Parameter),
+            ("n.running_mean", Kind::Buffer),
+            ("n.running_var", Kind::Buffer),
+            ("w", Kind::Parameter),
+        ] {
+            push(name, kind);
+        }
+        b.push("n.num_batches_tracked", &[], Layout::Plain, Kind::Counter, Initial::Constant(0.0));
+        let mut p = b.finish(DType::F32, 1).unwrap();
+        let frozen = |p: &Parameters| (0..6).filter(|&id| p.is_frozen(id)).collect::<Vec<_>>();
+        for (ids, expected) in
+            [(&[0][..], &[0, 2, 3, 5][..]), (&[3], &[2, 3, 5]), (&[1], &[1]), (&[4, 5], &[2, 3, 4, 5]), (&[], &[])]
+        {
+            p.freeze(ids);
+            assert_eq!(frozen(&p), expected);
+        }
+        p.freeze(&[1]);
+        let mut tape = Tape::new(crate::tape::Keep::BACKWARD, crate::tape::Mode::Eval);
+        let bound = p.bind(&mut tape, true).unwrap();
+        assert_eq!((tape.len(), p.leaves(&bound).len(), bound.var(1).node), (2, 2, None));
+        let one = |v: f32| Some(Tensor::new(&[2], vec![v; 2]).unwrap());
+        let (flat, came) = p.flat_gradient::<f32>(&[one(3.0), one(5.0)]).unwrap();
+        assert_eq!((flat, came), (vec![3.0, 3.0, 0.0, 0.0, 5.0, 5.0], vec![true, false, true]));
+        let all = p.gradients(vec![one(3.0), None]);
+        assert_eq!(all.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false]);
     }
 
     #[test]

@@ -146,8 +146,9 @@ impl Trainer<'_> {
                 None
             }
         };
-        self.network.parameters_mut().follow(&stats, MOMENTUM)?;
-        Ok((forward, grads))
+        let parameters = self.network.parameters_mut();
+        parameters.follow(&stats, MOMENTUM)?;
+        Ok((forward, grads.map(|leaves| parameters.gradients(leaves))))
     }
 
     /// Validation loss and score of the collected predictions for `rows` of a set of `n`.

@@ -421,6 +421,12 @@ impl List {
         self.put("val_loss_weights", each(&|l| real(l.validation_weight)));
         self.put("lr", real(t.lr));
         self.put("kernel_lr", t.kernel_lr.map_or(Value::None, real));
+        let list = |texts: Vec<String>| match texts.is_empty() {
+            true => Value::None,
+            false => Value::List(texts.into_iter().map(Value::Str).collect()),
+        };
+        self.unless_default("lr_of", list(t.lr_of.iter().map(|(p, rate)| format!("{p}={rate}")).collect()));
+        self.unless_default("freeze", list(t.freeze.clone()));
         self.put("batchsize", optional(t.batch_size));
         self.put("epochs", number(t.epochs));
         self.put("patience", number(t.patience));
@@ -549,6 +555,7 @@ mod tests {
             "num_kernels=4+shift_sequence=[1,4]+random_shift=2+optimizer=NAG+optim_weight_decay=0.1+schedule=one-cycle+pct_start=0.2",
             "num_kernels=4+optimizer=AdamW+optim_params=(0.8,0.9)+schedule=cosine+min_lr=1e-6+finetuning=False+loss_weights=[1,0.5]",
             "num_kernels=4+max_pooling=False+validation_loss=['MSE','None']+loss_function=['MSE','L1Loss']+schedule=constant",
+            "num_kernels=4+lr_of=[convolutions.*=0.001,*.bias=0]+freeze=classifier.*",
             "num_kernels=4+transformer_convolutions=2+trconv_dim=6+trpooling_residual=0+cycle_momentum=False+dropout_seed=3",
             "num_kernels=4+batch_norm=True+nfc_layers=2+outclass=['Class','EXP']+pooling_size=6+pooling_steps=2+warmup_function=Linear",
         ] {

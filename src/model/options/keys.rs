@@ -262,6 +262,8 @@ pub const KEYS: &[Key] = &[
     train("drop_last", "reference"),
     train("standardize_targets", "False"),
     train("select", "loss"),
+    train("lr_of", "None"),
+    train("freeze", "None"),
     // Of models with several inputs; also the reference's.
     model("cnn_embedding", "512"),
     model("n_combine_layers", "3"),

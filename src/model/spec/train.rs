@@ -287,6 +287,12 @@ pub struct TrainSpec {
     pub lr: f64,
     /// Learning rate of the first layer and of the embedding convolution; none = `lr`.
     pub kernel_lr: Option<f64>,
+    /// Learning rates of the tensors whose names fit a pattern (`*` = any text); later ones decide, 0 = frozen.
+    #[serde(default)]
+    pub lr_of: Vec<(String, f64)>,
+    /// Tensors whose names fit one of these patterns keep their numbers.
+    #[serde(default)]
+    pub freeze: Vec<String>,
     /// Learning rate over time.
     pub schedule: Schedule,
     /// Sequences a batch; none = all.

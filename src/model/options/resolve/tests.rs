@@ -30,6 +30,24 @@ fn defaults_are_the_references() {
     assert!(matches!(train.schedule, Schedule::Reference { warm_up: w, .. } if w == warm_up));
 }
 
+#[test]
+fn rates_of_patterns_and_frozen_tensors() {
+    let train = ok("num_kernels=2+freeze=a.*+lr_of=[b.*=1e-4,c=0]", &[1]).1;
+    assert_eq!((train.freeze.clone(), train.lr_of.len()), (vec!["a.*".to_string()], 2));
+    assert_eq!(train.lr_of, [("b.*".to_string(), 1e-4), ("c".to_string(), 0.0)]);
+    for text in ["lr_of=b.*", "lr_of=b.*=-1", "lr_of=b.*=x", "lr_of=3", "freeze=[1]", "freeze=True"] {
+        let options = parse_option_string(&format!("num_kernels=2+{text}")).unwrap();
+        let message = resolve(&options, &facts(&[1])).unwrap_err().to_string();
+        assert!(message.contains("a pattern of tensor names"), "{text}: {message}");
+    }
+    // Files of before.
+    let mut json = serde_json::to_value(&train).unwrap();
+    let table = json.as_object_mut().unwrap();
+    assert!(table.remove("freeze").is_some() && table.remove("lr_of").is_some());
+    let old: TrainSpec = serde_json::from_value(json).unwrap();
+    assert_eq!(old, TrainSpec { freeze: vec![], lr_of: vec![], ..train });
+}
+
 /// `basemodel`, `transmodel` and `training` of the seed commands, with the losses of commands A and B.
 #[test]
 fn the_seed_commands() {

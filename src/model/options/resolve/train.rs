@@ -33,6 +33,8 @@ impl Reader<'_> {
             weight_decay,
             lr: self.above_zero("lr")?,
             kernel_lr: rate("kernel_lr")?,
+            lr_of: self.rates_of()?,
+            freeze: self.texts("freeze", "a pattern of tensor names, a list of them, or None")?,
             schedule: self.schedule()?,
             batch_size: self.size("batchsize")?,
             drop_last: self.named("drop_last")?,
@@ -55,6 +57,27 @@ impl Reader<'_> {
             write_loss: self.flag("writeloss")?,
             write_steps: self.positive("write_steps")?,
         })
+    }
+
+    /// A text or a list of texts.
+    fn texts(&self, key: &str, expected: &str) -> Result<Vec<String>> {
+        self.read(key, expected, |v| match v {
+            Value::None => Some(vec![]),
+            Value::Str(text) => Some(vec![text.clone()]),
+            _ => v.items()?.iter().map(|v| v.as_str().map(String::from)).collect(),
+        })
+    }
+
+    fn rates_of(&self) -> Result<Vec<(String, f64)>> {
+        const EXPECTED: &str =
+            "a pattern of tensor names and its rate, e.g. convolutions.*=0.001, a list of them, or None";
+        let pair = |text: String| -> Option<(String, f64)> {
+            let (pattern, rate) = text.rsplit_once('=')?;
+            let rate = rate.trim().parse().ok().filter(|r: &f64| r.is_finite() && *r >= 0.0)?;
+            Some((pattern.trim().to_string(), rate))
+        };
+        let pairs: Option<Vec<(String, f64)>> = self.texts("lr_of", EXPECTED)?.into_iter().map(pair).collect();
+        pairs.ok_or_else(|| self.options.error("lr_of", EXPECTED))
     }
 
     fn losses(&self) -> Result<Vec<LossSpec>> {
