@@ -241,9 +241,9 @@ impl Args {
             group_until: self.group_until.as_deref(),
             reverse_complement: self.reverse_complement.as_deref(),
             file_classes: &self.file_classes,
+            select_tracks: self.select_tracks.as_deref(),
             reading: &self.reading,
             config: self.config.as_deref(),
-            select_tracks: self.select_tracks.as_deref(),
         }
     }
 

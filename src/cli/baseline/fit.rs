@@ -193,9 +193,9 @@ impl Args {
             group_until: self.group_until.as_deref(),
             reverse_complement: None,
             file_classes: &self.file_classes,
+            select_tracks: None,
             reading: &self.reading,
             config: None,
-            select_tracks: None,
         }
     }
 

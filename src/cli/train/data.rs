@@ -22,11 +22,11 @@ pub(in crate::cli) struct Flags<'a> {
     pub(in crate::cli) group_until: Option<&'a str>,
     pub(in crate::cli) reverse_complement: Option<&'a str>,
     pub(in crate::cli) file_classes: &'a [String],
+    /// Names of the only tracks to learn, or a file of them.
+    pub(in crate::cli) select_tracks: Option<&'a str>,
     pub(in crate::cli) reading: &'a Reading,
     /// File that the table `[data]` is from.
     pub(in crate::cli) config: Option<&'a Path>,
-    /// Tracks to keep, of those that the files have.
-    pub(in crate::cli) select_tracks: Option<&'a str>,
 }
 
 /// Where data come from and how they are split: flags, else the configuration, else defaults.
@@ -69,7 +69,7 @@ pub(in crate::cli) struct Prepared {
     pub(in crate::cli) plain: Vec<String>,
     pub(in crate::cli) file_classes: Vec<String>,
     /// Names of the tracks of every file before some were selected.
-    pub(in crate::cli) all_tracks: Vec<Vec<String>>,
+    pub(super) all_tracks: Vec<Vec<String>>,
 }
 
 impl Wanted {
