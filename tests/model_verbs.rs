@@ -74,7 +74,7 @@ fn wrong_use_is_told_in_one_line() {
         (format!("train {data} --set num_kernels=4 --crossvalidation sim/folds.txt 77"), "folds 0 to 9"),
         (format!("train {data} --set num_kernels=4 --crossvalidation hash:x 0"), "'x'"),
         ("train sim/sequences.fa sim/targets.tsv -o no/new.drg".into(), "there is no folder no"),
-        (format!("train {data} --set num_kernels=4 --from m.drg"), "another architecture"),
+        (format!("train {data} --set num_kernels=4 --from no.drg"), "cannot read no.drg"),
         ("predict cut.drg sim/sequences.fa -o new.npz".into(), "cut.drg: the file is cut off"),
         ("predict sim/sequences.fa sim/sequences.fa -o new.npz".into(), "no readable safetensors file"),
         ("predict m.drg long.fa -o new.npz".into(), "the model takes 40"),
