@@ -28,18 +28,18 @@ pub struct Baseline {
     pub probability: bool,
     /// Names of the T tracks.
     pub tracks: Vec<String>,
-    /// Strength of the penalty, [T].
+    /// Strength of the penalty, `[T]`.
     pub alphas: Vec<f64>,
-    /// Intercepts, [T].
+    /// Intercepts, `[T]`.
     pub intercepts: Vec<f64>,
     /// Names of the features that some track uses.
     pub features: Vec<String>,
-    /// Their coefficients, [T][features].
+    /// Their coefficients, `[T]``[features]`.
     pub coefficients: Vec<Vec<f64>>,
 }
 
 impl Baseline {
-    /// A model of the counts `kmers` of `inputs` sequences with intercepts [T], alphas [T] and coefficients [T, inputs x F].
+    /// A model of the counts `kmers` of `inputs` sequences with intercepts `[T]`, alphas `[T]` and coefficients `[T, inputs x F]`.
     /// Panics if their sizes do not agree.
     pub fn new(
         model: &str,

@@ -1,7 +1,7 @@
 //! The DRG network: from an [`Architecture`] to parameters, and from sequences to its outputs.
 //!
 //! For every input: stem on both strands, activation, pool; a block of dilated convolutions; attention; a block of convolutions
-//! with pools; flatten; fully connected layers; heads. Several inputs are joined behind their heads ([`join`]). Tensors carry
+//! with pools; flatten; fully connected layers; heads. Several inputs are joined behind their heads (`join`). Tensors carry
 //! the names of the reference's state dict.
 
 mod join;

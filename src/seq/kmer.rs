@@ -90,7 +90,7 @@ impl Kmers {
         &self.names
     }
 
-    /// Counts of one sequence, [F], written into `counts`. Words with an unknown base are not counted. Panics if `counts` has
+    /// Counts of one sequence, `[F]`, written into `counts`. Words with an unknown base are not counted. Panics if `counts` has
     /// another length.
     pub fn count(&self, bases: &[u8], counts: &mut [f64]) {
         assert_eq!(counts.len(), self.names.len(), "one count a feature");

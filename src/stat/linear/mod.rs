@@ -82,16 +82,16 @@ pub struct Rows<'a> {
 pub struct Fit {
     /// Coefficients, [T, F].
     pub coefficients: Vec<f64>,
-    /// Intercepts, [T].
+    /// Intercepts, `[T]`.
     pub intercepts: Vec<f64>,
     /// Coefficients over their standard errors, [T, F], for ridge: `w / sqrt(s2 diag (X'X + alpha I)^-1)`, s2 = sum of squared
     /// residuals / (n - 1 - tr H). NaN for features without variance and where s2 is unknown or 0; empty for other models.
     pub z: Vec<f64>,
-    /// Strength of the penalty, [T].
+    /// Strength of the penalty, `[T]`.
     pub alphas: Vec<f64>,
-    /// Score in the validation rows, [T]: Pearson r, for logistic models the area under the ROC curve. NaN where there is none.
+    /// Score in the validation rows, `[T]`: Pearson r, for logistic models the area under the ROC curve. NaN where there is none.
     pub validation: Vec<f64>,
-    /// Upper bound of how far each track's objective is from its minimum, [T], as a part of the objective of zero coefficients;
+    /// Upper bound of how far each track's objective is from its minimum, `[T]`, as a part of the objective of zero coefficients;
     /// above 1e-9 the fit has not converged. 0 for exact solutions.
     pub gaps: Vec<f64>,
 }
