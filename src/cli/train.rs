@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
 use super::output::{self, Staged, suffixed};
-use super::scores::{class_of_tracks, save_as_drg, write_scores};
+use super::scores::{save_as_drg, write_scores};
 use super::{Context, predict, talk};
 use crate::engine;
 use crate::engine::train::{Outcome, Trainer, state_path};
@@ -24,7 +24,7 @@ use crate::model::options::{
 use crate::model::spec::{Architecture, TrainSpec};
 use crate::seq::Sequences;
 use crate::stat::Table;
-use data::{Flags, Prepared, Wanted};
+use data::{Flags, Measured, Prepared, Wanted};
 
 const EXAMPLE: &str = "\
 Options of the model and of training come from --config, then --cnn, then --set, the later ones
@@ -83,21 +83,9 @@ pub(super) struct Args {
     /// Both strands are read by the first layer; for several inputs True or False for each, with commas
     #[arg(long, alias = "reverse_complement", value_name = "BOOL,...", num_args = 0..=1, default_missing_value = "True")]
     reverse_complement: Option<String>,
-    /// Folds (file, number, or hash:K), fold, and the least |value| of an active row (for numbered folds)
-    #[arg(long, value_names = ["FOLDS", "FOLD", "CUTOFF"], num_args = 2..=3, visible_alias = "folds")]
-    crossvalidation: Vec<String>,
-    /// Rows whose names agree up to this text stay together in folds by hash
-    #[arg(long, value_name = "TEXT")]
-    group_until: Option<String>,
-    /// Columns of the table of sequences that are the measurements
-    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
-    target_columns: Vec<String>,
-    /// Classes of the tracks for the scores: lines of track and class
-    #[arg(long, alias = "split_outclasses", value_name = "FILE")]
-    classes: Option<PathBuf>,
-    /// Names of the modalities
-    #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
-    file_classes: Vec<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    measured: Measured,
     /// Learn only these tracks: names, or a file with a name a line
     #[arg(long, alias = "select_tracks", value_name = "A,B,...|FILE")]
     select_tracks: Option<String>,
@@ -135,7 +123,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             .map(|(length, &reverse_complement)| InputFacts { length, reverse_complement })
             .collect(),
         tracks: prepared.dataset.targets.iter().map(|t| t.tracks.len()).collect(),
-        names: args.file_classes.clone(),
+        names: args.measured.file_classes.clone(),
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
     let out = &args.out.clone().map_or_else(|| args.name.path(args, &wanted, &options, &facts), Ok)?;
@@ -236,11 +224,8 @@ impl Args {
         Flags {
             sequences: &self.sequences,
             targets: self.targets.as_deref(),
-            target_columns: &self.target_columns,
-            crossvalidation: &self.crossvalidation,
-            group_until: self.group_until.as_deref(),
+            measured: &self.measured,
             reverse_complement: self.reverse_complement.as_deref(),
-            file_classes: &self.file_classes,
             select_tracks: self.select_tracks.as_deref(),
             reading: &self.reading,
             config: self.config.as_deref(),
@@ -278,9 +263,7 @@ impl Args {
         let truth: Vec<f64> = rows.iter().flat_map(|&i| targets.iter().flat_map(move |t| t.row(i)).copied()).collect();
         let guess: Vec<f64> = values.iter().map(|&v| v.into()).collect();
         let names: Vec<String> = columns.iter().map(|c| c.to_string()).collect();
-        let classes = self.classes.as_deref();
-        let (plain, files) = (&prepared.plain, &prepared.file_classes);
-        let classes = classes.map(|path| class_of_tracks(path, plain, files)).transpose()?;
+        let classes = self.measured.classes_of(prepared)?;
         let table = Table {
             prediction: &guess,
             target: &truth,

@@ -360,18 +360,20 @@ mod tests {
         assert_eq!(Binary::Fraction.slopes(-1.0, -1.0), (0.0, 0.0));
     }
 
+    type Function = fn(&mut Tape, &Var, &Var) -> Result<Var>;
+
+    const OPERATIONS: [(&str, Function); 6] = [
+        ("add", add),
+        ("subtract", subtract),
+        ("multiply", multiply),
+        ("divide", divide),
+        ("exp_difference", exp_difference),
+        ("fraction", fraction),
+    ];
+
     #[test]
     fn cases() {
-        type Function = fn(&mut Tape, &Var, &Var) -> Result<Var>;
-        let all: [(&str, Function); 6] = [
-            ("add", add),
-            ("subtract", subtract),
-            ("multiply", multiply),
-            ("divide", divide),
-            ("exp_difference", exp_difference),
-            ("fraction", fraction),
-        ];
-        for (name, f) in all {
+        for (name, f) in OPERATIONS {
             let mut r = check::Random::new(7);
             let inputs = [r.normal(&[3, 5, 4]), r.uniform(&[3, 5, 4], 0.5, 2.0), r.normal(&[3, 4, 4])];
             check::gradients(name, &inputs[..2], |t, v| f(t, &v[0], &v[1]));
@@ -392,20 +394,12 @@ mod tests {
             "add: b must be [2, 2] like a; found [2]"
         );
     }
+
     /// Sides of other places and widths, by moves alone; rows of 4 channels and of others; repeated and left out gradients.
     #[test]
     fn windows_and_widths() {
         use crate::ops::{channels, crop};
-        type Function = fn(&mut Tape, &Var, &Var) -> Result<Var>;
-        let all: [(&str, Function); 6] = [
-            ("add", add),
-            ("subtract", subtract),
-            ("multiply", multiply),
-            ("divide", divide),
-            ("exp_difference", exp_difference),
-            ("fraction", fraction),
-        ];
-        for (name, f) in all {
+        for (name, f) in OPERATIONS {
             for c in [3, 8] {
                 let mut r = check::Random::new(11);
                 let inputs = [r.uniform(&[3, 9, c], 1.0, 2.0), r.uniform(&[3, 5, c], 1.0, 2.0)];

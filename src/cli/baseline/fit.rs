@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::cli::inputs::Reading;
 use crate::cli::output::{self, Staged, suffixed};
-use crate::cli::scores::{class_of_tracks, write_scores};
-use crate::cli::train::data::{self, Flags, Prepared, Wanted};
+use crate::cli::scores::write_scores;
+use crate::cli::train::data::{self, Flags, Measured, Prepared, Wanted};
 use crate::cli::{Context, predict, talk};
 use crate::error::{Error, Result};
 use crate::io::baseline::{Baseline, feature_names};
@@ -88,21 +88,9 @@ pub(in crate::cli) struct Args {
     /// Part r of the absolute penalty for --model elastic
     #[arg(long, value_name = "R", default_value_t = 0.5)]
     l1_ratio: f64,
-    /// Folds (file, number, or hash:K), fold, and the least |value| of an active row, as for drg train
-    #[arg(long, value_names = ["FOLDS", "FOLD", "CUTOFF"], num_args = 2..=3, visible_alias = "folds")]
-    crossvalidation: Vec<String>,
-    /// Rows whose names agree up to this text stay together in folds by hash
-    #[arg(long, value_name = "TEXT")]
-    group_until: Option<String>,
-    /// Columns of the table of sequences that are the measurements
-    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
-    target_columns: Vec<String>,
-    /// Classes of the tracks for the scores: lines of track and class
-    #[arg(long, alias = "split_outclasses", value_name = "FILE")]
-    classes: Option<PathBuf>,
-    /// Names of the files of measurements
-    #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
-    file_classes: Vec<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    measured: Measured,
     #[command(flatten)]
     reading: Reading,
 }
@@ -188,11 +176,8 @@ impl Args {
         Flags {
             sequences: &self.sequences,
             targets: self.targets.as_deref(),
-            target_columns: &self.target_columns,
-            crossvalidation: &self.crossvalidation,
-            group_until: self.group_until.as_deref(),
+            measured: &self.measured,
             reverse_complement: None,
-            file_classes: &self.file_classes,
             select_tracks: None,
             reading: &self.reading,
             config: None,
@@ -216,8 +201,7 @@ impl Args {
         let columns: Vec<&str> = model.tracks.iter().map(String::as_str).collect();
         predict::write(&suffixed(&self.out, "_pred.npz"), &inputs[0].names, &columns, &values)?;
         let guess: Vec<f64> = values.iter().map(|&v| v.into()).collect();
-        let (plain, files) = (&prepared.plain, &prepared.file_classes);
-        let classes = self.classes.as_deref().map(|path| class_of_tracks(path, plain, files)).transpose()?;
+        let classes = self.measured.classes_of(prepared)?;
         let table = Table {
             prediction: &guess,
             target: truth,

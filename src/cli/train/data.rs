@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::inputs::Reading;
-use crate::cli::scores::Tracks;
+use crate::cli::scores::{Tracks, class_of_tracks};
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result, hint};
 use crate::io::dataset::{Dataset, align};
@@ -13,15 +13,43 @@ use crate::io::table::Table;
 use crate::io::targets::{TargetOptions, read_modalities};
 use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
 
+/// Flags about measurements and their split, of every verb that fits a model.
+#[derive(Debug, clap::Args, serde::Serialize)]
+pub(in crate::cli) struct Measured {
+    /// Folds (file, number, or hash:K), fold, and the least |value| of an active row (for numbered folds)
+    #[arg(long, value_names = ["FOLDS", "FOLD", "CUTOFF"], num_args = 2..=3, visible_alias = "folds")]
+    crossvalidation: Vec<String>,
+    /// Rows whose names agree up to this text stay together in folds by hash
+    #[arg(long, value_name = "TEXT")]
+    group_until: Option<String>,
+    /// Columns of the table of sequences that are the measurements
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
+    target_columns: Vec<String>,
+    /// Classes of the tracks for the scores: lines of track and class
+    #[arg(long, alias = "split_outclasses", value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Names of the modalities
+    #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
+    pub(in crate::cli) file_classes: Vec<String>,
+}
+
+impl Measured {
+    /// Class of each track for the scores, where a file names them.
+    ///
+    /// # Errors
+    /// What the reader of classes returns.
+    pub(in crate::cli) fn classes_of(&self, prepared: &Prepared) -> Result<Option<Vec<String>>> {
+        let Prepared { plain, file_classes, .. } = prepared;
+        self.classes.as_deref().map(|path| class_of_tracks(path, plain, file_classes)).transpose()
+    }
+}
+
 /// Flags that say where data come from and how they are split, of every verb that fits a model.
 pub(in crate::cli) struct Flags<'a> {
     pub(in crate::cli) sequences: &'a str,
     pub(in crate::cli) targets: Option<&'a str>,
-    pub(in crate::cli) target_columns: &'a [String],
-    pub(in crate::cli) crossvalidation: &'a [String],
-    pub(in crate::cli) group_until: Option<&'a str>,
+    pub(in crate::cli) measured: &'a Measured,
     pub(in crate::cli) reverse_complement: Option<&'a str>,
-    pub(in crate::cli) file_classes: &'a [String],
     /// Names of the only tracks to learn, or a file of them.
     pub(in crate::cli) select_tracks: Option<&'a str>,
     pub(in crate::cli) reading: &'a Reading,
@@ -75,13 +103,13 @@ pub(in crate::cli) struct Prepared {
 impl Wanted {
     pub(in crate::cli) fn new(args: &Flags<'_>, table: &toml::Table) -> Result<Self> {
         let config = Reader { table, path: args.config.unwrap_or(Path::new("--config")) };
-        let reading = args.reading;
-        let columns = match args.target_columns.is_empty() {
+        let Flags { measured, reading, .. } = *args;
+        let columns = match measured.target_columns.is_empty() {
             true => config.texts("target_columns")?,
-            false => args.target_columns.to_vec(),
+            false => measured.target_columns.to_vec(),
         };
         let targets = match args.targets {
-            Some(_) if !args.target_columns.is_empty() => {
+            Some(_) if !measured.target_columns.is_empty() => {
                 let what = "TARGETS and --target-columns both name measurements; give one of them";
                 return Err(Error::Usage(what.into()));
             }
@@ -92,9 +120,9 @@ impl Wanted {
             }
             None => Source::Columns(columns),
         };
-        let split = match args.crossvalidation.is_empty() {
+        let split = match measured.crossvalidation.is_empty() {
             true => config.texts("crossvalidation")?,
-            false => args.crossvalidation.to_vec(),
+            false => measured.crossvalidation.to_vec(),
         };
         let number = |i: usize, what: &str| -> Result<Option<f64>> {
             let bad = |text: &String| Error::Usage(format!("--crossvalidation: expected {what}, found '{text}'"));
@@ -114,7 +142,7 @@ impl Wanted {
         };
         Ok(Self {
             reverse_complement: strands(args.reverse_complement, config.flag("reverse_complement")?, sequences.len())?,
-            labels: args.file_classes.to_vec(),
+            labels: measured.file_classes.to_vec(),
             select,
             sequences,
             targets,
@@ -127,7 +155,7 @@ impl Wanted {
             folds: split.first().map(|text| fold_source(text)).transpose()?,
             fold: fold as usize,
             cutoff: number(2, "a cutoff")?.unwrap_or(0.0),
-            group_until: args.group_until.map(String::from).or(config.text("group_until")?),
+            group_until: measured.group_until.clone().or(config.text("group_until")?),
         })
     }
 }
