@@ -413,10 +413,10 @@ pub(in crate::ops) struct Back {
 }
 
 impl Back {
-    /// Taps of the weight, at least.
+    /// Taps of the weight, at least; one where no tap reaches the rows.
     pub(super) fn weight_taps(&self) -> usize {
         let (first, step) = self.taps;
-        1 + first.max(first.saturating_add_signed(step * (self.rows.taps as isize - 1)))
+        1 + first.max(first.saturating_add_signed(step * (self.rows.taps.max(1) as isize - 1)))
     }
 }
 

@@ -13,6 +13,8 @@ const CASES: &[(usize, usize, usize, usize, Conv1dArgs)] = &[
     (2, 13, 2, 16, Conv1dArgs { kernel: 2, stride: 3, dilation: 4, pad: (2, 1) }),
     (2, 9, 4, 1, Conv1dArgs { kernel: 5, stride: 1, dilation: 2, pad: (4, 4) }),
     (2, 9, 4, 3, Conv1dArgs { kernel: 4, stride: 2, dilation: 1, pad: (1, 2) }),
+    // Rows that no tap reaches.
+    (2, 7, 8, 16, Conv1dArgs { kernel: 1, stride: 2, dilation: 1, pad: (0, 0) }),
     (3, 4, 5, 6, Conv1dArgs { kernel: 1, stride: 1, dilation: 1, pad: (0, 0) }),
 ];
 

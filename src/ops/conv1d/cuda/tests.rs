@@ -95,8 +95,9 @@ fn cases() -> Vec<(Rows, usize)> {
     let same = Rows { rows: 150, n: 164, c: 36, per: 150, l: 150, taps: 5, stride: 1, pad: 140, dilation: 70 };
     let short = Rows { rows: 99, n: 33, c: 5, per: 33, l: 35, taps: 40, stride: 1, pad: 20, dilation: 1 };
     let strided = Rows { rows: 90, n: 12, c: 8, per: 45, l: 91, taps: 7, stride: 2, pad: 3, dilation: 1 };
+    let missed = Rows { rows: 92, n: 16, c: 8, per: 46, l: 91, taps: 1, stride: 2, pad: 0, dilation: 1 };
     let one = Rows { rows: 67, n: 20, c: 130, per: 67, l: 67, taps: 1, stride: 1, pad: 0, dilation: 1 };
-    vec![(same, 0), (short, 0), (strided, 0), (strided, 1), (one, 0)]
+    vec![(same, 0), (short, 0), (strided, 0), (strided, 1), (missed, 0), (one, 0)]
 }
 
 #[test]
@@ -161,6 +162,7 @@ fn every_tile_of_gradients() {
                     let from = Operands::new(at(&ds), at(&ws));
                     for phase in 0..r.stride {
                         let back = phase_of(&a, phase, [r.rows / r.per, r.l, r.per, r.c, r.n]);
+                        assert!(back.weight_taps() <= r.taps, "case {i}, phase {phase}: taps that are not there");
                         // SAFETY: all sizes are those of `r`.
                         unsafe { tiled_back(gpu, tile, p, back, from, gx.ptr_mut().unwrap()) };
                     }
