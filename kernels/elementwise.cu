@@ -2,7 +2,7 @@
 // Host side: src/ops/elementwise/cuda.rs
 // Maths:     y = a + b, a - b, a b, a / b (op 0 to 3), exp(min(a - b, ln 2048)) (4), (relu(a) + 1e-12) / (relu(b) + 1e-12) (5);
 //            product: da = dy b, db = dy a; quotient: da = dy / b, db = -(dy a) / (b b); change x + z, x - z, a z + x b + x z,
-//            (x - a / b z) / (b + z), y expm1(x - z) of the changes x of a and z of b
+//            (x - a / b z) / (b + z), exp_difference (math.cuh) of the changes x of a and z of b
 // Layout:    row major; a and b [N, size], dy, da and db [R, size] with tape row rows[r]; windows [width, M, C], a and b [N, len, C]
 // Entries:   elementwise_fwd_f32, elementwise_bwd_f32, elementwise_delta_f32: any grid along x, block 256
 //            bwd leaves out what is null; delta: a null change is none, each side on a window of its own
@@ -10,6 +10,7 @@
 // Order:     every element alone
 // Measured:  not on a GPU yet
 #include "groups.cuh"
+#include "math.cuh"
 
 namespace {
 
@@ -44,17 +45,13 @@ struct Divide {
 
 struct ExpDifference {
     static constexpr bool linear = false;
-    static __device__ __forceinline__ float value(float a, float b) { return expf(at_most(a - b)); }
+    static __device__ __forceinline__ float value(float a, float b) { return expf(at_most(a - b, LARGEST)); }
     static __device__ __forceinline__ float difference(float a, float b, float x, float z) {
-        const float old = a - b, by = x - z;
-        const float moved = old <= LARGEST ? (old + by <= LARGEST ? by : LARGEST - old) : (old + by <= LARGEST ? old + by - LARGEST : 0.0f);
-        return expf(at_most(old)) * expm1f(moved);
+        return exp_difference(1.0f, a - b, x - z, LARGEST);
     }
     static __device__ __forceinline__ float first(float g, float a, float b) { return a - b <= LARGEST ? g * expf(a - b) : 0.0f; }
     static __device__ __forceinline__ float second(float g, float a, float b) { return -first(g, a, b); }
     static constexpr float LARGEST = 7.6246189861593985f;   // ln 2048
-    // What is no number stays none.
-    static __device__ __forceinline__ float at_most(float d) { return d > LARGEST ? LARGEST : d; }
 };
 struct Fraction {
     static constexpr bool linear = false;

@@ -132,18 +132,18 @@ struct Clamp {
     static __device__ __forceinline__ float difference(float z, float d) { return clamp_difference(z, d, -2056.0f, 2056.0f); }
 };
 
-// e^b - e^a for b = a + d: as e^a (e^d - 1), or, where e^d might overflow and nothing cancels, as it stands.
-static __device__ __forceinline__ float exp_difference(float a, float d) {
-    const float y = expf(a);
-    return d > 1.0f ? expf(a + d) - y : y * expm1f(d);
+// e^(q min(z + d, high)) - e^(q min(z, high)): in factors of the old value, or, where the factor might overflow and nothing cancels,
+// as it stands.
+static __device__ __forceinline__ float exp_difference(float q, float z, float d, float high) {
+    const float y = expf(q * at_most(z, high)), by = q * ceiling_difference(z, d, high);
+    return by > 1.0f ? expf(q * at_most(z + d, high)) - y : y * expm1f(by);
 }
 
 struct Exp {
     static __device__ __forceinline__ float value(float x) { return expf(at_most(x, 22.18070977791825f)); }
     static __device__ __forceinline__ float slope(float x) { return below(x, 22.18070977791825f) * value(x); }
     static __device__ __forceinline__ float difference(float z, float d) {
-        const float high = 22.18070977791825f;
-        return exp_difference(at_most(z, high), ceiling_difference(z, d, high));
+        return exp_difference(1.0f, z, d, 22.18070977791825f);
     }
 };
 
@@ -151,8 +151,7 @@ struct ExpMax {
     static __device__ __forceinline__ float value(float x) { return expf(at_most(x, 4.852030263919617f)); }
     static __device__ __forceinline__ float slope(float x) { return below(x, 4.852030263919617f) * value(x); }
     static __device__ __forceinline__ float difference(float z, float d) {
-        const float high = 4.852030263919617f;
-        return exp_difference(at_most(z, high), ceiling_difference(z, d, high));
+        return exp_difference(1.0f, z, d, 4.852030263919617f);
     }
 };
 

@@ -9,7 +9,7 @@
 // Limits:    any size, any alignment
 // Order:     every element alone; sums over rows r, r + 256, .. a thread, then over the block in a fixed order
 // Measured:  not on a GPU yet
-#include "drg.cuh"
+#include "math.cuh"
 
 namespace {
 
@@ -19,17 +19,15 @@ struct Channel {
     float a0, a1, e0, e1, p0, p1;
     __device__ __forceinline__ Channel(const float* a, const float* e, int j)
         : a0(a[2 * j]), a1(a[2 * j + 1]), e0(e[2 * j]), e1(e[2 * j + 1]), p0(log2f(2.0f + e0)), p1(log2f(2.0f + e1)) {}
-    // What is no number stays none.
-    static __device__ __forceinline__ float at_most(float y) { return y > LARGEST ? LARGEST : y; }
-    __device__ __forceinline__ float value(float y) const { return y + a0 * powf(y, p0) + a1 * expf(p1 * at_most(y)); }
+    __device__ __forceinline__ float value(float y) const { return y + a0 * powf(y, p0) + a1 * expf(p1 * at_most(y, LARGEST)); }
     __device__ __forceinline__ float slope(float y) const {
         return 1.0f + a0 * p0 * powf(y, p0 - 1.0f) + (y <= LARGEST ? a1 * p1 * expf(p1 * y) : 0.0f);
     }
     __device__ __forceinline__ float difference(float y, float d) const {
-        const float is = y + d;
-        const float first = p0 == 1.0f ? d : y > 0.0f && is > 0.0f ? powf(y, p0) * expm1f(p0 * log1pf(d / y)) : powf(is, p0) - powf(y, p0);
-        const float moved = y <= LARGEST ? (is <= LARGEST ? d : LARGEST - y) : (is <= LARGEST ? is - LARGEST : 0.0f);
-        return d + a0 * first + a1 * expf(p1 * at_most(y)) * expm1f(p1 * moved);
+        const float is = y + d, grows = p0 * log1pf(d / y);
+        // Where the power grows by more than e nothing cancels, and the factor of the old one might overflow.
+        const float first = p0 == 1.0f ? d : y > 0.0f && is > 0.0f && grows <= 1.0f ? powf(y, p0) * expm1f(grows) : powf(is, p0) - powf(y, p0);
+        return d + a0 * first + a1 * exp_difference(p1, y, d, LARGEST);
     }
 };
 
@@ -58,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const Channel k(a, e, j);
     float sum[4] = {};
     for (long long r = threadIdx.x; r < rows; r += 256) {
-        const float y = x[r * c + j], g = dy[r * c + j], E = Channel::at_most(y);
+        const float y = x[r * c + j], g = dy[r * c + j], E = at_most(y, LARGEST);
         const float first = powf(y, k.p0), second = expf(k.p1 * E);
         sum[0] += g * first;
         sum[1] += g * second;

@@ -69,11 +69,6 @@ const TINY: f64 = 1e-12;
 /// The largest exponent of a difference, ln 2048.
 const LARGEST: f64 = 11.0 * std::f64::consts::LN_2;
 
-/// `min(d, ln 2048)`; what is no number stays none.
-fn at_most(d: f64) -> f64 {
-    if d > LARGEST { LARGEST } else { d }
-}
-
 /// `max(x, 0)`; what is no number stays none.
 fn relu<T: Real>(x: T) -> T {
     if x <= T::default() { T::default() } else { x }
@@ -124,7 +119,7 @@ impl Binary {
             Self::Subtract => a - b,
             Self::Multiply => a * b,
             Self::Divide => a / b,
-            Self::ExpDifference => T::of(at_most((a - b).f64()).exp()),
+            Self::ExpDifference => T::of((a - b).f64().at_most(LARGEST).exp()),
             Self::Fraction => (relu(a) + T::of(TINY)) / (relu(b) + T::of(TINY)),
         }
     }
@@ -156,16 +151,7 @@ impl Binary {
             Self::Subtract => da - db,
             Self::Multiply => a * db + da * b + da * db,
             Self::Divide => (da - a / b * db) / (b + db),
-            Self::ExpDifference => {
-                let (old, by) = ((a - b).f64(), (da - db).f64());
-                let moved = match (old <= LARGEST, old + by <= LARGEST) {
-                    (true, true) => by,
-                    (true, false) => LARGEST - old,
-                    (false, true) => old + by - LARGEST,
-                    (false, false) => 0.0,
-                };
-                T::of(at_most(old).exp() * moved.exp_m1())
-            }
+            Self::ExpDifference => T::of(math::power_difference(1.0, (a - b).f64(), (da - db).f64(), LARGEST)),
             Self::Fraction => {
                 let side = |x| relu(x) + T::of(TINY);
                 let (old, new, ratio) = (side(b), side(b + db), side(a) / side(b));
@@ -343,11 +329,11 @@ mod tests {
     /// The formulas where they bend, and past it.
     #[test]
     fn ends_of_formulas() {
-        let values = [-3.0, -1e-9, 0.0, 1e-9, 0.5, 2.0, 7.6, 7.7, 20.0];
+        let values = [-900.0, -3.0, -1e-9, 0.0, 1e-9, 0.5, 2.0, 7.6, 7.7, 20.0];
         for op in [Binary::ExpDifference, Binary::Fraction] {
             for a in values {
                 for b in values {
-                    for (da, db) in [(0.1, 0.0), (0.0, -0.7), (-9.0, 3.0), (9.0, 0.3)] {
+                    for (da, db) in [(0.1, 0.0), (0.0, -0.7), (-9.0, 3.0), (9.0, 0.3), (900.0, 0.0), (0.0, 900.0)] {
                         let (got, want) = (op.difference(a, b, da, db), op.value(a + da, b + db) - op.value(a, b));
                         let scale = op.value::<f64>(a + da, b + db).abs().max(op.value(a, b)).max(1e-12);
                         assert!((got - want).abs() <= 1e-12 * scale, "{} {a} {b} {da} {db}: {got} {want}", op.name());
@@ -393,6 +379,20 @@ mod tests {
             add(&mut Tape::predict(), &a, &b).unwrap_err().to_string(),
             "add: b must be [2, 2] like a; found [2]"
         );
+    }
+
+    /// From where an exponential is nothing, in f32 and in f64, back to where it is not.
+    #[test]
+    fn far_moves() {
+        for scale in [100.0, 4000.0] {
+            let diagonal: Vec<f64> = (0..16).map(|i| if i % 5 == 0 { scale } else { 0.0 }).collect();
+            let x = check::Random::new(3).uniform(&[3, 5, 4], -1.2, -0.9);
+            check::delta("exp_difference, far", &[x, Tensor::of(&[1, 4, 4], diagonal)], |t, v| {
+                let a = conv1d(t, &v[0], &v[1], None, Conv1dArgs::same(1, 1))?;
+                let b = activation(t, &v[0], Activation::ReluNonZero)?;
+                exp_difference(t, &a, &b)
+            });
+        }
     }
 
     /// Sides of other places and widths, by moves alone; rows of 4 channels and of others; repeated and left out gradients.

@@ -13,7 +13,7 @@ use crate::ops::changed;
 use crate::real;
 use crate::tape::{Cx, Delta, Grads, Op, Save, Tape, Var, Window};
 use crate::tensor::{self, Tensor};
-use crate::util::math::Float;
+use crate::util::math::{Float, power_difference};
 use crate::util::par;
 
 /// The largest exponent, ln 128.
@@ -43,15 +43,6 @@ struct Channel {
     e: [f64; 2],
 }
 
-/// The logarithm, 0 where there is none.
-fn log_or_zero(x: f64) -> f64 {
-    if x > 0.0 { x.ln() } else { 0.0 }
-}
-
-fn at_most(y: f64) -> f64 {
-    if y > LARGEST { LARGEST } else { y }
-}
-
 impl Channel {
     fn of<T: Float>(a: &[T], e: &[T], j: usize) -> Self {
         let two = |x: &[T]| [x[2 * j].f64(), x[2 * j + 1].f64()];
@@ -63,7 +54,7 @@ impl Channel {
     }
 
     fn value(&self, y: f64) -> f64 {
-        y + self.a[0] * y.powf(self.power(0)) + self.a[1] * (self.power(1) * at_most(y)).exp()
+        y + self.a[0] * y.powf(self.power(0)) + self.a[1] * (self.power(1) * y.at_most(LARGEST)).exp()
     }
 
     fn slope(&self, y: f64) -> f64 {
@@ -74,13 +65,13 @@ impl Channel {
 
     /// Derivatives by a and e.
     fn learned(&self, y: f64) -> [f64; 4] {
-        let (p, x) = ([self.power(0), self.power(1)], at_most(y));
+        let (p, x) = ([self.power(0), self.power(1)], y.at_most(LARGEST));
         let powers = [y.powf(p[0]), (p[1] * x).exp()];
         let by_power = |i: usize| ((2.0 + self.e[i]) * std::f64::consts::LN_2).recip();
         [
             powers[0],
             powers[1],
-            if y > 0.0 { self.a[0] * powers[0] * log_or_zero(y) * by_power(0) } else { 0.0 },
+            if y > 0.0 { self.a[0] * powers[0] * y.ln() * by_power(0) } else { 0.0 },
             self.a[1] * powers[1] * x * by_power(1),
         ]
     }
@@ -88,18 +79,14 @@ impl Channel {
     /// f(y + d) - f(y)
     fn difference(&self, y: f64, d: f64) -> f64 {
         let (p, q, new) = (self.power(0), self.power(1), y + d);
+        let grows = p * (d / y).ln_1p();
         let first = match () {
             () if p == 1.0 => d,
-            () if y > 0.0 && new > 0.0 => y.powf(p) * (p * (d / y).ln_1p()).exp_m1(),
+            // Where the power grows by more than e nothing cancels, and the factor of the old one might overflow.
+            () if y > 0.0 && new > 0.0 && grows <= 1.0 => y.powf(p) * grows.exp_m1(),
             () => new.powf(p) - y.powf(p),
         };
-        let moved = match (y <= LARGEST, new <= LARGEST) {
-            (true, true) => d,
-            (true, false) => LARGEST - y,
-            (false, true) => new - LARGEST,
-            (false, false) => 0.0,
-        };
-        d + self.a[0] * first + self.a[1] * (q * at_most(y)).exp() * (q * moved).exp_m1()
+        d + self.a[0] * first + self.a[1] * power_difference(q, y, d, LARGEST)
     }
 }
 
@@ -217,12 +204,19 @@ mod tests {
         // As initialised: 2 y + E.
         let start = Channel { a: [1.0, 1.0], e: [0.0, 0.0] };
         for y in [-3.0, -0.5, 0.0, 2.0, 4.9] {
-            assert!((start.value(y) - (2.0 * y + at_most(y).exp())).abs() < 1e-12 * (1.0 + y.exp()), "{y}");
+            assert!((start.value(y) - (2.0 * y + y.at_most(LARGEST).exp())).abs() < 1e-12 * (1.0 + y.exp()), "{y}");
             for d in [-9.0, -0.1, 0.1, 9.0] {
                 let want = start.value(y + d) - start.value(y);
                 assert!((start.difference(y, d) - want).abs() < 1e-11 * (1.0 + want.abs()), "{y} {d}");
             }
         }
+        // From where a power or the exponential is nothing.
+        let curved = Channel { a: [1.0, 1.0], e: [0.8, 0.8] };
+        for (y, d) in [(1e-300, 1.0), (1e-30, 2.0), (1e-30, 1e-31), (2.0, -2.0 + 1e-12)] {
+            let want = curved.value(y + d) - curved.value(y);
+            assert!((curved.difference(y, d) - want).abs() < 1e-11 * (1.0 + want.abs()), "{y} {d}");
+        }
+        assert!((start.difference(-900.0, 900.0) - 1801.0).abs() < 1e-9);
         assert!((start.value(9.0) - 146.0).abs() < 1e-12);
         assert_eq!(start.slope(9.0), 2.0);
         let curved = Channel { a: [1.0, 1.0], e: [0.5, 0.0] };

@@ -1,7 +1,7 @@
 //! The activation functions, one element each: value, slope and cancellation-free difference.
 
 use super::float::{Float, softplus_tail};
-use crate::util::simd::Isa;
+use crate::util::simd::{Isa, Portable};
 
 /// An elementwise function. All three answers are branch-free and let NaN through.
 pub trait Curve<T: Float> {
@@ -234,11 +234,18 @@ impl<T: Float> Curve<T> for Clamp {
     }
 }
 
-/// e^b - e^a for b = a + d: as e^a (e^d - 1), or, where e^d might overflow and nothing cancels, as it stands.
+/// e^(q min(z + d, high)) - e^(q min(z, high)): in factors of the old value, or, where the factor might overflow and nothing cancels,
+/// as it stands.
 #[inline(always)]
-fn exp_difference<I: Isa, T: Float>(a: T, d: T) -> T {
-    let (y, near) = (a.exp::<I>(), a.exp::<I>() * d.expm1::<I>());
-    if d > T::ONE { (a + d).exp::<I>() - y } else { near }
+fn exp_difference<I: Isa, T: Float>(q: T, z: T, d: T, high: T) -> T {
+    let (y, by) = ((q * z.at_most(high)).exp::<I>(), q * ceiling_difference(z, d, high));
+    let (near, far) = (y * by.expm1::<I>(), (q * (z + d).at_most(high)).exp::<I>() - y);
+    if by > T::ONE { far } else { near }
+}
+
+/// e^(q min(z + d, high)) - e^(q min(z, high)), for single values.
+pub fn power_difference(q: f64, z: f64, d: f64, high: f64) -> f64 {
+    exp_difference::<Portable, f64>(q, z, d, high)
 }
 
 impl<T: Float> Curve<T> for Exp {
@@ -252,8 +259,7 @@ impl<T: Float> Curve<T> for Exp {
     }
     #[inline(always)]
     fn difference<I: Isa>(z: T, d: T) -> T {
-        let high = T::of(EXP_LIMIT);
-        exp_difference::<I, T>(z.at_most(high), ceiling_difference(z, d, high))
+        exp_difference::<I, T>(T::ONE, z, d, T::of(EXP_LIMIT))
     }
 }
 
@@ -268,8 +274,7 @@ impl<T: Float> Curve<T> for ExpMax {
     }
     #[inline(always)]
     fn difference<I: Isa>(z: T, d: T) -> T {
-        let high = T::of(EXP_MAX_LIMIT);
-        exp_difference::<I, T>(z.at_most(high), ceiling_difference(z, d, high))
+        exp_difference::<I, T>(T::ONE, z, d, T::of(EXP_MAX_LIMIT))
     }
 }
 

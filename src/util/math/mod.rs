@@ -12,6 +12,7 @@ mod pool;
 mod slice;
 
 pub use activation::Activation;
+pub use curve::power_difference;
 pub use float::Float;
 pub use pool::{Pad, PadChange, Rows, weighted_pool, weighted_pool_delta, weighted_pool_gradient};
 pub use slice::*;
