@@ -104,6 +104,18 @@ fn selected_tracks_keep_their_rows() {
         let (m, _) = room.start(&line);
         assert_eq!((get(&m, HEAD), get(&m, STEM)), (get(&some, HEAD), get(&source, STEM)), "{file}");
     }
+
+    // Numbers for names, as targets without a header have them.
+    let numbered = tracks
+        .iter()
+        .enumerate()
+        .fold(room.read("sim/targets.tsv"), |text, (i, t)| text.replacen(t.as_str(), &format!("C{i}"), 1));
+    room.write("sim/targets.tsv", &numbered);
+    let (m, _) = room.start("--load_parameters m.drg None None False False --select_tracks C0,C2");
+    assert_eq!((&m.tracks[0][1], get(&m, HEAD)), (&"C2".to_string(), get(&some, HEAD)));
+    room.ok(&format!("{TRAIN} -o numbered.drg --cnn {OPTIONS}+epochs=1"));
+    let (m, source) = (room.start("--from numbered.drg --select-tracks C1,C2").0, room.model("numbered.drg"));
+    assert_eq!(get(&m, HEAD), get(&source, HEAD)[width..]);
 }
 
 #[test]
@@ -141,6 +153,9 @@ fn parameters_are_loaded_as_the_reference_does() {
     assert!(said.contains("TRANSLATE: expected 'name in the model:name in the file'"), "{said}");
     let said = room.refused(&format!("--load-parameters m.drg None {STEM}s False False"));
     assert!(said.contains(&format!("(did you mean '{STEM}'?)")), "{said}");
+    let said =
+        room.refused("--load-parameters m.drg None None False False --load-parameters m.drg None None False False");
+    assert!(said.contains("--load-parameters: expected it once, with 5 words, found 10"), "{said}");
     let said = room.refused("--load-parameters m.drg None None False False --from m.drg");
     assert!(said.contains("cannot be used with"), "{said}");
 }

@@ -1,6 +1,6 @@
 //! Tracks of several files, their classes, and tables of scores: for the verbs that compare predictions with measurements.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::io::classes::read_classes;
 use crate::model::options::python_float;
 use crate::seq::duplicate;
-use crate::stat::{Axis, Metric, Score, Table, scores};
+use crate::stat::{self, Axis, Metric, Score, Table, scores};
 use crate::util::fs::write_bytes;
 
 /// Names of the tracks of several files.
@@ -64,11 +64,11 @@ pub(super) fn class_of_tracks(path: &Path, plain: &[String], file_classes: &[Str
     if file_classes.is_empty() {
         return Ok(classes);
     }
-    let files = |class: &str| -> HashSet<&str> {
-        let members = classes.iter().zip(file_classes).filter(|(c, _)| *c == class);
-        members.map(|(_, file)| file.as_str()).collect()
-    };
-    let divided: Vec<bool> = classes.iter().map(|class| files(class).len() > 1).collect();
+    let mut files: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (class, file) in classes.iter().zip(file_classes) {
+        files.entry(class).or_default().insert(file);
+    }
+    let divided: Vec<bool> = classes.iter().map(|class| files[class.as_str()].len() > 1).collect();
     for ((class, file), divided) in classes.iter_mut().zip(file_classes).zip(divided) {
         if divided {
             class.push_str(file);
@@ -96,11 +96,16 @@ pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> 
     write_bytes(&suffixed(out, "_scores.tsv"), tidy(&stem, &all).as_bytes())?;
     let of_track = |s: &&Score| s.axis == Axis::Track && s.metric == Metric::Pearson;
     let found: Vec<(String, f64)> = all.iter().filter(of_track).map(|s| (s.item.clone(), s.value)).collect();
-    let mut sorted: Vec<f64> = found.iter().map(|s| s.1).filter(|r| !r.is_nan()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let (n, mean) = (sorted.len(), sorted.iter().sum::<f64>() / sorted.len() as f64);
+    let defined: Vec<f64> = found.iter().map(|s| s.1).filter(|r| !r.is_nan()).collect();
     let rows = table.sequences.len();
-    context.talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {rows} sequences)"));
+    match (defined.len(), stat::mean(&defined)) {
+        (0, _) => context.talk.say(format_args!(
+            "test set: Pearson r is not defined for any track: predictions or measurements of all {rows} sequences are the same"
+        )),
+        (n, mean) => {
+            context.talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {rows} sequences)"));
+        }
+    }
     Ok(found)
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use export::{export_state, reference_state};
-pub use fit::{FitReport, import_fitting};
+pub use fit::{FitReport, Match, import_fitting};
 pub use import::{Partial, PartialReport, import_partial, import_state};
 pub use params::{params_text, spec_options};
 

@@ -9,7 +9,7 @@ use super::data::Prepared;
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result};
 use crate::io::pth::{PthTensor, read_checkpoint};
-use crate::model::checkpoint::{FitReport, Partial, import_fitting, import_partial, read_safetensors};
+use crate::model::checkpoint::{FitReport, Match, Partial, import_fitting, import_partial, read_safetensors};
 use crate::model::options::{DataFacts, Options, resolve};
 use crate::model::spec::{Architecture, is_derived_tensor};
 use crate::model::{Model, Network};
@@ -56,7 +56,9 @@ impl Start {
                 Error::Usage(text) => Error::Usage(format!("--from {}: {text}", path.display())),
                 other => other,
             };
-            let report = import_fitting(&mut network, &tracks, &Model::load(path)?, &self.take).map_err(what)?;
+            let source = Model::load(path)?;
+            let rows = Match::of(&source, &tracks);
+            let report = import_fitting(&mut network, &tracks, &source, rows, &self.take).map_err(what)?;
             tell(path, &report, network.parameters().entries().len(), talk);
             return Ok((network, json!({ "from": path, "report": report })));
         }
@@ -96,7 +98,7 @@ impl Start {
             network = whole;
         } else {
             let whole = Model { tracks: all, ..Model::untrained(whole) };
-            import_fitting(&mut network, &tracks, &whole, &[])?;
+            import_fitting(&mut network, &tracks, &whole, Match::Names, &[])?;
         }
         Ok((network, json!({ "load_parameters": reports })))
     }
@@ -147,7 +149,16 @@ fn listed(path: &Path, what: &str, names: &[impl AsRef<str>], talk: Talk) {
 /// Files and what is taken of each. Several files stand between commas; then names stand between `-` where one file has them between
 /// commas, and a word without a comma counts for all files.
 fn loads(words: &[String]) -> Result<Option<Vec<(PathBuf, Partial)>>> {
-    let [files, words @ ..] = words else { return Ok(None) };
+    let (files, words) = match words {
+        [] => return Ok(None),
+        [files, words @ ..] if words.len() == 4 => (files, words),
+        more => {
+            return Err(Error::Usage(format!(
+                "--load-parameters: expected it once, with 5 words, found {}; name several files with commas",
+                more.len()
+            )));
+        }
+    };
     let files: Vec<&str> = files.split(',').collect();
     let mut each = vec![];
     for (i, file) in files.iter().enumerate() {

@@ -36,8 +36,8 @@ impl FitReport {
 }
 
 /// Sets those tensors of a network whose names fit one of `patterns` (all of them if there is none) to those of `source` of the same
-/// name and shape. The rows of a linear layer that makes tracks are matched by the names of the tracks, `tracks` of every output,
-/// among all such layers of the same input; models whose tracks have numbers for names are matched by place.
+/// name and shape. The rows of a linear layer that makes tracks are matched as `rows` says: by the names of the tracks, `tracks` of
+/// every output, among all such layers of the same input; or by place, as every other tensor.
 ///
 /// # Errors
 /// [`Error::Usage`] if a pattern fits no tensor of the network, or nothing was taken.
@@ -45,6 +45,7 @@ pub fn import_fitting(
     network: &mut Network,
     tracks: &[Vec<String>],
     source: &Model,
+    rows: Match,
     patterns: &[String],
 ) -> Result<FitReport> {
     let mut wanted = BTreeSet::new();
@@ -65,7 +66,7 @@ pub fn import_fitting(
         }
         let same: Option<ParamId> = theirs.id(&name).ok();
         let head = name.rsplit_once('.').and_then(|(layer, part)| Some((here.get(layer)?, layer, part)));
-        if let Some((head, layer, part)) = head.filter(|_| !is_numbered(source)) {
+        if let Some((head, layer, part)) = head.filter(|_| rows == Match::Names) {
             // The layer of the same name first, then others of the same input.
             let mut layers: Vec<(&String, &Head)> = there.iter().filter(|(_, h)| h.input == head.input).collect();
             layers.sort_by_key(|(name, _)| (*name != layer, (*name).clone()));
@@ -128,7 +129,7 @@ pub fn import_fitting(
     let known = |id: ParamId, name: &str| used.contains(&id) || network.parameters().id(name).is_ok();
     let unknown = theirs.entries().iter().enumerate().filter(|(id, e)| !known(*id, &e.name));
     report.ignored = unknown.map(|(_, e)| e.name.clone()).filter(|name| !is_derived_tensor(name)).collect();
-    if !is_numbered(source) {
+    if rows == Match::Names {
         let ours: BTreeSet<&String> = tracks.iter().flatten().collect();
         report.ignored_tracks = source.tracks.iter().flatten().filter(|t| !ours.contains(t)).cloned().collect();
         let new: BTreeSet<String> = new_tracks.into_iter().collect();
@@ -141,10 +142,23 @@ fn shapes_differ(there: &[usize], here: &[usize]) -> String {
     format!("shape {there:?} in the file, {here:?} in the model")
 }
 
-/// Whether a model came without names of tracks ([`Model::untrained`]).
-fn is_numbered(model: &Model) -> bool {
-    let numbered = |tracks: &Vec<String>| tracks.iter().enumerate().all(|(i, t)| *t == format!("C{i}"));
-    model.tracks.iter().all(numbered)
+/// How rows of layers that make tracks find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// By the names of the tracks.
+    Names,
+    /// By place, in layers of one shape.
+    Place,
+}
+
+impl Match {
+    /// By place where only one of the two has names: numbers (C0, C1, ..) stand for names that nobody gave
+    /// ([`Model::untrained`], targets without a header).
+    pub fn of(source: &Model, tracks: &[Vec<String>]) -> Self {
+        let numbered = |t: &String| t.strip_prefix('C').is_some_and(|n| n.parse::<usize>().is_ok());
+        let all = |tracks: &[Vec<String>]| tracks.iter().flatten().all(numbered);
+        if all(&source.tracks) && !all(tracks) { Self::Place } else { Self::Names }
+    }
 }
 
 /// A linear layer whose rows are tracks.
@@ -211,7 +225,8 @@ mod tests {
     fn fit(to: &Model, from: &Model, patterns: &[&str]) -> Result<(Model, FitReport)> {
         let mut to = to.clone();
         let patterns: Vec<String> = patterns.iter().map(|p| p.to_string()).collect();
-        let report = import_fitting(&mut to.network, &to.tracks, from, &patterns)?;
+        let rows = Match::of(from, &to.tracks);
+        let report = import_fitting(&mut to.network, &to.tracks, from, rows, &patterns)?;
         Ok((to, report))
     }
 
