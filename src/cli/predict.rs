@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
+use super::scores::class_of_outputs;
 use super::{Context, output, talk};
 use crate::engine::predict::predict_in;
 use crate::error::{Error, Result};
 use crate::io::npz::write_npz;
 use crate::model::Model;
+use crate::stat::TrackGroups;
 use crate::util::fs;
 
 const EXAMPLE: &str = "\
@@ -38,6 +40,9 @@ pub(super) struct Args {
     /// Only these tracks: names, indices or ranges a:b
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     tracks: Vec<String>,
+    /// Means of the tracks of each class instead of tracks: lines of track and class
+    #[arg(long, alias = "average_outclasses", value_name = "FILE")]
+    class_means: Option<PathBuf>,
     /// Sequences a batch; memory grows with it, results do not change [default: chosen]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
@@ -53,6 +58,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let computing = args.arithmetic.of(context)?;
     let model = inputs::model(&args.model, &computing)?;
     let tracks = inputs::tracks(&model, &args.tracks)?;
+    let means = args.class_means.as_deref().map(|path| class_means(path, &model, &tracks)).transpose()?;
     let sequences = args.reading.for_model(&args.sequences, &model, context)?;
 
     let bar = inputs::bar(context.talk, sequences.len(), "sequences");
@@ -60,15 +66,29 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let all =
         predict_in(&model.network, &sequences.bases, batch, computing.precision, &mut |n| bar.set_position(n as u64))?;
     bar.finish_and_clear();
-    let values = select(&model, all, &tracks);
-    let columns: Vec<&str> = tracks.iter().map(|&t| model.track_names()[t]).collect();
+    let mut values = select(&model, all, &tracks);
+    let mut columns: Vec<&str> = tracks.iter().map(|&t| model.track_names()[t]).collect();
+    if let Some(means) = &means {
+        let each: Vec<f64> = values.into_iter().map(f64::from).collect();
+        values = means.apply(&each)?.into_iter().map(|v| v as f32).collect();
+        columns = means.names.iter().map(String::as_str).collect();
+    }
 
     output::write_file(&args.out, context, args, |path| match text {
         false => write(path, &sequences.names, &columns, &values),
         true => write_table(path, &sequences.names, &columns, &values),
     })?;
-    context.talk.say(format_args!("{} sequences, {} tracks", sequences.len(), tracks.len()));
+    let what = if means.is_some() { "classes" } else { "tracks" };
+    context.talk.say(format_args!("{} sequences, {} {what}", sequences.len(), columns.len()));
     talk::print(format_args!("{}\n", args.out.display()))
+}
+
+/// Means of the chosen tracks of each class, in alphabetical order of the classes.
+fn class_means(path: &Path, model: &Model, tracks: &[usize]) -> Result<TrackGroups> {
+    let means = TrackGroups::of_classes(&class_of_outputs(path, model, tracks)?);
+    let mut order: Vec<usize> = (0..means.len()).collect();
+    order.sort_by(|&a, &b| means.names[a].cmp(&means.names[b]));
+    Ok(means.select(&order))
 }
 
 /// Whether predictions are to be a table, by the end of the file's name, and not npz.

@@ -11,9 +11,10 @@ use super::Context;
 use super::output::{Staged, folder_of, suffixed};
 use crate::error::{Error, Result};
 use crate::io::classes::read_classes;
+use crate::model::Model;
 use crate::model::options::python_float;
 use crate::seq::duplicate;
-use crate::stat::{self, Axis, Metric, Score, Table, scores};
+use crate::stat::{self, Averaged, Axis, Metric, Score, Table, scores};
 use crate::util::fs::write_bytes;
 
 /// Names of the tracks of several files.
@@ -77,6 +78,98 @@ pub(super) fn class_of_tracks(path: &Path, plain: &[String], file_classes: &[Str
     Ok(classes)
 }
 
+/// Class of each of these tracks of a model, named in a file as files of targets name them: without the label of their file where the
+/// model has it behind them. A class whose tracks are of more than one output is divided by output.
+///
+/// # Errors
+/// What the reader returns.
+pub(super) fn class_of_outputs(path: &Path, model: &Model, tracks: &[usize]) -> Result<Vec<String>> {
+    let outputs = model.network.architecture().outputs();
+    let labels: Vec<String> = outputs.iter().flat_map(|&(name, n)| (0..n).map(move |_| name.to_string())).collect();
+    let all = model.track_names();
+    let stripped: Option<Vec<&str>> = all
+        .iter()
+        .zip(&labels)
+        .map(|(track, label)| track.strip_suffix(label.as_str()).and_then(|t| t.strip_suffix('_')))
+        .collect();
+    let plain = stripped.filter(|_| outputs.len() > 1).unwrap_or(all);
+    let plain: Vec<String> = tracks.iter().map(|&t| plain[t].to_string()).collect();
+    let labels: Vec<String> = match outputs.len() {
+        1 => vec![],
+        _ => tracks.iter().map(|&t| labels[t].clone()).collect(),
+    };
+    class_of_tracks(path, &plain, &labels)
+}
+
+/// Which scores are written in the reference system's files.
+#[derive(Debug, Default, clap::Args, Serialize)]
+#[command(next_help_heading = "DRG's names and files")]
+pub(super) struct Saved {
+    /// 1 - r of every track, in a file a class
+    #[arg(long, alias = "save_correlation_perclass")]
+    save_correlation_perclass: bool,
+    /// 1 - r of every sequence over the tracks of a class, in a file a class
+    #[arg(long, alias = "save_correlation_perpoint")]
+    save_correlation_perpoint: bool,
+    /// Root of the mean squared error of every track, in a file a class
+    #[arg(long, alias = "save_mse_perclass")]
+    save_mse_perclass: bool,
+    /// Root of the mean squared error of every sequence, in a file a class
+    #[arg(long, alias = "save_mse_perpoint")]
+    save_mse_perpoint: bool,
+    /// Area under the ROC curve of every track, in a file a class
+    #[arg(long, alias = "save_auroc_perclass")]
+    save_auroc_perclass: bool,
+    /// Area under the ROC curve of every sequence, in a file a class
+    #[arg(long, alias = "save_auroc_perpoint")]
+    save_auroc_perpoint: bool,
+    /// Area under the precision-recall curve of every track, in a file a class
+    #[arg(long, alias = "save_auprc_perclass")]
+    save_auprc_perclass: bool,
+    /// Area under the precision-recall curve of every sequence, in a file a class
+    #[arg(long, alias = "save_auprc_perpoint")]
+    save_auprc_perpoint: bool,
+    /// Rank-sum test of active against other sequences for every track, -log10 of the p-value, in a file a class
+    #[arg(long, alias = "save_wilcoxon_perclass")]
+    save_wilcoxon_perclass: bool,
+    /// Rank-sum test of active against other tracks for every sequence, -log10 of the p-value, in a file a class
+    #[arg(long, alias = "save_wilcoxon_perpoint")]
+    save_wilcoxon_perpoint: bool,
+}
+
+impl Saved {
+    /// Scores to write in the reference system's files.
+    pub(super) fn chosen(&self) -> Vec<(Axis, Metric)> {
+        let all = [
+            (self.save_correlation_perclass, Axis::Track, Metric::Distance),
+            (self.save_correlation_perpoint, Axis::Sequence, Metric::Distance),
+            (self.save_mse_perclass, Axis::Track, Metric::Rmse),
+            (self.save_mse_perpoint, Axis::Sequence, Metric::Rmse),
+            (self.save_auroc_perclass, Axis::Track, Metric::Auroc),
+            (self.save_auroc_perpoint, Axis::Sequence, Metric::Auroc),
+            (self.save_auprc_perclass, Axis::Track, Metric::Auprc),
+            (self.save_auprc_perpoint, Axis::Sequence, Metric::Auprc),
+            (self.save_wilcoxon_perclass, Axis::Track, Metric::RankSum),
+            (self.save_wilcoxon_perpoint, Axis::Sequence, Metric::RankSum),
+        ];
+        all.into_iter().filter(|s| s.0).map(|(_, axis, metric)| (axis, metric)).collect()
+    }
+}
+
+/// Tracks averaged within groups that a file names; see [`Averaged`].
+///
+/// # Errors
+/// What the reader of the file returns.
+pub(super) fn averaged(
+    path: Option<&Path>,
+    table: &Table<'_>,
+    plain: &[String],
+    file_classes: &[String],
+) -> Result<Option<Averaged>> {
+    let Some(path) = path else { return Ok(None) };
+    Averaged::new(table, &class_of_tracks(path, plain, file_classes)?).map(Some)
+}
+
 /// Scores as a tidy table: a line each.
 pub(super) fn tidy(model: &str, rows: &[Score]) -> String {
     let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\n");
@@ -115,7 +208,9 @@ pub(super) const CORRELATIONS: [(Axis, Metric); 2] =
 
 /// Writes scores in the files of the reference system, name for name and digit for digit, and one record of how they were made:
 /// `<prefix>_clss_<metric>_tcl<class>.txt` (a line `track value` for each track) and `<prefix>_pnt_<metric>_tcl<class>.txt` (a
-/// line `sequence value` for each sequence) for every class; `corr` is 1 - r, `mse` its root. Returns their paths.
+/// line `sequence value` for each sequence) for every class; `corr` is 1 - r, `mse` its root, `rnksm` -log10 of the p-value of
+/// [`stat::rank_sum`], where the reference system writes -log10 of the statistic. Says so where a score is defined for no item, and
+/// has no file then. Returns the paths.
 ///
 /// # Errors
 /// What the table returns; [`Error::Io`].
@@ -138,8 +233,13 @@ pub(super) fn save_as_drg(
         let word = match metric {
             Metric::Distance => "corr",
             Metric::Rmse => "mse",
+            Metric::RankSum => "rnksm",
             other => other.name(),
         };
+        if rows.is_empty() {
+            let why = "the metric wants measurements of 0 and 1, and both of them";
+            context.talk.say(format_args!("no {kind}_{word} files: {why}"));
+        }
         let classes: std::collections::BTreeSet<&str> = rows.iter().map(|s| s.class.as_str()).collect();
         for class in classes {
             let of = rows.iter().filter(|s| s.class == class);

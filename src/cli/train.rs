@@ -271,7 +271,9 @@ impl Args {
             tracks: &names,
             classes: classes.as_deref(),
         };
-        let saved = self.name.saved();
+        let of_classes = self.measured.averaged(&table, prepared)?;
+        let table = of_classes.as_ref().map_or(table, |a| a.table(&sequences.names));
+        let saved = self.name.saved.chosen();
         if !saved.is_empty() {
             save_as_drg(&suffixed(out, ""), &table, &saved, context, self)?;
         }

@@ -4,6 +4,7 @@
 //! does not exist (no points, no variance, one label only) is NaN, and each function says when. A NaN among the
 //! inputs gives NaN; leaving out missing targets is the job of [`scores`].
 
+mod averaged;
 mod classification;
 mod compare;
 mod correlation;
@@ -15,7 +16,8 @@ mod paired;
 mod regression;
 mod scores;
 
-pub use classification::{auprc, auroc};
+pub use averaged::Averaged;
+pub use classification::{auprc, auroc, rank_sum};
 pub use compare::Compare;
 pub use correlation::{cosine, fisher_interval, ordinal_ranks, pearson, pearson_distance, ranks, spearman};
 pub use describe::{bootstrap_interval, mean, median, normal_cdf, normal_quantile, quantile, sd};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
-use super::{auprc, auroc, mean, mse, pearson, pearson_distance, r2, rmse, spearman};
+use super::{auprc, auroc, mean, mse, pearson, pearson_distance, r2, rank_sum, rmse, spearman};
 use crate::error::{Error, Result, hint};
 
 /// What one score is about.
@@ -52,14 +52,17 @@ pub enum Metric {
     Auprc,
     /// [`pearson_distance`], the reference system's `corr`.
     Distance,
+    /// [`rank_sum`]; only of targets that are 0 or 1, with both present.
+    RankSum,
 }
 
 impl Metric {
-    /// The metrics of a report. [`Metric::Distance`] repeats the correlation in the reference's convention and is left out.
+    /// The metrics of a report. [`Metric::Distance`] repeats the correlation in the reference's convention, [`Metric::RankSum`]
+    /// tests what [`Metric::Auroc`] measures; both are left out.
     pub const REPORT: [Self; 7] =
         [Self::Pearson, Self::Spearman, Self::R2, Self::Rmse, Self::Mse, Self::Auroc, Self::Auprc];
 
-    /// Name in tables: `r`, `spearman`, `r2`, `rmse`, `mse`, `auroc`, `auprc` or `distance`.
+    /// Name in tables: `r`, `spearman`, `r2`, `rmse`, `mse`, `auroc`, `auprc`, `distance` or `ranksum`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pearson => "r",
@@ -70,6 +73,7 @@ impl Metric {
             Self::Auroc => "auroc",
             Self::Auprc => "auprc",
             Self::Distance => "distance",
+            Self::RankSum => "ranksum",
         }
     }
 
@@ -89,6 +93,7 @@ impl Metric {
             Self::Distance => Some(pearson_distance(target, prediction)),
             Self::Auroc => labels(target).map(|l| auroc(&l, prediction)),
             Self::Auprc => labels(target).map(|l| auprc(&l, prediction)),
+            Self::RankSum => labels(target).map(|l| rank_sum(&l, prediction)),
         }
     }
 }
@@ -121,7 +126,7 @@ impl FromStr for Metric {
     type Err = Error;
 
     fn from_str(word: &str) -> Result<Self> {
-        let all = || Self::REPORT.into_iter().chain([Self::Distance]);
+        let all = || Self::REPORT.into_iter().chain([Self::Distance, Self::RankSum]);
         all().find(|m| m.name() == word).ok_or_else(|| {
             let known: Vec<_> = all().map(Self::name).collect();
             let hint = hint(word, known.iter().copied());

@@ -209,6 +209,8 @@ impl Args {
             tracks: &model.tracks,
             classes: classes.as_deref(),
         };
+        let of_classes = self.measured.averaged(&table, prepared)?;
+        let table = of_classes.as_ref().map_or(table, |a| a.table(&inputs[0].names));
         write_scores(&self.out, &table, context)
     }
 

@@ -6,14 +6,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::paired::Files;
-use crate::cli::scores::{CORRELATIONS, class_of_tracks, save_as_drg, tidy};
+use crate::cli::scores::{CORRELATIONS, Saved, averaged, class_of_tracks, save_as_drg, tidy};
 use crate::cli::{Context, output, talk};
 use crate::error::{Error, Result};
 use crate::stat::{self, Axis, Metric, Score, Table, scores};
 
 const EXAMPLE: &str = "\
-Metrics: r (Pearson), spearman, r2, rmse, mse, auroc and auprc (where the measurements are 0 and 1), distance (1 - r in
-four decimals). Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
+Metrics: r (Pearson), spearman, r2, rmse, mse, auroc, auprc and ranksum (where the measurements are 0 and 1; ranksum is
+-log10 of the p-value of the rank-sum test of ones against zeros), distance (1 - r in four decimals). Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
 sequence over the tracks of a class.
 
 Example (how far noise alone lets a model come):
@@ -35,6 +35,9 @@ pub(in crate::cli) struct Args {
     /// Classes of the tracks: lines of track and class
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
+    /// Score means: tracks of one class of this file are averaged before, within the classes of --classes
+    #[arg(long, alias = "average_outclasses", value_name = "FILE")]
+    class_means: Option<PathBuf>,
     /// Metrics to compute
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', default_values_t = Metric::REPORT.map(|m| m.to_string()))]
     metrics: Vec<String>,
@@ -47,9 +50,13 @@ pub(in crate::cli) struct Args {
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
-    /// Also write PREFIX_clss_corr_tclCLASS.txt and PREFIX_pnt_corr_tclCLASS.txt with 1 - r, as DRG does
+    /// Also write PREFIX_clss_corr_tclCLASS.txt and PREFIX_pnt_corr_tclCLASS.txt with 1 - r, as DRG does, or what the --save-
+    /// options choose
     #[arg(long, value_name = "PREFIX")]
     reference_files: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    saved: Saved,
 }
 
 /// Spread of one metric along one axis.
@@ -72,10 +79,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         tracks: &pairs.tracks,
         classes: classes.as_deref(),
     };
+    let of_classes = averaged(args.class_means.as_deref(), &table, &pairs.plain, &pairs.file_classes)?;
+    let table = of_classes.as_ref().map_or(table, |a| a.table(&pairs.names));
     let rows = scores(&table, &axes, &metrics)?;
     let model = args.model.clone().unwrap_or_else(|| args.files.model());
     if let Some(prefix) = &args.reference_files {
-        let written = save_as_drg(prefix, &table, &CORRELATIONS, context, args)?;
+        let mut chosen = args.saved.chosen();
+        if chosen.is_empty() {
+            chosen = CORRELATIONS.to_vec();
+        }
+        let written = save_as_drg(prefix, &table, &chosen, context, args)?;
         written.iter().for_each(|path| context.talk.say(path.display()));
     }
     let text = tidy(&model, &rows);
@@ -85,7 +98,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     output::write_file(&args.out, context, args, |path| crate::util::fs::write_bytes(path, text.as_bytes()))?;
     context.talk.say(args.out.display());
     let summaries = summaries(&rows, &axes, &metrics);
-    let (n, t) = (pairs.names.len(), pairs.tracks.len());
+    let (n, t) = (table.sequences.len(), table.tracks.len());
     if args.json {
         let all: Vec<Value> = summaries.iter().map(Summary::json).collect();
         let all = json!({ "model": model, "sequences": n, "tracks": t, "scores": args.out, "summary": all });
@@ -104,8 +117,13 @@ impl Args {
         if !to_stdout {
             output::check_file(&self.out)?;
         }
-        if let Some(prefix) = &self.reference_files {
-            output::check_file(prefix)?;
+        match &self.reference_files {
+            Some(prefix) => output::check_file(prefix)?,
+            None if !self.saved.chosen().is_empty() => {
+                let what = "--save-...: name what stands before the names of DRG's files with --reference-files PREFIX";
+                return Err(Error::Usage(what.into()));
+            }
+            None => {}
         }
         let axes: Vec<Axis> = self.axis.iter().map(|a| a.parse()).collect::<Result<_>>()?;
         let metrics: Vec<Metric> = self.metrics.iter().map(|m| m.parse()).collect::<Result<_>>()?;

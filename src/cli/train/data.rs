@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::inputs::Reading;
-use crate::cli::scores::{Tracks, class_of_tracks};
+use crate::cli::scores::{Tracks, averaged, class_of_tracks};
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result, hint};
 use crate::io::dataset::{Dataset, align};
@@ -12,6 +12,7 @@ use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::io::table::Table;
 use crate::io::targets::{TargetOptions, read_modalities};
 use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
+use crate::stat::{self, Averaged};
 
 /// Flags about measurements and their split, of every verb that fits a model.
 #[derive(Debug, clap::Args, serde::Serialize)]
@@ -28,6 +29,9 @@ pub(in crate::cli) struct Measured {
     /// Classes of the tracks for the scores: lines of track and class
     #[arg(long, alias = "split_outclasses", value_name = "FILE")]
     classes: Option<PathBuf>,
+    /// Scores are of means: tracks of one class of this file are averaged before, within the classes of --classes
+    #[arg(long, alias = "average_outclasses", value_name = "FILE")]
+    class_means: Option<PathBuf>,
     /// Names of the modalities
     #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
     pub(in crate::cli) file_classes: Vec<String>,
@@ -41,6 +45,14 @@ impl Measured {
     pub(in crate::cli) fn classes_of(&self, prepared: &Prepared) -> Result<Option<Vec<String>>> {
         let Prepared { plain, file_classes, .. } = prepared;
         self.classes.as_deref().map(|path| class_of_tracks(path, plain, file_classes)).transpose()
+    }
+
+    /// The table of the means to score, where a file asks for them.
+    ///
+    /// # Errors
+    /// What the reader of classes returns.
+    pub(in crate::cli) fn averaged(&self, table: &stat::Table<'_>, prepared: &Prepared) -> Result<Option<Averaged>> {
+        averaged(self.class_means.as_deref(), table, &prepared.plain, &prepared.file_classes)
     }
 }
 

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::Args;
 use super::data::{FoldSource, Wanted};
+use crate::cli::scores::Saved;
 use crate::error::{Error, Result};
 use crate::model::naming::{FoldTag, NameParts};
 use crate::model::options::{DataFacts, Options};
-use crate::stat::{Axis, Metric};
 
 /// The longest name of a file that common file systems take, less what is put behind it.
 const LONGEST: usize = 255 - "_clss_corr_tcl.txt".len() - 16;
@@ -30,48 +30,12 @@ pub(super) struct Naming {
     /// Predictions of the test set: always written
     #[arg(long, alias = "save_predictions")]
     save_predictions: bool,
-    /// 1 - r of every track, in a file a class
-    #[arg(long, alias = "save_correlation_perclass")]
-    save_correlation_perclass: bool,
-    /// 1 - r of every sequence over the tracks of a class, in a file a class
-    #[arg(long, alias = "save_correlation_perpoint")]
-    save_correlation_perpoint: bool,
-    /// Root of the mean squared error of every track, in a file a class
-    #[arg(long, alias = "save_mse_perclass")]
-    save_mse_perclass: bool,
-    /// Root of the mean squared error of every sequence, in a file a class
-    #[arg(long, alias = "save_mse_perpoint")]
-    save_mse_perpoint: bool,
-    /// Area under the ROC curve of every track, in a file a class
-    #[arg(long, alias = "save_auroc_perclass")]
-    save_auroc_perclass: bool,
-    /// Area under the ROC curve of every sequence, in a file a class
-    #[arg(long, alias = "save_auroc_perpoint")]
-    save_auroc_perpoint: bool,
-    /// Area under the precision-recall curve of every track, in a file a class
-    #[arg(long, alias = "save_auprc_perclass")]
-    save_auprc_perclass: bool,
-    /// Area under the precision-recall curve of every sequence, in a file a class
-    #[arg(long, alias = "save_auprc_perpoint")]
-    save_auprc_perpoint: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) saved: Saved,
 }
 
 impl Naming {
-    /// Scores to write in the reference system's files.
-    pub(super) fn saved(&self) -> Vec<(Axis, Metric)> {
-        let all = [
-            (self.save_correlation_perclass, Axis::Track, Metric::Distance),
-            (self.save_correlation_perpoint, Axis::Sequence, Metric::Distance),
-            (self.save_mse_perclass, Axis::Track, Metric::Rmse),
-            (self.save_mse_perpoint, Axis::Sequence, Metric::Rmse),
-            (self.save_auroc_perclass, Axis::Track, Metric::Auroc),
-            (self.save_auroc_perpoint, Axis::Sequence, Metric::Auroc),
-            (self.save_auprc_perclass, Axis::Track, Metric::Auprc),
-            (self.save_auprc_perpoint, Axis::Sequence, Metric::Auprc),
-        ];
-        all.into_iter().filter(|s| s.0).map(|(_, axis, metric)| (axis, metric)).collect()
-    }
-
     /// The model file, where `-o` does not name it.
     ///
     /// # Errors
