@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::arithmetic::Arithmetic;
+use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
 use super::scores::class_of_outputs;
 use super::{Context, output, talk};
+use crate::engine::embed::{Embedding, Layer, Positions};
 use crate::engine::predict::predict_in;
 use crate::error::{Error, Result};
 use crate::io::npz::write_npz;
 use crate::model::Model;
+use crate::seq::Sequences;
 use crate::stat::TrackGroups;
 use crate::util::fs;
 
@@ -19,10 +21,17 @@ const EXAMPLE: &str = "\
 Output: npz with names (N), values (N, T, float32) and columns (T), or a table of names and tracks
 where -o ends in .tsv. A prediction does not depend on the others or on the batch.
 
+Layers of --embedding, by DRG's numbers or by name: 0 stem (first convolution, strands combined,
+before its activation), 1 pool, 2 first-block, 3 attention, 4 second-block, 5 flat, 6 or -1
+head-input. The npz has names (N) and values (N, C, L), or (N, D) of layers without positions. Models
+of several inputs take LAYER@INPUT, and heads@INPUT (what the network of an input hands on), joined
+(that of all inputs side by side) and combined@OUTPUT (behind the layers that join them).
+
 Example:
   drg simulate -o sim
   drg train sim/sequences.fa sim/targets.tsv -o model.drg --cnn num_kernels=16+l_kernels=11+epochs=2
-  drg predict model.drg sim/sequences.fa -o predictions.npz";
+  drg predict model.drg sim/sequences.fa -o predictions.npz
+  drg predict model.drg sim/sequences.fa -o motifs.npz --embedding stem --embedding-positions max";
 
 /// Predict with a trained model
 #[derive(Debug, clap::Args, Serialize)]
@@ -43,6 +52,13 @@ pub(super) struct Args {
     /// Means of the tracks of each class instead of tracks: lines of track and class
     #[arg(long, alias = "average_outclasses", value_name = "FILE")]
     class_means: Option<PathBuf>,
+    /// Write the activations of a layer instead of predictions; see below
+    #[arg(long, alias = "save_embedding", value_name = "LAYER[@INPUT]", allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["tracks", "class_means"])]
+    embedding: Option<String>,
+    /// What is made of the positions of a layer that has some
+    #[arg(long, value_enum, default_value = "all", requires = "embedding")]
+    embedding_positions: Reduced,
     /// Sequences a batch; memory grows with it, results do not change [default: chosen]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
@@ -52,11 +68,26 @@ pub(super) struct Args {
     reading: Reading,
 }
 
+/// What is made of the positions of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Reduced {
+    /// Values (N, C, L)
+    All,
+    /// Their mean, (N, C)
+    Mean,
+    /// Their maximum, (N, C)
+    Max,
+}
+
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let text = is_table(&args.out)?;
     output::check_file(&args.out)?;
     let computing = args.arithmetic.of(context)?;
     let model = inputs::model(&args.model, &computing)?;
+    if let Some(layer) = &args.embedding {
+        return embed(args, layer, &model, &computing, context);
+    }
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let means = args.class_means.as_deref().map(|path| class_means(path, &model, &tracks)).transpose()?;
     let sequences = args.reading.for_model(&args.sequences, &model, context)?;
@@ -81,6 +112,59 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let what = if means.is_some() { "classes" } else { "tracks" };
     context.talk.say(format_args!("{} sequences, {} {what}", sequences.len(), columns.len()));
     talk::print(format_args!("{}\n", args.out.display()))
+}
+
+/// The activations of a layer instead of predictions.
+fn embed(args: &Args, layer: &str, model: &Model, computing: &Computing, context: &Context) -> Result<()> {
+    if is_table(&args.out)? {
+        let out = args.out.display();
+        return Err(Error::Usage(format!(
+            "-o {out}: activations are written as npz; expected a name that ends in .npz"
+        )));
+    }
+    let layer = Layer::parse(layer, model.network.architecture())?;
+    let positions = match args.embedding_positions {
+        Reduced::All => Positions::All,
+        Reduced::Mean => Positions::Mean,
+        Reduced::Max => Positions::Max,
+    };
+    let embedding = Embedding::new(&model.network, layer, positions, computing.precision)?;
+    let sequences = args.reading.for_model(&args.sequences, model, context)?;
+    let batch = args.batch_size.map(|n| n as usize);
+    output::write_file(&args.out, context, args, |path| write_embedding(path, &embedding, &sequences, batch, context))?;
+    context.talk.say(format_args!("{} sequences, {}", sequences.len(), dimensions(embedding.shape())));
+    talk::print(format_args!("{}\n", args.out.display()))
+}
+
+/// Shape in words.
+fn dimensions(shape: &[usize]) -> String {
+    match shape {
+        [c, l] => format!("{c} channels at {l} positions"),
+        _ => format!("{} values each", shape.iter().product::<usize>()),
+    }
+}
+
+/// The reference's file of activations: `names`, `values`; a batch is in memory at a time.
+pub(super) fn write_embedding(
+    path: &Path,
+    embedding: &Embedding<'_>,
+    sequences: &Sequences,
+    batch: Option<usize>,
+    context: &Context,
+) -> Result<()> {
+    let bar = inputs::bar(context.talk, sequences.len(), "sequences");
+    let rows = batch.unwrap_or_else(|| embedding.batch()).max(1) * sequences.length;
+    let shape = [&[sequences.len()], embedding.shape()].concat();
+    write_npz(path, |w| {
+        w.strings("names", &sequences.names)?;
+        let blocks = sequences.bases.chunks(rows.max(1)).map(|bases| {
+            bar.inc((bases.len() / sequences.length) as u64);
+            embedding.values(bases)
+        });
+        w.blocks("values", &shape, blocks)
+    })?;
+    bar.finish_and_clear();
+    Ok(())
 }
 
 /// Means of the chosen tracks of each class, in alphabetical order of the classes.

@@ -16,6 +16,7 @@ use super::output::{self, Staged, suffixed};
 use super::scores::{save_as_drg, write_scores};
 use super::{Context, predict, talk};
 use crate::engine;
+use crate::engine::embed::{Embedding, Layer, Positions};
 use crate::engine::train::{Outcome, Trainer, state_path};
 use crate::error::{Error, Result};
 use crate::model::options::{
@@ -126,6 +127,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         names: args.measured.file_classes.clone(),
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
+    if let Some(layer) = &args.name.save_embedding {
+        Layer::parse(layer, &model_spec)?;
+    }
     let out = &args.out.clone().map_or_else(|| args.name.path(args, &wanted, &options, &facts), Ok)?;
     output::check_file(out)?;
     let computing = args.arithmetic.of(context)?;
@@ -258,6 +262,12 @@ impl Args {
         let values = predict::select(model, all, &tracks);
         let columns = model.track_names();
         predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &columns, &values)?;
+        if let Some(layer) = &self.name.save_embedding {
+            let place = Layer::parse(layer, network.architecture())?;
+            let embedding = Embedding::new(&network, place, Positions::All, computing.precision)?;
+            let path = suffixed(out, &format!("_embed{layer}.npz"));
+            predict::write_embedding(&path, &embedding, &sequences, None, context)?;
+        }
 
         let targets = &prepared.dataset.targets;
         let truth: Vec<f64> = rows.iter().flat_map(|&i| targets.iter().flat_map(move |t| t.row(i)).copied()).collect();

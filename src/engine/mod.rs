@@ -1,6 +1,7 @@
 //! What is done with a model: train, predict, mutate, measure.
 
 pub mod bench;
+pub mod embed;
 pub mod encode;
 pub mod mutate;
 pub mod predict;

@@ -57,9 +57,15 @@ pub enum Tap {
     Flat,
     /// '6': input of the heads; of the first head if they have stacks of their own.
     HeadInput,
+    /// Outputs of all heads of the network of an input, side by side.
+    Heads,
+    /// Outputs of all heads of all inputs, side by side; of networks of several inputs.
+    Joined,
+    /// Input of the last layer of an output that has layers of its own; the number is that of the output.
+    Combined,
 }
 
-/// What a forward pass reports about one of its tensors: number of the input, place, value.
+/// What a forward pass reports about one of its tensors: number of the input ([`Tap::Combined`]: of the output), place, value.
 pub type Observer<'a> = &'a mut dyn FnMut(usize, Tap, &Var);
 
 impl Network {
@@ -193,7 +199,11 @@ impl Network {
             heads.push(found);
             dropouts = passed;
         }
-        self.join(tape, bound, join, &heads, dropouts)
+        if let Some(observe) = &mut watch {
+            let all: Vec<&Var> = heads.iter().flatten().collect();
+            observe(0, Tap::Joined, &join::side_by_side(tape, &all)?);
+        }
+        self.join(tape, bound, join, &heads, (dropouts, watch))
     }
 
     /// A pass of the network of one input, behind so many dropout layers.
@@ -263,6 +273,9 @@ impl<'a> Run<'a> {
         for (i, head) in plan.heads.iter().enumerate() {
             let x = head.stack.map_or(&flat, |s| &stacks[s]);
             outputs.push(tape.scoped(format!("head{i}"), |t| self.head(t, head, x))?);
+        }
+        if watched {
+            observe(input, Tap::Heads, &join::side_by_side(tape, &outputs.iter().collect::<Vec<_>>())?);
         }
         Ok((outputs, self.dropouts))
     }

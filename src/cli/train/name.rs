@@ -30,6 +30,9 @@ pub(super) struct Naming {
     /// Predictions of the test set: always written
     #[arg(long, alias = "save_predictions")]
     save_predictions: bool,
+    /// Activations of a layer for the test set, as drg predict --embedding writes them, in STEM_embedLAYER.npz
+    #[arg(long, alias = "save_embedding", value_name = "LAYER[@INPUT]", allow_hyphen_values = true)]
+    pub(super) save_embedding: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(super) saved: Saved,

@@ -25,6 +25,7 @@ pub use ism::Reduction;
 pub use pairs::{EditPair, PairBlock, Pairs, pairs};
 pub use plan::{Engine, Plan, PlanStep};
 pub use predictor::Predictor;
+pub(super) use predictor::cut;
 pub use reference::Reference;
 pub use store::{Description, Store, join_part, merge_npz, merge_store, write_head};
 pub use substitutions::{Effects, IsmOptions, substitutions};

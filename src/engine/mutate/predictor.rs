@@ -3,7 +3,7 @@
 use crate::device::{Device, Precision};
 use crate::engine::predict::batch_on;
 use crate::error::{Error, Result};
-use crate::model::spec::PoolPadding;
+use crate::model::spec::{ModelSpec, PoolPadding};
 use crate::model::{Network, ZooModel};
 use crate::nn::Parameters;
 use crate::ops;
@@ -147,6 +147,23 @@ pub(super) fn tracks<P: Predictor>(model: &P, asked: Option<&[usize]>, op: &'sta
     }
 }
 
+/// The inputs of a network, from [`Predictor::input`] of a sequence of all of them.
+///
+/// # Errors
+/// Those of the operation.
+pub(in crate::engine) fn cut(network: &Network, tape: &mut Tape, x: &Var) -> Result<Vec<Var>> {
+    let [_] = network.inputs() else {
+        let mut from = 0;
+        let crop = |spec: &ModelSpec| {
+            let start = from;
+            from += spec.padded_length();
+            ops::crop(tape, x, start, from)
+        };
+        return network.inputs().iter().map(crop).collect();
+    };
+    Ok(vec![x.clone()])
+}
+
 impl Predictor for Network {
     fn length(&self) -> usize {
         self.architecture().length()
@@ -178,18 +195,7 @@ impl Predictor for Network {
 
     fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         let bound = Network::parameters(self).bind(tape, false)?;
-        let mut inputs = vec![];
-        let mut from = 0;
-        match self.inputs() {
-            [_] => inputs.push(x.clone()),
-            several => {
-                for spec in several {
-                    let to = from + spec.padded_length();
-                    inputs.push(ops::crop(tape, x, from, to)?);
-                    from = to;
-                }
-            }
-        }
+        let inputs = cut(self, tape, x)?;
         let mut heads = Network::forward(self, tape, &bound, &inputs)?;
         match heads.len() {
             1 => Ok(heads.remove(0)),

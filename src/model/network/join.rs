@@ -1,6 +1,6 @@
 //! What is made of the heads of several networks: formulas, or fully connected layers over embeddings side by side.
 
-use super::Network;
+use super::{Network, Observer, Tap};
 use crate::error::Result;
 use crate::model::spec::{Combination, JoinSpec, Relation};
 use crate::nn::Bound;
@@ -8,14 +8,14 @@ use crate::ops;
 use crate::tape::{Tape, Var};
 
 impl Network {
-    /// The outputs, from the heads of every input; `dropouts` = dropout layers that have passed.
+    /// The outputs, from the heads of every input; `dropouts` = dropout layers that have passed, `watch` = who watches.
     pub(super) fn join(
         &self,
         tape: &mut Tape,
         bound: &Bound,
         join: &JoinSpec,
         heads: &[Vec<Var>],
-        dropouts: u32,
+        (dropouts, mut watch): (u32, Option<Observer>),
     ) -> Result<Vec<Var>> {
         let mut run = self.run(bound, 0, dropouts);
         let mut outputs = vec![];
@@ -26,6 +26,9 @@ impl Network {
                     let mut x = side_by_side(t, &inputs(0))?;
                     if let (Some(spec), Some(plan)) = (fc, fc_plan) {
                         x = run.stack(t, spec, plan, &x)?;
+                    }
+                    if let Some(observe) = &mut watch {
+                        observe(m, Tap::Combined, &x);
                     }
                     run.head(t, head, &x)
                 }
@@ -40,7 +43,8 @@ impl Network {
     }
 }
 
-fn side_by_side(tape: &mut Tape, x: &[&Var]) -> Result<Var> {
+/// Values beside each other.
+pub(super) fn side_by_side(tape: &mut Tape, x: &[&Var]) -> Result<Var> {
     match x {
         [one] => Ok((*one).clone()),
         _ => ops::concat(tape, x),
