@@ -182,3 +182,102 @@ fn activations_are_written_as_asked() {
     let ran = room.run(&format!("{TRAIN} --save_embedding 7").replace("m.drg", "y.drg"));
     assert!(ran.code == 2 && !room.path("y.drg").exists() && ran.err.contains("unknown layer '7'"), "{}", ran.err);
 }
+
+#[test]
+fn kernels_are_knocked_out() {
+    let room = Room::simulated();
+    room.ok(TRAIN);
+    room.ok("predict m.drg sim/sequences.fa -o all.tsv -q");
+    room.ok("predict m.drg sim/sequences.fa -o none.tsv --mask 1,filter3 --mask 4 --mask-value -0.5 -q");
+    room.ok("predict m.drg sim/sequences.fa -o none.npz --mask 1:2,3:5 --mask-value -0.5 --embedding stem -q");
+    let ([n, c, l], stem) = room.array::<3>("none.npz", "values");
+    assert_eq!((n, c, l), (60, 5, 41));
+    for (i, v) in stem.iter().enumerate() {
+        assert_eq!(*v == -0.5, [1, 3, 4].contains(&(i / l % c)), "{i}: {v}");
+    }
+    assert_ne!(room.read("none.tsv"), room.read("all.tsv"));
+
+    // One at a time, and the same as predictions with and without.
+    let line = "perturb kernels m.drg sim/sequences.fa --targets sim/targets.tsv -q";
+    room.ok(&format!("{line} --kernels 2,0 --mask-value 0.25 -o k.tsv"));
+    room.ok("predict m.drg sim/sequences.fa -o one.tsv --mask 2 --mask-value 0.25 -q");
+    let (all, one) = (room.matrix("all.tsv"), room.matrix("one.tsv"));
+    let text = room.read("k.tsv");
+    let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split('\t').collect()).collect();
+    assert_eq!(lines.len(), 1 + 2 * 4);
+    assert_eq!(lines[0].join(" "), "kernel track n value mean se mean_abs r r_change rmse rmse_change");
+    assert_eq!((lines[1][0], lines[5][0], lines[1][2], lines[1][3]), ("filter2", "filter0", "60", "0.25"));
+    for (t, line) in lines[1..5].iter().enumerate() {
+        let changes: Vec<f64> = all.iter().zip(&one).map(|(a, b)| b[t] - a[t]).collect();
+        let mean = changes.iter().sum::<f64>() / 60.0;
+        let spread = changes.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / 59.0;
+        let sizes = changes.iter().map(|d| d.abs()).sum::<f64>() / 60.0;
+        for (found, expected) in line[4..7].iter().zip([mean, (spread / 60.0).sqrt(), sizes]) {
+            let found: f64 = found.parse().unwrap();
+            assert!((found - expected).abs() < 2e-6, "{line:?}: {expected}");
+        }
+    }
+    // The fit is that of `drg eval score`.
+    for file in ["all", "one"] {
+        room.ok(&format!("eval score {file}.tsv sim/targets.tsv -o {file}_s.tsv --axis track --metrics r,rmse -q"));
+    }
+    let scores = |name: &str| -> Vec<f64> {
+        room.read(name).lines().skip(1).map(|l| l.split('\t').nth(5).unwrap().parse().unwrap()).collect()
+    };
+    let (before, after) = (scores("all_s.tsv"), scores("one_s.tsv"));
+    for (t, line) in lines[1..5].iter().enumerate() {
+        let found: Vec<f64> = line[7..].iter().map(|v| v.parse().unwrap()).collect();
+        let (r, e) = (2 * t, 2 * t + 1);
+        let expected = [before[r], after[r] - before[r], before[e], after[e] - before[e]];
+        assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 2e-6), "{found:?} {expected:?}");
+    }
+
+    // All of them, and by their means.
+    room.ok(&format!("{line} -o k.npz --tracks 1,2"));
+    let ([k, t], _) = room.array::<2>("k.npz", "mean");
+    let ([values], means) = room.array::<1>("k.npz", "value");
+    assert_eq!((k, t, values), (5, 2, 5));
+    room.ok("predict m.drg sim/sequences.fa -o stem.npz --embedding stem -q");
+    let (_, stem) = room.array::<3>("stem.npz", "values");
+    for (kernel, mean) in means.iter().enumerate() {
+        let of = stem.chunks(41).skip(kernel).step_by(5).flatten().map(|&v| f64::from(v));
+        assert!((of.sum::<f64>() / (60.0 * 41.0) - f64::from(*mean)).abs() < 1e-6);
+    }
+    for (line, expected) in [
+        ("--mask 5", "kernels: there is no index 5; the indices are 0 to 4"),
+        ("--mask 1@1", "expected the number of an input behind @, 0 to 0; found '1'"),
+        ("--mask 1 --mask 0:2", "kernels: 1 of input 0 is named twice"),
+        ("--mask 1 --mask-value zero", "expected a number or 'mean', found 'zero'"),
+    ] {
+        let ran = room.run(&format!("predict m.drg sim/sequences.fa -o x.tsv {line}"));
+        assert!(ran.code == 2 && ran.err.contains(expected), "{line}: {}", ran.err);
+    }
+}
+
+#[test]
+fn layers_and_kernels_of_several_inputs() {
+    let room = Room::simulated();
+    let inputs = "sim/sequences.fa,sim/sequences.fa";
+    room.ok(&format!("{} --set outclass=difference", TRAIN.replace("sim/sequences.fa", inputs)));
+    let predict = format!("predict m.drg {inputs} -q");
+    for (i, layer) in ["heads@0", "heads@1", "joined"].iter().enumerate() {
+        room.ok(&format!("{predict} -o e{i}.npz --embedding {layer}"));
+    }
+    room.ok(&format!("{predict} -o p.npz"));
+    let [(_, a), (_, b), (shape, both), (_, y)] =
+        ["e0", "e1", "e2", "p"].map(|f| room.array::<2>(&format!("{f}.npz"), "values"));
+    assert_eq!(shape, [60, 8]);
+    for (i, y) in y.iter().enumerate() {
+        assert!((a[i] - b[i] - y).abs() < 1e-6, "{i}");
+        assert_eq!((both[i / 4 * 8 + i % 4], both[i / 4 * 8 + 4 + i % 4]), (a[i], b[i]));
+    }
+    room.ok(&format!("perturb kernels m.drg {inputs} -o k.tsv --kernels 0@1 --kernels 3,4@0 --mask-value 0 -q"));
+    let text = room.read("k.tsv");
+    let names: Vec<&str> = text.lines().skip(1).step_by(4).map(|l| l.split('\t').next().unwrap()).collect();
+    assert_eq!(names, ["filter0_CNN1", "filter3_CNN0", "filter4_CNN0"]);
+    // The network of the other input does not change.
+    room.ok(&format!("{predict} -o m.npz --mask 0@1 --embedding heads@0"));
+    assert_eq!(room.array::<2>("m.npz", "values").1, a);
+    let ran = room.run(&format!("{predict} -o x.npz --mask 0"));
+    assert!(ran.code == 2 && ran.err.contains("the model has 2 inputs; expected 0@INPUT"), "{}", ran.err);
+}

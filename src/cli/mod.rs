@@ -17,6 +17,7 @@ mod epistasis;
 mod eval;
 mod inputs;
 mod ism;
+mod kernels;
 mod layers;
 mod merge;
 mod output;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
 use super::scores::class_of_outputs;
-use super::{Context, output, talk};
+use super::{Context, kernels, output, talk};
 use crate::engine::embed::{Embedding, Layer, Positions};
 use crate::engine::predict::predict_in;
 use crate::error::{Error, Result};
@@ -15,6 +15,7 @@ use crate::io::npz::write_npz;
 use crate::model::Model;
 use crate::seq::Sequences;
 use crate::stat::TrackGroups;
+use crate::tensor::DType;
 use crate::util::fs;
 
 const EXAMPLE: &str = "\
@@ -59,6 +60,14 @@ pub(super) struct Args {
     /// What is made of the positions of a layer that has some
     #[arg(long, value_enum, default_value = "all", requires = "embedding")]
     embedding_positions: Reduced,
+    /// Knock out kernels of the first layer: indices or ranges a:b with commas, of an input of several KERNELS@INPUT; can be given
+    /// several times
+    #[arg(long, value_name = "KERNELS[@INPUT]")]
+    mask: Vec<String>,
+    /// What the first layer gives in place of masked kernels, before its activation: a number, or mean (the mean of each over all
+    /// positions of the sequences)
+    #[arg(long, value_name = "V", default_value = "0", allow_hyphen_values = true, requires = "mask")]
+    mask_value: String,
     /// Sequences a batch; memory grows with it, results do not change [default: chosen]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
@@ -84,13 +93,21 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let text = is_table(&args.out)?;
     output::check_file(&args.out)?;
     let computing = args.arithmetic.of(context)?;
-    let model = inputs::model(&args.model, &computing)?;
+    let mut model = inputs::model(&args.model, &computing)?;
+    if computing.double {
+        model.network = model.network.to_dtype(DType::F64)?;
+    }
+    let sequences = args.reading.for_model(&args.sequences, &model, context)?;
+    if !args.mask.is_empty() {
+        let chosen = kernels::chosen(&args.mask, &model.network)?;
+        let list = kernels::replaced(&model.network, &chosen, &args.mask_value, &sequences.bases, computing.precision)?;
+        model.network = kernels::masked(&model.network, &list)?;
+    }
     if let Some(layer) = &args.embedding {
-        return embed(args, layer, &model, &computing, context);
+        return embed(args, (layer, sequences), &model, &computing, context);
     }
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let means = args.class_means.as_deref().map(|path| class_means(path, &model, &tracks)).transpose()?;
-    let sequences = args.reading.for_model(&args.sequences, &model, context)?;
 
     let bar = inputs::bar(context.talk, sequences.len(), "sequences");
     let batch = args.batch_size.map(|n| n as usize);
@@ -115,7 +132,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
 }
 
 /// The activations of a layer instead of predictions.
-fn embed(args: &Args, layer: &str, model: &Model, computing: &Computing, context: &Context) -> Result<()> {
+fn embed(
+    args: &Args,
+    (layer, sequences): (&str, Sequences),
+    model: &Model,
+    computing: &Computing,
+    context: &Context,
+) -> Result<()> {
     if is_table(&args.out)? {
         let out = args.out.display();
         return Err(Error::Usage(format!(
@@ -129,7 +152,6 @@ fn embed(args: &Args, layer: &str, model: &Model, computing: &Computing, context
         Reduced::Max => Positions::Max,
     };
     let embedding = Embedding::new(&model.network, layer, positions, computing.precision)?;
-    let sequences = args.reading.for_model(&args.sequences, model, context)?;
     let batch = args.batch_size.map(|n| n as usize);
     output::write_file(&args.out, context, args, |path| write_embedding(path, &embedding, &sequences, batch, context))?;
     context.talk.say(format_args!("{} sequences, {}", sequences.len(), dimensions(embedding.shape())));

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod embed;
 pub mod encode;
+pub mod kernels;
 pub mod mutate;
 pub mod predict;
 pub mod train;

@@ -8,6 +8,8 @@ mod join;
 
 mod layout;
 
+mod mask;
+
 use layout::layout;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 mod ablate;
 mod indels;
+mod kernels;
 mod marginalize;
 mod motifs;
 mod occlude;
@@ -35,7 +36,7 @@ Example:
   drg perturb marginalize m.drg --motif TGACTCA --backgrounds sim/sequences.fa --names 0:9 -o in.tsv
   drg perturb ablate m.drg sim/sequences.fa --sites sim/sites.bed --names 0:20 -o out.tsv";
 
-/// Put motifs in, take sites out, vary distances, hide windows, delete and insert bases
+/// Put motifs in, take sites out, vary distances, hide windows, delete and insert bases, knock out kernels
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
@@ -52,6 +53,7 @@ enum What {
     Occlude(occlude::Args),
     Delete(indels::DeleteArgs),
     Insert(indels::InsertArgs),
+    Kernels(kernels::Args),
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
@@ -62,6 +64,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         What::Occlude(args) => occlude::run(args, context),
         What::Delete(args) => indels::delete(args, context),
         What::Insert(args) => indels::insert(args, context),
+        What::Kernels(args) => kernels::run(args, context),
     }
 }
 
