@@ -72,13 +72,7 @@ impl Reading {
             return self.of_length(spec, length, context);
         }
         let specs: Vec<&str> = spec.split(',').collect();
-        if specs.len() != lengths.len() {
-            return Err(Error::Usage(format!(
-                "{spec}: the model has {} inputs; expected so many sets of sequences separated by commas, found {}",
-                lengths.len(),
-                specs.len()
-            )));
-        }
+        check_count(spec, specs.len(), lengths.len())?;
         let inputs: Vec<Sequences> =
             specs.iter().zip(lengths).map(|(s, l)| self.of_length(s, l, context)).collect::<Result<_>>()?;
         let data = align(inputs, vec![])?;
@@ -109,6 +103,19 @@ impl Reading {
         }
         Ok(sequences)
     }
+}
+
+/// Refuses another number of sets of sequences than of inputs.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub(super) fn check_count(spec: &str, found: usize, inputs: usize) -> Result<()> {
+    if found == inputs {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{spec}: the model has {inputs} inputs; expected so many sets of sequences separated by commas, found {found}"
+    )))
 }
 
 /// Chosen rows of sequences: all, or those whose names or indices are listed.

@@ -7,19 +7,21 @@ use crate::error::{Error, Result};
 use crate::model::Network;
 
 /// Kernels that `list` names: `KERNELS` or `KERNELS@INPUT`, where KERNELS are indices, ranges a:b and names (filter0, filter1, ...)
-/// with commas. Pairs of input and kernel; all of all inputs if there is none.
+/// with commas. Without INPUT they are of `input`, or of the only one. Pairs of input and kernel; without a list all of `input`, or of
+/// all.
 ///
 /// # Errors
 /// [`Error::Usage`] for an input or a kernel that is not there, a kernel that is named twice, and for no input where there are several.
-pub(super) fn chosen(list: &[String], network: &Network) -> Result<Vec<(usize, usize)>> {
+pub(super) fn chosen(list: &[String], network: &Network, input: Option<usize>) -> Result<Vec<(usize, usize)>> {
     let inputs = network.inputs();
     if list.is_empty() {
-        return Ok((0..inputs.len()).flat_map(|i| (0..inputs[i].stem.kernels).map(move |k| (i, k))).collect());
+        let all = input.map_or(0..inputs.len(), |i| i..i + 1);
+        return Ok(all.flat_map(|i| (0..inputs[i].stem.kernels).map(move |k| (i, k))).collect());
     }
     let mut found = vec![];
     for text in list {
         let (kernels, input) = match text.split_once('@') {
-            None if inputs.len() == 1 => (text.as_str(), 0),
+            None if input.is_some() || inputs.len() == 1 => (text.as_str(), input.unwrap_or(0)),
             None => {
                 return Err(Error::Usage(format!(
                     "kernels {text}: the model has {} inputs; expected {text}@INPUT with the number of one, 0 to {}",

@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let sequences = args.reading.for_model(&args.sequences, &model, context)?;
     if !args.mask.is_empty() {
-        let chosen = kernels::chosen(&args.mask, &model.network)?;
+        let chosen = kernels::chosen(&args.mask, &model.network, None)?;
         let list = kernels::replaced(&model.network, &chosen, &args.mask_value, &sequences.bases, computing.precision)?;
         model.network = kernels::masked(&model.network, &list)?;
     }

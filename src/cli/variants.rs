@@ -13,7 +13,7 @@ use super::layers::layers;
 use super::talk::Talk;
 use super::{Context, output, talk};
 use crate::engine::mutate::{
-    Change, Engine, OnMismatch, Pair, Placed, Plan, Scorer, ScorerOptions, Source, Status, Strand, Views,
+    Change, Engine, OnMismatch, Pair, Placed, Plan, Predictor, Scorer, ScorerOptions, Source, Status, Strand, Views,
 };
 use crate::error::{Error, Result, hint};
 use crate::io::genome::Genome;
@@ -27,7 +27,8 @@ use crate::util::fs::write_atomic;
 const EXAMPLE: &str = "\
 Variants: VCF 4, or a table with the columns chrom, pos (from 1), ref, alt and maybe id; also .gz.
 With --genome the first base of ref is at index ceil(L/2)-1 of a window of the model's L bases;
-with --sequences chrom is the name of a sequence, which is the window. After an indel the window
+with --sequences chrom is the name of a sequence, which is the window (of a model of several inputs:
+that of --input K, beside the other inputs' sequences of that name). After an indel the window
 of alt is filled from the right, or cut there (with --sequences: filled with unknown bases).
 Predictions of each allele are averaged over strands and shifts, then scored, in the units of the
 targets; c is the pseudocount:
@@ -69,6 +70,9 @@ pub(super) struct Args {
     /// Sequences that the variants are on: FASTA (.gz), one-hot npz, a table, or regions.bed@genome.fa
     #[arg(long, value_name = "SEQS")]
     sequences: Option<String>,
+    /// Input that the variants are in, from 0, of a model of several; --sequences then names one set an input with commas
+    #[arg(long, value_name = "K", requires = "sequences")]
+    input: Option<usize>,
     /// Scores: diff, log2fc, ratio, logit, abs, l2
     #[arg(long, visible_alias = "compare", value_name = "A,B,...", value_delimiter = ',', default_value = "diff")]
     score: Vec<String>,
@@ -78,9 +82,10 @@ pub(super) struct Args {
     /// Only these tracks: names, indices or ranges a:b
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     tracks: Vec<String>,
-    /// Strand that is scored: forward, reverse, or the mean of both
-    #[arg(long, value_name = "STRAND", default_value = "mean")]
-    strand: String,
+    /// Strand that is scored: forward, reverse, or the mean of both [default: mean; forward for models of several inputs, which
+    /// take no other]
+    #[arg(long, value_name = "STRAND")]
+    strand: Option<String>,
     /// Shifts of the window in bp over which predictions are averaged
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', default_value = "0", allow_hyphen_values = true)]
     shifts: Vec<i64>,
@@ -105,7 +110,8 @@ pub(super) struct Args {
 /// What to do with the arguments, checked.
 struct Job {
     scores: Vec<Compare>,
-    strand: Strand,
+    /// `None`: not said.
+    strand: Option<Strand>,
     /// `None`: fail.
     on_mismatch: Option<OnMismatch>,
     engine: Engine,
@@ -117,8 +123,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let model = inputs::model(&args.model, &computing)?;
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let names: Vec<String> = tracks.iter().map(|&t| model.track_names()[t].to_string()).collect();
-    let views = Views::new(model.network.architecture().length(), job.strand, &args.shifts, args.sequences.is_some())?;
-    let source = args.source(&model, context)?;
+    let (input, strand) = args.input_of(&model, job.strand)?;
+    let views = Views::new(input.len(), strand, &args.shifts, args.sequences.is_some())?;
+    let source = args.source(&model, input, context)?;
     let options = ScorerOptions {
         engine: job.engine,
         double: computing.double,
@@ -187,13 +194,46 @@ impl Args {
         let mismatch = [("skip", Some(OnMismatch::Skip)), ("score", Some(OnMismatch::Score)), ("fail", None)];
         Ok(Job {
             scores,
-            strand: one_of("strand", &self.strand, &strands.collect::<Vec<_>>())?,
+            strand: self
+                .strand
+                .as_ref()
+                .map(|word| one_of("strand", word, &strands.collect::<Vec<_>>()))
+                .transpose()?,
             on_mismatch: one_of("on-mismatch", &self.on_mismatch, &mismatch)?,
             engine: Engine::parse(&self.engine)?,
         })
     }
 
-    fn source(&self, model: &Model, context: &Context) -> Result<Bases> {
+    /// Where the input lies that the variants are in, and the strand to score.
+    fn input_of(&self, model: &Model, strand: Option<Strand>) -> Result<(Range<usize>, Strand)> {
+        let mut spans = model.network.spans();
+        let (n, last) = (spans.len(), spans.len() - 1);
+        let refuse = |what: String| Err(Error::Usage(what));
+        if n > 1 && self.sequences.is_none() {
+            return refuse(format!(
+                "the model has {n} inputs, and where their windows lie on a genome is not known: name the sequences of all inputs \
+                 with --sequences A,B,... and the input that the variants are in with --input K, 0 to {last}"
+            ));
+        }
+        let input = match self.input {
+            Some(input) if input < n => input,
+            Some(input) => return refuse(format!("--input {input}: expected the number of an input, 0 to {last}")),
+            None if n == 1 => 0,
+            None => {
+                return refuse(format!(
+                    "the model has {n} inputs; say with --input K, 0 to {last}, which one the variants are in"
+                ));
+            }
+        };
+        match strand {
+            Some(Strand::Reverse | Strand::Mean) if n > 1 => {
+                refuse("--strand: the inputs of a model of several are not turned around; expected forward".into())
+            }
+            _ => Ok((spans.swap_remove(input), if n > 1 { Strand::Forward } else { strand.unwrap_or_default() })),
+        }
+    }
+
+    fn source(&self, model: &Model, input: Range<usize>, context: &Context) -> Result<Bases> {
         match (&self.genome, &self.sequences) {
             (Some(path), _) => {
                 let genome = Genome::open(path)?;
@@ -209,7 +249,7 @@ impl Args {
             (None, Some(spec)) => {
                 let sequences = self.reading.for_model(spec, model, context)?;
                 let rows = sequences.names.iter().enumerate().map(|(i, name)| (name.clone(), i)).collect();
-                Ok(Bases::Sequences { sequences, rows })
+                Ok(Bases::Sequences { sequences, rows, input })
             }
             (None, None) => Err(Error::Usage("expected --genome or --sequences".into())),
         }
@@ -237,6 +277,8 @@ enum Bases {
     Sequences {
         sequences: Sequences,
         rows: HashMap<String, usize>,
+        /// Where the input lies that the variants are in.
+        input: Range<usize>,
     },
 }
 
@@ -264,13 +306,26 @@ impl Bases {
     }
 }
 
+impl Bases {
+    /// Windows of one input as those of the whole model, the other inputs' sequences of that name beside them.
+    fn whole(&self, name: &str, pairs: Vec<Pair>) -> Vec<Pair> {
+        match self {
+            Self::Sequences { sequences, rows, input } if input.len() < sequences.length => {
+                let row = rows.get(name).map_or(&[][..], |&i| sequences.row(i));
+                pairs.iter().map(|pair| pair.between(&row[..input.start], &row[input.end..])).collect()
+            }
+            _ => pairs,
+        }
+    }
+}
+
 impl Source for Bases {
     fn length(&self, name: &str) -> Option<usize> {
         match self {
             Self::Genome { genome, .. } => genome.length(&self.chromosome(name)?).ok(),
-            Self::Sequences { sequences, rows } => {
+            Self::Sequences { sequences, rows, input } => {
                 // Sequences are filled at the end to the model's length.
-                let row = sequences.row(*rows.get(name)?);
+                let row = &sequences.row(*rows.get(name)?)[input.clone()];
                 Some(row.iter().rposition(|&b| b != UNKNOWN).map_or(0, |last| last + 1))
             }
         }
@@ -281,8 +336,8 @@ impl Source for Bases {
             Self::Genome { genome, .. } => {
                 genome.fetch(self.chromosome(name).as_deref().unwrap_or(name), interval.start, interval.end)
             }
-            Self::Sequences { sequences, rows } => {
-                let row = rows.get(name).map_or(&[][..], |&i| sequences.row(i));
+            Self::Sequences { sequences, rows, input } => {
+                let row = rows.get(name).map_or(&[][..], |&i| &sequences.row(i)[input.clone()]);
                 let at = |i: i64| usize::try_from(i).ok().and_then(|i| row.get(i)).copied().unwrap_or(UNKNOWN);
                 Ok(interval.map(at).collect())
             }
@@ -364,7 +419,8 @@ impl Table<'_> {
     fn place(&mut self, v: &Variant) -> Result<Placed> {
         let (name, position) = (v.chrom.as_str(), v.position);
         let change = Change { name, position, reference: &v.reference, alternative: &v.alternative };
-        let placed = self.views.place(&self.source, &change, self.job.on_mismatch.unwrap_or_default())?;
+        let mut placed = self.views.place(&self.source, &change, self.job.on_mismatch.unwrap_or_default())?;
+        placed.pairs = self.source.whole(name, placed.pairs);
         self.counts.compared += usize::from(!placed.found.is_empty());
         match placed.status {
             Status::RefMismatch if self.job.on_mismatch.is_none() => {

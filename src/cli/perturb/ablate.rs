@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         Some(path) => read_sites(path, &opened, context.talk)?,
         None => {
             let (range, n) = (opened.range(args.range.as_deref())?, opened.sequences.len());
-            let label = format!("{}-{}", range.start, range.end);
+            let label = format!("{}-{}", range.start - opened.offset, range.end - opened.offset);
             ((0..n).map(|i| (i, range.clone())).collect(), vec![label; n])
         }
     };
@@ -77,15 +77,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         w.array("predictions", &[s, t], &predictions)?;
         w.strings("sites", &labels)?;
         w.strings("sequences", &names)?;
-        w.array("start", &[s], &integers(sites.iter().map(|(_, r)| r.start)))?;
-        w.array("end", &[s], &integers(sites.iter().map(|(_, r)| r.end)))?;
+        w.array("start", &[s], &integers(sites.iter().map(|(_, r)| r.start - opened.offset)))?;
+        w.array("end", &[s], &integers(sites.iter().map(|(_, r)| r.end - opened.offset)))?;
         w.strings("tracks", &opened.columns)
     };
     let table = |out: &mut dyn Write| {
         writeln!(out, "sequence\tstart\tend\tsite\ttrack\teffect\tsd\tprediction")?;
         for i in 0..s * t {
             let ((_, range), name, label) = (&sites[i / t], names[i / t], &labels[i / t]);
-            write!(out, "{name}\t{}\t{}\t{label}\t{}\t", range.start, range.end, opened.columns[i % t])?;
+            let (start, end) = (range.start - opened.offset, range.end - opened.offset);
+            write!(out, "{name}\t{start}\t{end}\t{label}\t{}\t", opened.columns[i % t])?;
             writeln!(out, "{}\t{}\t{}", mean[i], sd[i], predictions[i])?;
         }
         Ok(())
@@ -95,7 +96,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
 
 /// Sites of a BED file in the chosen sequences.
 fn read_sites(path: &Path, opened: &Opened, talk: Talk) -> Result<Sites> {
-    let (names, length) = (&opened.sequences.names, opened.sequences.length);
+    let input = opened.one_input("in which of them the sites lie")?;
+    let (names, length) = (&opened.sequences.names, input.len());
     let places: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
     let (mut sites, mut labels, mut elsewhere) = (vec![], vec![], vec![]);
     for region in read_bed(path)? {
@@ -104,7 +106,7 @@ fn read_sites(path: &Path, opened: &Opened, talk: Talk) -> Result<Sites> {
             continue;
         };
         match (usize::try_from(region.start), usize::try_from(region.end)) {
-            (Ok(a), Ok(b)) if a < b && b <= length => sites.push((n, a..b)),
+            (Ok(a), Ok(b)) if a < b && b <= length => sites.push((n, input.start + a..input.start + b)),
             _ => {
                 let (a, b) = (region.start, region.end);
                 let what = format!("site {a}-{b} is empty or not inside '{}', which has 0-{length}", region.chrom);

@@ -1,6 +1,7 @@
 //! `drg perturb delete` and `insert`: what it does to shorten or lengthen a sequence.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,8 +11,10 @@ use crate::cli::{Context, inputs};
 use crate::engine::mutate::Engine;
 use crate::engine::mutate::perturb::{self, Responses};
 use crate::error::{Error, Result};
+use crate::io::dataset::align;
 use crate::io::npz::NpzWriter;
 use crate::io::sequences::read_sequences;
+use crate::model::Model;
 use crate::seq::{Sequences, UNKNOWN, encode_all, pad, show};
 
 const DELETE: &str = "\
@@ -88,15 +91,23 @@ impl Places {
     /// First bases of changes that take `width` bases of the range.
     fn starts(&self, opened: &Opened, width: usize) -> Result<Vec<usize>> {
         let range = opened.range(self.range.as_deref())?;
-        if width == 0 || width > range.len() {
-            return Err(Error::Usage(format!("--width {width}: expected 1 to {}", range.len())));
+        let parts = opened.parts(&range);
+        let most = parts.iter().map(Range::len).max().unwrap_or(0);
+        if width == 0 || width > most {
+            return Err(Error::Usage(format!("--width {width}: expected 1 to {most}")));
         }
-        Ok((range.start..=range.end - width).step_by(self.step as usize).collect())
+        let fits = parts.into_iter().filter(|part| part.len() >= width);
+        Ok(fits.flat_map(|part| (part.start..=part.end - width).step_by(self.step as usize)).collect())
     }
 }
 
 pub(super) fn delete(args: &DeleteArgs, context: &Context) -> Result<()> {
     let (model, computing) = args.common.model(context)?;
+    if model.network.inputs().len() > 1 {
+        let (sequences, flanks) = several(args, &model, context)?;
+        let opened = args.common.with((model, computing), &args.sequences, sequences, Engine::Naive)?;
+        return deleted(args, context, &opened, &flanks);
+    }
     let (length, width) = (model.network.architecture().length(), args.width);
     if width == 0 || width > length {
         return Err(Error::Usage(format!("--width {width}: expected 1 to {length}")));
@@ -128,12 +139,62 @@ pub(super) fn delete(args: &DeleteArgs, context: &Context) -> Result<()> {
     let names = rows.iter().map(|&i| all.names[i].clone()).collect();
     let sequences = Sequences::from_packed(names, length, bases, all.unknown)?;
     let opened = args.common.with((model, computing), &args.sequences, sequences, Engine::Naive)?;
-    let positions = args.places.starts(&opened, width)?;
+    deleted(args, context, &opened, &flanks)
+}
+
+/// Deletes and writes.
+fn deleted(args: &DeleteArgs, context: &Context, opened: &Opened, flanks: &[u8]) -> Result<()> {
+    let (width, positions) = (args.width, args.places.starts(opened, args.width)?);
     let responses = opened.with_bar(context, |progress| {
         let (model, bases) = (&opened.model.network, &opened.sequences.bases);
-        perturb::delete(model, bases, &flanks, width, &positions, &opened.options, progress)
+        perturb::delete(model, bases, flanks, width, &positions, &opened.options, progress)
     })?;
-    write(&args.common, args, context, &opened, &positions, &responses, |w| w.array("width", &[], &integers([width])))
+    write(&args.common, args, context, opened, &positions, &responses, |w| w.array("width", &[], &integers([width])))
+}
+
+/// Sequences of a model of several inputs, and the `width` bases that follow in each input, `[N, I, width]`; unknown where they
+/// are not known.
+fn several(args: &DeleteArgs, model: &Model, context: &Context) -> Result<(Sequences, Vec<u8>)> {
+    let (lengths, width) = (model.network.architecture().lengths(), args.width);
+    let specs: Vec<&str> = args.sequences.split(',').collect();
+    inputs::check_count(&args.sequences, specs.len(), lengths.len())?;
+    let mut read = vec![];
+    for (spec, &length) in specs.iter().zip(&lengths) {
+        let genome = !Path::new(spec).exists() && spec.contains('@');
+        let before = if genome { width } else { 0 };
+        let (all, notes) = read_sequences(spec, &args.common.reading.options(Some(length + 2 * before)))?;
+        context.talk.notes(spec, &notes);
+        if !genome && all.length != length {
+            context.talk.say(format_args!(
+                "{spec}: sequences of {} bases; the model takes the first {length}, filled with unknown bases, the rest follows them",
+                all.length
+            ));
+        }
+        let rows: Vec<Vec<u8>> = (0..all.len())
+            .map(|i| {
+                let mut row = all.row(i)[before..].to_vec();
+                row.resize(length + width, UNKNOWN);
+                row
+            })
+            .collect();
+        read.push(Sequences::from_rows(all.names.clone(), &rows, all.unknown)?);
+    }
+    let aligned = align(read, vec![])?;
+    if aligned.left_out > 0 {
+        context.talk.say(format_args!("{} names are in some of the files only and were left out", aligned.left_out));
+    }
+    let names = &aligned.inputs[0].names;
+    let rows = inputs::rows(&aligned.inputs[0], &args.common.names)?;
+    let (mut bases, mut flanks) = (vec![], vec![]);
+    for &i in &rows {
+        for (input, &length) in aligned.inputs.iter().zip(&lengths) {
+            bases.extend_from_slice(&input.row(i)[..length]);
+            flanks.extend_from_slice(&input.row(i)[length..]);
+        }
+    }
+    let names = rows.iter().map(|&i| names[i].clone()).collect();
+    let unknown = aligned.inputs.iter().map(|s| s.unknown).sum();
+    Ok((Sequences::from_packed(names, lengths.iter().sum(), bases, unknown)?, flanks))
 }
 
 pub(super) fn insert(args: &InsertArgs, context: &Context) -> Result<()> {
@@ -168,7 +229,7 @@ fn write(
     let effects = opened.effects(&responses.effects);
     let archive = |w: &mut NpzWriter<'_>| {
         w.array("effects", &[n, t, p], &tracks_first(&effects, p, t))?;
-        w.array("positions", &[p], &integers(positions.iter().copied()))?;
+        w.array("positions", &[p], &integers(positions.iter().map(|p| p - opened.offset)))?;
         more(w)?;
         w.array("predictions", &[n, t], &opened.predictions(&responses.reference))?;
         w.strings("names", &opened.sequences.names)?;
@@ -177,7 +238,7 @@ fn write(
     let table = |out: &mut dyn Write| {
         writeln!(out, "sequence\tposition\ttrack\teffect")?;
         for (i, effect) in effects.iter().enumerate() {
-            let (name, position) = (&opened.sequences.names[i / t / p], positions[i / t % p]);
+            let (name, position) = (&opened.sequences.names[i / t / p], positions[i / t % p] - opened.offset);
             writeln!(out, "{name}\t{position}\t{}\t{effect}", opened.columns[i % t])?;
         }
         Ok(())

@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         true => opened.model.network.to_dtype(DType::F64)?,
         false => opened.model.network.clone(),
     };
-    let chosen = kernels::chosen(&args.kernels, &network)?;
+    let chosen = kernels::chosen(&args.kernels, &network, args.common.input)?;
     let measured = args.measured(&opened, context)?;
     let list = kernels::replaced(&network, &chosen, &args.mask_value, bases, options.precision)?;
     let all = predict_in(&network, bases, options.batch, options.precision, &mut |_| ())?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::motifs::{Motif, motifs};
 use super::{Common, integers};
 use crate::cli::Context;
-use crate::engine::mutate::perturb::{Moments, marginalize, middle};
+use crate::engine::mutate::perturb::{Moments, Site, marginalize};
 use crate::error::{Error, Result};
 use crate::io::npz::NpzWriter;
 use crate::seq::{duplicate, reverse_complement};
@@ -86,8 +86,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let opened = args.common.open(&args.backgrounds, &args.engine, context)?;
     let (model, sequences) = (&opened.model.network, &opened.sequences);
+    let site = Site { within: opened.one_input("which of them the motifs are written into")?, at: args.position };
     let responses = opened.with_bar(context, |progress| {
-        marginalize(model, &sequences.bases, &instances, args.position, &opened.options, progress)?.averaged(each)
+        marginalize(model, &sequences.bases, &instances, &site, &opened.options, progress)?.averaged(each)
     })?;
     let (n, m, o, t) = (sequences.len(), all.len(), orientations.len(), opened.columns.len());
     let effects = opened.effects(&responses.effects);
@@ -102,7 +103,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         w.array("mean", &[m, o, t], &mean)?;
         w.array("error", &[m, o, t], &error)?;
         w.array("predictions", &[n, t], &opened.predictions(&responses.reference))?;
-        let start = |m: &Motif| args.position.unwrap_or_else(|| middle(sequences.length, m.codes(false).len()));
+        let start = |m: &Motif| site.start(m.codes(false).len()) - opened.offset;
         w.array("positions", &[m], &integers(all.iter().map(start)))?;
         w.strings("motifs", &names)?;
         w.strings("orientations", orientations)?;

@@ -18,7 +18,7 @@ use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
 use super::{Context, choose, output, talk};
 use crate::engine::mutate::perturb::{Fill, Removal};
-use crate::engine::mutate::{Engine, Options};
+use crate::engine::mutate::{Engine, Options, Predictor};
 use crate::error::{Error, Result};
 use crate::io::npz::{NpzWriter, write_npz};
 use crate::model::Model;
@@ -83,6 +83,10 @@ struct Common {
     /// Only these tracks: names, indices or ranges a:b
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     tracks: Vec<String>,
+    /// Only this input of a model of several, from 0; positions then count from its start. Without it they count through all
+    /// inputs, one after the other
+    #[arg(long, value_name = "K")]
+    input: Option<usize>,
     /// Mutants a batch when each is run whole [default: chosen]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
@@ -120,6 +124,10 @@ struct Opened {
     tracks: Vec<usize>,
     /// Names of the tracks.
     columns: Vec<String>,
+    /// Where the inputs lie that may be changed: one, or all of the model.
+    spans: Vec<Range<usize>>,
+    /// Position in the sequence at which those of arguments and files begin.
+    offset: usize,
 }
 
 impl Common {
@@ -153,10 +161,22 @@ impl Common {
             return Err(Error::Usage(format!("{spec}: no sequence to change")));
         }
         let columns = tracks.iter().map(|&t| model.track_names()[t].to_string()).collect();
+        let mut spans = model.network.spans();
+        let offset = match self.input {
+            None => 0,
+            Some(input) if input < spans.len() => {
+                spans = vec![spans.swap_remove(input)];
+                spans[0].start
+            }
+            Some(input) => {
+                let last = spans.len() - 1;
+                return Err(Error::Usage(format!("--input {input}: expected the number of an input, 0 to {last}")));
+            }
+        };
         let batch = self.batch_size.map(|n| n as usize);
         let Computing { double, precision, .. } = computing;
         let options = Options { engine, double, precision, tracks: Some(tracks.clone()), batch, blocks: None };
-        Ok(Opened { model, sequences, options, tracks, columns })
+        Ok(Opened { model, sequences, options, tracks, columns, spans, offset })
     }
 
     /// Writes one of the two forms, tells what was done and prints the path.
@@ -203,13 +223,35 @@ impl Opened {
         values.iter().zip(self.tracks.iter().cycle()).map(scaled).collect()
     }
 
-    /// Positions that `--range` chooses: all without it.
+    /// Positions of the sequence that `--range` chooses: without it all of the inputs that may be changed.
     fn range(&self, text: Option<&str>) -> Result<Range<usize>> {
-        let length = self.sequences.length;
-        let Some(text) = text else { return Ok(0..length) };
+        let length = self.spans.iter().map(Range::len).sum::<usize>();
+        let all = self.offset..self.offset + length;
+        let Some(text) = text else { return Ok(all) };
         match choose::range(text) {
-            Some((a, b)) if a < b && b <= length => Ok(a..b),
+            Some((a, b)) if a < b && b <= length => Ok(all.start + a..all.start + b),
             _ => Err(Error::Usage(format!("--range {text}: expected a:b with 0 <= a < b <= {length}"))),
+        }
+    }
+
+    /// The parts of a range that lie in each input, without the inputs in which none does.
+    fn parts(&self, range: &Range<usize>) -> Vec<Range<usize>> {
+        let part = |span: &Range<usize>| range.start.max(span.start)..range.end.min(span.end);
+        self.spans.iter().map(part).filter(|part| !part.is_empty()).collect()
+    }
+
+    /// The only input that may be changed.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there are several.
+    fn one_input(&self, what: &str) -> Result<Range<usize>> {
+        match &self.spans[..] {
+            [one] => Ok(one.clone()),
+            several => Err(Error::Usage(format!(
+                "the model has {} inputs; say with --input K, 0 to {}, {what}",
+                several.len(),
+                several.len() - 1
+            ))),
         }
     }
 }

@@ -50,7 +50,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let removal = args.filling.removal(&args.fill)?;
     let opened = args.common.open(&args.sequences, &args.filling.engine, context)?;
     let range = opened.range(args.range.as_deref())?;
-    let windows = windows(range.clone(), args.width, args.step)?;
+    // No window reaches from one input into the next.
+    let parts = opened.parts(&range).into_iter();
+    let windows = parts.map(|part| windows(part, args.width, args.step)).collect::<Result<Vec<_>>>()?.concat();
     let (model, sequences) = (&opened.model.network, &opened.sequences);
     let all = opened.with_bar(context, |progress| {
         occlude(model, &sequences.bases, &windows, &removal, &opened.options, progress)
@@ -64,9 +66,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let scores = |effects: &[f64]| opened.effects(&position_means(&windows, effects, range.clone()));
         let scores: Vec<f32> = all.mean.chunks_exact((w * t).max(1)).flat_map(scores).collect();
         out.array("positions", &[n, t, p], &tracks_first(&scores, p, t))?;
-        out.array("starts", &[w], &integers(windows.iter().map(|w| w.start)))?;
+        out.array("starts", &[w], &integers(windows.iter().map(|w| w.start - opened.offset)))?;
         out.array("width", &[], &integers([args.width]))?;
-        out.array("start", &[], &integers([range.start]))?;
+        out.array("start", &[], &integers([range.start - opened.offset]))?;
         let first: Vec<f64> = (0..n).flat_map(|i| all.reference[i * w * t..][..t].iter().copied()).collect();
         out.array("predictions", &[n, t], &opened.predictions(&first))?;
         out.strings("names", &sequences.names)?;
@@ -77,7 +79,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         for i in 0..n * w * t {
             let (name, window) = (&sequences.names[i / t / w], &windows[i / t % w]);
             let track = &opened.columns[i % t];
-            writeln!(out, "{name}\t{}\t{}\t{track}\t{}\t{}", window.start, window.end, mean[i], sd[i])?;
+            let (start, end) = (window.start - opened.offset, window.end - opened.offset);
+            writeln!(out, "{name}\t{start}\t{end}\t{track}\t{}\t{}", mean[i], sd[i])?;
         }
         Ok(())
     };

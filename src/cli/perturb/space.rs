@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::motifs::{Motif, motifs};
 use super::{Common, integers, tracks_first};
 use crate::cli::Context;
-use crate::engine::mutate::perturb::{Moments, space};
+use crate::engine::mutate::perturb::{Moments, Site, space};
 use crate::error::{Error, Result};
 use crate::io::npz::NpzWriter;
 
@@ -65,6 +65,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let arrangements = args.arrangements()?;
     let opened = args.common.open(&args.backgrounds, &args.engine, context)?;
     let (model, sequences) = (&opened.model.network, &opened.sequences);
+    let site = Site { within: opened.one_input("which of them the motifs are written into")?, at: args.position };
     let mut labels = vec![];
     let mut curves: Vec<Curves> = vec![];
     for (swapped, strands) in &arrangements {
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let (first, second) = (one.1.codes(one.2), two.1.codes(two.2));
         let spacing = opened.with_bar(context, |progress| {
             let pair = [&first[..], &second[..]];
-            space(model, &sequences.bases, pair, &distances, args.position, &opened.options, progress)
+            space(model, &sequences.bases, pair, &distances, &site, &opened.options, progress)
         })?;
         let parts = [spacing.interaction(), spacing.both, spacing.first, spacing.second];
         let moments = |values: &Vec<f64>| {

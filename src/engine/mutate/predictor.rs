@@ -1,5 +1,7 @@
 //! What the mutation engine needs of a model: a forward pass on a tape. It never asks what the model is made of.
 
+use std::ops::Range;
+
 use crate::device::{Device, Precision};
 use crate::engine::predict::batch_on;
 use crate::error::{Error, Result};
@@ -18,6 +20,16 @@ pub trait Predictor: Clone + Send + Sync + 'static {
     /// Bases of every input.
     fn segments(&self) -> Vec<usize> {
         vec![self.length()]
+    }
+
+    /// Where each input lies in a sequence of all of them.
+    fn spans(&self) -> Vec<Range<usize>> {
+        let mut from = 0;
+        let span = |length: usize| {
+            from += length;
+            from - length..from
+        };
+        self.segments().into_iter().map(span).collect()
     }
 
     /// Number of outputs.

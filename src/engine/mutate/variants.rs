@@ -251,6 +251,12 @@ impl Views {
 }
 
 impl Pair {
+    /// The same window between other bases: as one input of several, whose other bases are these.
+    pub fn between(&self, before: &[u8], behind: &[u8]) -> Self {
+        let around = |window: &[u8]| [before, window, behind].concat();
+        Self { reference: around(&self.reference), alternative: around(&self.alternative) }
+    }
+
     fn reversed(&self) -> Self {
         Self { reference: reverse_complement(&self.reference), alternative: reverse_complement(&self.alternative) }
     }
@@ -338,12 +344,6 @@ impl<P: Predictor> Scorer<P> {
         options.scaling = options.scaling.filter(|s| !s.mean.is_empty());
         let bad = |what| Err(Error::Argument { op: "variants", what });
         let tracks = tracks(model, options.tracks.as_deref(), "variants")?;
-        if model.segments().len() > 1 {
-            let what =
-                "a model of several inputs, whose windows on a genome are not known; `drg ism` mutates either input"
-                    .into();
-            return Err(Error::Unsupported { op: "variants", what });
-        }
         if let Some(s) = &options.scaling
             && (s.mean.len() != model.tracks() || s.deviation.len() != model.tracks())
         {

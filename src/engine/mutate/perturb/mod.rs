@@ -3,10 +3,15 @@
 //!
 //! Whatever replaces bases in place is a set of edits and goes through [`each_block`], so through either engine. Deletions and
 //! insertions move all that follows them and are predicted whole. Effects are mutant minus sequence in the model's own units.
+//!
+//! Positions of a model of several inputs count through all of them, one after the other. No experiment reaches from one input
+//! into the next: what does is refused, and bases that move stay in their input.
 
 mod indels;
 mod motifs;
 mod sites;
+
+use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::stat;
@@ -15,7 +20,7 @@ use crate::tape::Edit;
 use super::{Edits, Options, Predictor, each_block};
 
 pub use indels::{delete, insert};
-pub use motifs::{Spacing, marginalize, middle, place, sample, space};
+pub use motifs::{Site, Spacing, marginalize, middle, place, sample, space};
 pub use sites::{Ablation, Fill, Removal, ablate, occlude, position_means, windows};
 
 /// Edits that are listed at once, about; more sequences wait for the next job.
@@ -160,6 +165,11 @@ fn changes(sequence: &[u8], edits: Vec<Edit>) -> Vec<Edit> {
 /// The model's length, of which `sequences` must be a whole number.
 fn length<P: Predictor>(model: &P, sequences: &[u8]) -> Result<usize> {
     model.count(sequences).map(|_| model.length())
+}
+
+/// The input that positions lie in, all of them.
+fn holding<P: Predictor>(model: &P, positions: &Range<usize>) -> Option<Range<usize>> {
+    model.spans().into_iter().find(|span| span.start <= positions.start && positions.end <= span.end)
 }
 
 fn bad<T>(op: &'static str, what: String) -> Result<T> {

@@ -1,5 +1,7 @@
 //! Motifs written into backgrounds.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::tape::Edit;
 use crate::util::philox::Philox;
@@ -24,6 +26,28 @@ pub fn place(sequence: &[u8], codes: &[u8], at: usize) -> Result<Vec<Edit>> {
     if edits.is_empty() { bad("place", "expected a motif with at least one known base".into()) } else { Ok(edits) }
 }
 
+/// Where something is written: in which part of a sequence, such as one of several inputs, and from which position of that part on;
+/// in its [`middle`] if `None`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The part.
+    pub within: Range<usize>,
+    /// Position of the first base, counted in the part.
+    pub at: Option<usize>,
+}
+
+impl Site {
+    /// Anywhere in a sequence of `length` bases.
+    pub fn whole(length: usize, at: Option<usize>) -> Self {
+        Self { within: 0..length, at }
+    }
+
+    /// Position in the sequence of the first of `width` bases.
+    pub fn start(&self, width: usize) -> usize {
+        self.within.start.saturating_add(self.at.unwrap_or(middle(self.within.len(), width)))
+    }
+}
+
 /// Where a motif of `width` bases starts in the middle of `length`: `length / 2 - width / 2`.
 pub fn middle(length: usize, width: usize) -> usize {
     (length / 2).saturating_sub(width / 2)
@@ -45,8 +69,8 @@ pub fn sample(probabilities: &[[f64; 4]], count: usize, seed: u64) -> Vec<Vec<u8
     (0..count).map(|_| probabilities.iter().map(&mut base).collect()).collect()
 }
 
-/// What each of `instances` (of a motif, on either strand) does in each of `backgrounds` `[N, L]`, written over the bases from
-/// position `at`, or in the [`middle`]: `[N, instances, T]`. `progress` hears how many sequences are done.
+/// What each of `instances` (of a motif, on either strand) does in each of `backgrounds` `[N, L]`, written over the bases at
+/// `site`: `[N, instances, T]`. `progress` hears how many sequences are done.
 ///
 /// # Errors
 /// Those of [`place`] and [`outcomes`](super::outcomes).
@@ -54,15 +78,25 @@ pub fn marginalize<P: Predictor>(
     model: &P,
     backgrounds: &[u8],
     instances: &[Vec<u8>],
-    at: Option<usize>,
+    site: &Site,
     options: &Options,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Responses> {
+    let l = length(model, backgrounds)?;
+    check("marginalize", site, l)?;
     let mutants = |_: usize, bases: &[u8]| {
-        let start = |motif: &[u8]| at.unwrap_or(middle(bases.len(), motif.len()));
-        instances.iter().map(|motif| place(bases, motif, start(motif))).collect()
+        let one = |motif: &Vec<u8>| place(&bases[..site.within.end], motif, site.start(motif.len()));
+        instances.iter().map(one).collect()
     };
     responses(model, backgrounds, options, mutants, progress)
+}
+
+/// Refuses a part that a sequence of `length` bases does not have.
+fn check(op: &'static str, site: &Site, length: usize) -> Result<()> {
+    match site.within.start <= site.within.end && site.within.end <= length {
+        true => Ok(()),
+        false => bad(op, format!("positions {:?} of {length}", site.within)),
+    }
 }
 
 /// What two motifs do alone and together, at D distances.
@@ -89,7 +123,7 @@ impl Spacing {
 }
 
 /// What two motifs do in `backgrounds` `[N, L]` with `distances` bases between the end of the first and the start of the second. The
-/// first starts at `at`; without, the arrangement is in the middle at every distance.
+/// arrangement is at `site`: without a position in the middle at every distance.
 ///
 /// # Errors
 /// `Error::Argument` for no distance or an arrangement that reaches over the end; those of [`outcomes`](super::outcomes).
@@ -98,7 +132,7 @@ pub fn space<P: Predictor>(
     backgrounds: &[u8],
     pair: [&[u8]; 2],
     distances: &[usize],
-    at: Option<usize>,
+    site: &Site,
     options: &Options,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Spacing> {
@@ -106,7 +140,8 @@ pub fn space<P: Predictor>(
     if distances.is_empty() {
         return bad("space", "expected at least one distance".into());
     }
-    let l = length(model, backgrounds)?;
+    let (l, at) = (site.within.len(), site.at);
+    check("space", site, length(model, backgrounds)?)?;
     let end = |d: usize| at.unwrap_or(0).checked_add(a.len() + b.len())?.checked_add(d);
     if let Some(d) = distances.iter().find(|&&d| end(d).is_none_or(|end| end > l)) {
         let what = format!("motifs of {} and {} bases at distance {d} do not fit into {l} bases", a.len(), b.len());
@@ -115,7 +150,7 @@ pub fn space<P: Predictor>(
     let mutants = |_: usize, bases: &[u8]| {
         let mut all = Vec::with_capacity(3 * distances.len());
         for &d in distances {
-            let at = at.unwrap_or(middle(l, a.len() + d + b.len()));
+            let (at, bases) = (site.start(a.len() + d + b.len()), &bases[..site.within.end]);
             let [one, two] = [place(bases, a, at)?, place(bases, b, at + a.len() + d)?];
             let both = changes(bases, [one.clone(), two.clone()].concat());
             all.extend([one, two, both]);

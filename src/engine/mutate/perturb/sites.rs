@@ -10,7 +10,7 @@ use crate::stat;
 use crate::tape::Edit;
 use crate::util::philox::Philox;
 
-use super::{Options, Predictor, bad, changes, length, outcomes};
+use super::{Options, Predictor, bad, changes, holding, length, outcomes};
 
 /// Philox purpose of fills, in the highest bits; below them are sequence and position.
 const FILLS: u64 = 0x5045 << 48;
@@ -111,7 +111,7 @@ pub struct Ablation {
 /// Takes sites out of `sequences` `[N, L]`: the effects of replacing each (sequence, positions) of `sites` by `removal`'s fills.
 ///
 /// # Errors
-/// [`Error::Argument`] for a site that is empty or not in its sequence, or no repeats; those of [`outcomes`].
+/// [`Error::Argument`] for a site that is empty, not in its sequence or in two inputs, or no repeats; those of [`outcomes`].
 pub fn ablate<P: Predictor>(
     model: &P,
     sequences: &[u8],
@@ -129,6 +129,14 @@ pub fn ablate<P: Predictor>(
     for (s, (n, site)) in sites.iter().enumerate() {
         if *n >= count || site.is_empty() || site.end > l {
             return bad("ablate", format!("site {site:?} of sequence {n}; there are {count} sequences of {l} bases"));
+        }
+        if holding(model, site).is_none() {
+            let inputs =
+                model.spans().into_iter().map(|s| format!("{}-{}", s.start, s.end)).collect::<Vec<_>>().join(", ");
+            return bad(
+                "ablate",
+                format!("site {site:?} of sequence {n} reaches from one input into the next; inputs {inputs}"),
+            );
         }
         own[*n].push(s);
     }

@@ -3,6 +3,7 @@ use std::ops::Range;
 use super::*;
 use crate::engine::mutate::{Engine, tests::network};
 use crate::model::Network;
+use crate::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
 use crate::seq::{UNIFORM, UNKNOWN, reverse_complement};
 use crate::tape::check::close;
 use crate::tensor::DType;
@@ -61,14 +62,15 @@ fn marginalize_writes_motifs_into_backgrounds() {
         let want = effects(&net, &codes, &of, &rows);
         for options in engines() {
             let mut heard = vec![];
-            let got = marginalize(&net, &codes, &instances, at, &options, &mut |n| heard.push(n)).unwrap();
+            let got =
+                marginalize(&net, &codes, &instances, &Site::whole(L, at), &options, &mut |n| heard.push(n)).unwrap();
             assert_eq!((got.mutants, got.tracks, heard), (2, 3, vec![1, 2, 3]));
             close("marginalize", &got.effects, &want, 1e-9);
             close("reference", &got.reference, &naive(&net, &[row(&codes, 0), row(&codes, 1), row(&codes, 2)]), 1e-12);
         }
     }
     let options = Options { tracks: Some(vec![2]), ..engines().next().unwrap() };
-    let got = marginalize(&net, &codes, &instances, None, &options, &mut quiet()).unwrap();
+    let got = marginalize(&net, &codes, &instances, &Site::whole(L, None), &options, &mut quiet()).unwrap();
     let mean = got.averaged(2).unwrap();
     assert_eq!((mean.mutants, mean.tracks, mean.effects.len()), (1, 1, N));
     assert_eq!(mean.effects[1], (got.effects[2] + got.effects[3]) / 2.0);
@@ -76,8 +78,9 @@ fn marginalize_writes_motifs_into_backgrounds() {
     assert_eq!(moments.mean[0], stat::mean(&mean.effects));
     assert_eq!(moments.error[0], stat::sd(&mean.effects) / (N as f64).sqrt());
     assert!(got.averaged(3).is_err() && got.averaged(0).is_err());
-    let refuse =
-        |motif: Vec<u8>, at| marginalize(&net, &codes, &[motif], at, &options, &mut quiet()).unwrap_err().to_string();
+    let refuse = |motif: Vec<u8>, at| {
+        marginalize(&net, &codes, &[motif], &Site::whole(L, at), &options, &mut quiet()).unwrap_err().to_string()
+    };
     assert!(refuse(vec![1; 5], Some(36)).contains("5 bases at position 36 reach over the end of 40"));
     assert!(refuse(vec![1; 41], None).contains("over the end"));
     assert!(refuse(vec![UNKNOWN; 5], None).contains("one known base"));
@@ -89,7 +92,9 @@ fn a_motif_that_is_there_does_nothing() {
     let edits = place(&codes[..L], &codes[8..12], 8).unwrap();
     assert_eq!(edits.len(), 1);
     for options in engines() {
-        let got = marginalize(&net, &codes[..L], &[codes[8..12].to_vec()], Some(8), &options, &mut quiet()).unwrap();
+        let got =
+            marginalize(&net, &codes[..L], &[codes[8..12].to_vec()], &Site::whole(L, Some(8)), &options, &mut quiet())
+                .unwrap();
         assert_eq!(got.effects, [0.0; 3]);
     }
 }
@@ -134,7 +139,7 @@ fn spacing_is_both_minus_each() {
         let want = effects(&net, &codes, &of, &rows);
         let part = |k: usize| want.chunks(3).skip(k).step_by(3).flatten().copied().collect::<Vec<f64>>();
         for options in engines() {
-            let got = space(&net, &codes, [&a, &b], &distances, at, &options, &mut quiet()).unwrap();
+            let got = space(&net, &codes, [&a, &b], &distances, &Site::whole(L, at), &options, &mut quiet()).unwrap();
             assert_eq!(got.cells, 9);
             close("first", &got.first, &part(0), 1e-9);
             close("second", &got.second, &part(1), 1e-9);
@@ -144,12 +149,14 @@ fn spacing_is_both_minus_each() {
         }
     }
     let refuse = |distances: &[usize], at| {
-        space(&net, &codes, [&a, &b], distances, at, &Options::default(), &mut quiet()).unwrap_err().to_string()
+        space(&net, &codes, [&a, &b], distances, &Site::whole(L, at), &Options::default(), &mut quiet())
+            .unwrap_err()
+            .to_string()
     };
     assert!(refuse(&[], None).contains("at least one distance"));
     assert!(refuse(&[3, 34], None).contains("at distance 34 do not fit into 40"));
     assert!(refuse(&[33], Some(1)).contains("from position 1"));
-    assert!(space(&net, &codes, [&a, &b], &[33], None, &Options::default(), &mut quiet()).is_ok());
+    assert!(space(&net, &codes, [&a, &b], &[33], &Site::whole(L, None), &Options::default(), &mut quiet()).is_ok());
 }
 
 #[test]
@@ -342,4 +349,82 @@ fn edits_may_hide_bases() {
     let six = |_: usize, _: &[u8]| Ok(vec![vec![Edit { at: 1, to: 6 }]]);
     let refused = outcomes(&net, &codes, &Options::default(), six, |_, _| Ok(())).unwrap_err().to_string();
     assert!(refused.contains("codes 0 to 5"), "{refused}");
+}
+
+/// Two inputs of 23 and 17 bases: what is done to one leaves the other alone.
+fn two_inputs() -> Network {
+    let options = "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+dilated_convolutions=1+\
+                   l_dilkernels=3+outclass=['difference','direct']+input_to_combinefunc=[[0,1],[1]]+shared_embedding=False";
+    let input = |length, reverse_complement| InputFacts { length, reverse_complement };
+    let facts = DataFacts { inputs: vec![input(23, true), input(17, false)], tracks: vec![2, 1], names: vec![] };
+    Network::new(resolve(&parse_option_string(options).unwrap(), &facts).unwrap().0, 3).unwrap()
+}
+
+#[test]
+fn indels_stay_in_their_input() {
+    let (net, codes) = (two_inputs(), bases(8));
+    let flanks: Vec<u8> = (0..N * 2 * 2).map(|i| [0, 3, 1, 2, 2][i % 5]).collect();
+    let options = Options { double: true, batch: Some(3), ..Options::default() };
+    let positions = [0, 20, 23, 29, 37];
+    let (mut of, mut deleted, mut inserted) = (vec![], vec![], vec![]);
+    let new = [3, UNKNOWN, 0];
+    for n in 0..N {
+        for p in positions {
+            let whole = row(&codes, n);
+            let mut inputs = [whole[..23].to_vec(), whole[23..].to_vec()];
+            let (input, at) = if p < 23 { (0, p) } else { (1, p - 23) };
+            let length = inputs[input].len();
+            let old = inputs[input].clone();
+            let flank = &flanks[(n * 2 + input) * 2..][..2];
+            inputs[input] = [&old[..at], &old[at + 3..], flank, &[UNKNOWN]].concat();
+            deleted.push(inputs.concat());
+            inputs[input] = [&old[..at], &new, &old[at..]].concat()[..length].to_vec();
+            inserted.push(inputs.concat());
+            of.push(n);
+        }
+    }
+    let got = delete(&net, &codes, &flanks, 3, &positions, &options, &mut quiet()).unwrap();
+    close("delete", &got.effects, &effects(&net, &codes, &of, &deleted), 1e-12);
+    let got = insert(&net, &codes, &new, &positions, &options, &mut quiet()).unwrap();
+    close("insert", &got.effects, &effects(&net, &codes, &of, &inserted), 1e-12);
+    let refused = delete(&net, &codes, &[], 3, &[21], &options, &mut quiet()).unwrap_err().to_string();
+    assert!(refused.contains("3 bases from position 21 of 23 + 17"), "{refused}");
+    assert!(insert(&net, &codes, &new, &[40], &options, &mut quiet()).is_err());
+}
+
+#[test]
+fn sites_and_motifs_stay_in_their_input() {
+    let (net, codes) = (two_inputs(), bases(9));
+    let windows = [windows(0..23, 6, 5).unwrap(), windows(23..40, 6, 5).unwrap()].concat();
+    let site = Site { within: 23..40, at: None };
+    let motif = vec![2, 0, 3, 3, 1];
+    let (mut of, mut hidden, mut written) = (vec![], vec![], vec![]);
+    for n in 0..N {
+        for w in &windows {
+            let mut mutant = row(&codes, n);
+            mutant[w.clone()].iter_mut().for_each(|c| *c = UNKNOWN);
+            hidden.push(mutant);
+            of.push(n);
+        }
+        let mut mutant = row(&codes, n);
+        // 23 + 17 / 2 - 5 / 2
+        mutant[29..34].copy_from_slice(&motif);
+        written.push(mutant);
+    }
+    let removal = Removal { fill: Fill::N, repeats: 1, seed: 0 };
+    for options in engines() {
+        let got = occlude(&net, &codes, &windows, &removal, &options, &mut quiet()).unwrap();
+        close("occlude", &got.mean, &effects(&net, &codes, &of, &hidden), 1e-9);
+        let got = marginalize(&net, &codes, std::slice::from_ref(&motif), &site, &options, &mut quiet()).unwrap();
+        close("marginalize", &got.effects, &effects(&net, &codes, &[0, 1, 2], &written), 1e-9);
+        let refused = ablate(&net, &codes, &[(0, 20..25)], &removal, &options, &mut quiet()).unwrap_err().to_string();
+        assert!(refused.contains("reaches from one input into the next; inputs 0-23, 23-40"), "{refused}");
+        let first = Site { within: 0..23, at: Some(20) };
+        let refused = marginalize(&net, &codes, std::slice::from_ref(&motif), &first, &options, &mut quiet());
+        assert!(refused.unwrap_err().to_string().contains("5 bases at position 20 reach over the end of 23"));
+        let pair = [&motif[..], &motif[..]];
+        let refused = space(&net, &codes, pair, &[8], &site, &options, &mut quiet()).unwrap_err().to_string();
+        assert!(refused.contains("do not fit into 17 bases"), "{refused}");
+        assert_eq!(space(&net, &codes, pair, &[0, 7], &site, &options, &mut quiet()).unwrap().cells, 6);
+    }
 }
