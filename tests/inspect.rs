@@ -281,3 +281,122 @@ fn layers_and_kernels_of_several_inputs() {
     let ran = room.run(&format!("{predict} -o x.npz --mask 0"));
     assert!(ran.code == 2 && ran.err.contains("the model has 2 inputs; expected 0@INPUT"), "{}", ran.err);
 }
+
+/// Every verb that mutates, on a model of two inputs: changes stay where they were made, and both engines agree.
+#[test]
+fn mutations_of_several_inputs() {
+    let room = Room::simulated();
+    // The second input is shorter than the first.
+    let text = room.read("sim/sequences.fa");
+    let short: String = text
+        .split('>')
+        .skip(1)
+        .map(|entry| {
+            let (name, bases) = entry.split_once('\n').unwrap();
+            format!(">{name}\n{}\n", &bases.replace('\n', "")[..29])
+        })
+        .collect();
+    room.write("rna.fa", &short);
+    let inputs = "sim/sequences.fa,rna.fa";
+    room.ok(&format!("{} --set outclass=difference", TRAIN.replace("sim/sequences.fa", inputs)));
+    let effects = |name: &str| -> Vec<f64> {
+        let text = room.read(name);
+        let mut lines = text.lines();
+        let at = lines.next().unwrap().split('\t').position(|c| c == "effect").unwrap();
+        lines.map(|l| l.split('\t').nth(at).unwrap().parse().unwrap()).collect()
+    };
+    let near = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+
+    // Positions of one input, and the same ones counted through both.
+    for verb in ["insert --bases TGA", "delete --width 4", "occlude --width 5 --step 3"] {
+        let (what, options) = verb.split_once(' ').unwrap();
+        let line = |more: &str| format!("perturb {what} m.drg {inputs} {options} --names 0:2 -q {more}");
+        room.ok(&line("-o all.tsv"));
+        room.ok(&line("-o one.tsv --input 0"));
+        room.ok(&line("-o two.tsv --input 1"));
+        let rows = |name: &str| room.read(name).lines().skip(1).map(String::from).collect::<Vec<_>>();
+        let positions = |name: &str| -> Vec<usize> {
+            rows(name).iter().map(|l| l.split('\t').nth(1).unwrap().parse().unwrap()).collect()
+        };
+        let (all, one, two) = (positions("all.tsv"), positions("one.tsv"), positions("two.tsv"));
+        assert_eq!(all.len(), one.len() + two.len(), "{verb}");
+        let second: Vec<usize> = all.iter().copied().filter(|&p| p >= 41).map(|p| p - 41).collect();
+        assert_eq!(second, two, "{verb}");
+        let of_second: Vec<f64> =
+            effects("all.tsv").into_iter().zip(&all).filter(|(_, p)| **p >= 41).map(|(e, _)| e).collect();
+        assert_eq!(of_second, effects("two.tsv"), "{verb}");
+        // No deletion or window reaches into the next input.
+        let width = if what == "insert" {
+            1
+        } else if what == "delete" {
+            4
+        } else {
+            5
+        };
+        assert!(one.iter().all(|p| p + width <= 41) && two.iter().all(|p| p + width <= 29), "{verb}");
+    }
+    for engine in ["delta", "naive"] {
+        let line = format!("m.drg {inputs} --names 0:2 --engine {engine} --precision f64 -q");
+        room.ok(&format!("perturb occlude {line} --width 5 --step 3 -o occlude_{engine}.tsv"));
+        room.ok(&format!("epistasis {line} --range 38:44 -o pairs_{engine}.npz"));
+        let line = line.replace(inputs, "");
+        room.ok(&format!(
+            "perturb marginalize {line} --backgrounds {inputs} --input 1 --motif TGACT -o motif_{engine}.tsv"
+        ));
+    }
+    for kind in ["occlude", "motif"] {
+        let [a, b] = ["delta", "naive"].map(|engine| effects(&format!("{kind}_{engine}.tsv")));
+        assert!(near(&a, &b) && a.iter().any(|e| e.abs() > 1e-4), "{kind}");
+    }
+    let [a, b] =
+        ["delta", "naive"].map(|engine| room.npz(&format!("pairs_{engine}.npz")).numbers::<f64>("pairs").unwrap());
+    assert!(a.0 == b.0 && near(&a.1, &b.1));
+
+    // Variants in the second input: as a substitution of `drg ism` at its position counted through.
+    let name = text.lines().next().unwrap().trim_start_matches('>').split_whitespace().next().unwrap();
+    let base = short.lines().nth(1).unwrap().as_bytes()[6] as char;
+    let to = "ACGT".chars().find(|c| *c != base).unwrap();
+    room.write("v.tsv", &format!("chrom\tpos\tref\talt\n{name}\t7\t{base}\t{to}\n{name}\t28\tN\tNAAAA\n"));
+    let line = format!("variants m.drg v.tsv --sequences {inputs} -q");
+    room.ok(&format!("{line} --input 1 -o v_out.tsv"));
+    room.ok(&format!("ism m.drg {inputs} --names {name} -o ism.npz -q"));
+    let (shape, ism) = room.npz("ism.npz").numbers::<f64>("values").unwrap();
+    assert_eq!(shape, [1, 4, 4, 70]);
+    let found = &room
+        .read("v_out.tsv")
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split('\t')
+        .skip(6)
+        .map(|v| v.parse().unwrap())
+        .collect::<Vec<f64>>();
+    let expected: Vec<f64> = (0..4).map(|t| ism[(t * 4 + "ACGT".find(to).unwrap()) * 70 + 41 + 6]).collect();
+    assert!(near(found, &expected), "{found:?} {expected:?}");
+
+    for (line, expected) in [
+        (
+            format!("{line} -o x.tsv"),
+            "the model has 2 inputs; say with --input K, 0 to 1, which one the variants are in",
+        ),
+        (format!("{line} -o x.tsv --input 2"), "--input 2: expected the number of an input, 0 to 1"),
+        (format!("{line} -o x.tsv --input 0 --strand mean"), "expected forward"),
+        ("variants m.drg v.tsv --genome rna.fa -o x.tsv".into(), "is not known: name the sequences of all inputs"),
+        (
+            format!("perturb marginalize m.drg --backgrounds {inputs} --motif TGACT -o x.tsv"),
+            "say with --input K, 0 to 1, which of them the motifs are written into",
+        ),
+        (
+            format!("perturb ablate m.drg {inputs} --range 39:44 -o x.tsv"),
+            "reaches from one input into the next; inputs 0-41, 41-70",
+        ),
+        (
+            format!("perturb delete m.drg {inputs} --input 2 -o x.tsv"),
+            "--input 2: expected the number of an input, 0 to 1",
+        ),
+        ("perturb delete m.drg rna.fa -o x.tsv".into(), "the model has 2 inputs; expected so many sets"),
+    ] {
+        let ran = room.run(&line);
+        assert!(ran.code != 0 && ran.err.contains(expected), "{line}: {}", ran.err);
+    }
+}

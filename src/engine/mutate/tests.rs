@@ -12,6 +12,15 @@ pub(super) fn network(length: usize, more: &str) -> Network {
     Network::new(resolve(&parse_option_string(&text).unwrap(), &facts).unwrap().0, 3).unwrap()
 }
 
+/// Two inputs of 23 and 17 bases: the difference of both, and the second alone.
+pub(super) fn two_inputs() -> Network {
+    let options = "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+dilated_convolutions=1+\
+                   l_dilkernels=3+outclass=['difference','direct']+input_to_combinefunc=[[0,1],[1]]+shared_embedding=False";
+    let input = |length, reverse_complement| InputFacts { length, reverse_complement };
+    let facts = DataFacts { inputs: vec![input(23, true), input(17, false)], tracks: vec![2, 1], names: vec![] };
+    Network::new(resolve(&parse_option_string(options).unwrap(), &facts).unwrap().0, 3).unwrap()
+}
+
 fn sequences(n: usize, length: usize) -> Vec<u8> {
     (0..n * length).map(|i| [0, 2, 1, 3, 4, 2, 2][(i * i + i / 5) % 7]).collect()
 }

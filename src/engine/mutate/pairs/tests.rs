@@ -1,6 +1,6 @@
 use super::*;
 use crate::device::Device;
-use crate::engine::mutate::tests::network;
+use crate::engine::mutate::tests::{network, two_inputs};
 use crate::model::{ZooModel, ZooName};
 use crate::nn::{Builder, Parameters};
 use crate::ops::{self, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
@@ -272,4 +272,16 @@ fn a_wide_model_agrees_on_a_sample() {
     let list =
         [1, 14, 15, 20, 21, 24, 41, 44, 70, 107, 112, 250].map(|d| [other((250 - d) / 2), other((250 - d) / 2 + d)]);
     agree("seqtofunc251", &model, &codes, &Pairs::Listed(vec![list.to_vec()].into()));
+}
+
+/// Both substitutions in either input, and one in each.
+#[test]
+fn pairs_in_several_inputs() {
+    let (net, codes) = (two_inputs(), [sequence(40), sequence(40)].concat());
+    for within in [None, Some(3)] {
+        agree("two inputs", &net, &codes, &Pairs::Range { positions: 17..31, within });
+    }
+    let pair = |i: usize, j: usize| [Edit { at: i, to: (codes[i] + 1) % 4 }, Edit { at: j, to: (codes[j] + 2) % 4 }];
+    let listed = vec![vec![pair(0, 39), pair(22, 23), pair(3, 9)], vec![pair(24, 38)]];
+    agree("two inputs, listed", &net, &codes, &Pairs::Listed(listed.into()));
 }

@@ -1,9 +1,9 @@
 use std::ops::Range;
 
 use super::*;
-use crate::engine::mutate::{Engine, tests::network};
+use crate::engine::mutate::Engine;
+use crate::engine::mutate::tests::{network, two_inputs};
 use crate::model::Network;
-use crate::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
 use crate::seq::{UNIFORM, UNKNOWN, reverse_complement};
 use crate::tape::check::close;
 use crate::tensor::DType;
@@ -349,15 +349,6 @@ fn edits_may_hide_bases() {
     let six = |_: usize, _: &[u8]| Ok(vec![vec![Edit { at: 1, to: 6 }]]);
     let refused = outcomes(&net, &codes, &Options::default(), six, |_, _| Ok(())).unwrap_err().to_string();
     assert!(refused.contains("codes 0 to 5"), "{refused}");
-}
-
-/// Two inputs of 23 and 17 bases: what is done to one leaves the other alone.
-fn two_inputs() -> Network {
-    let options = "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+dilated_convolutions=1+\
-                   l_dilkernels=3+outclass=['difference','direct']+input_to_combinefunc=[[0,1],[1]]+shared_embedding=False";
-    let input = |length, reverse_complement| InputFacts { length, reverse_complement };
-    let facts = DataFacts { inputs: vec![input(23, true), input(17, false)], tracks: vec![2, 1], names: vec![] };
-    Network::new(resolve(&parse_option_string(options).unwrap(), &facts).unwrap().0, 3).unwrap()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use super::super::tests::network;
+use super::super::tests::{network, two_inputs};
 use super::*;
 use crate::seq::encode_all;
 use crate::tape::check::close;
@@ -273,4 +273,36 @@ fn bad_jobs_are_refused() {
     let same = Pair { reference: vec![0; 20], alternative: vec![0; 20] };
     assert_eq!(scorer.score(&[&[same]]).unwrap()[0].effect, [0.0; 3]);
     assert!(scorer.plan().is_none());
+}
+
+/// The window is one of two inputs; the other one stays.
+#[test]
+fn variants_in_one_of_several_inputs() {
+    let net = two_inputs();
+    let double = net.to_dtype(DType::F64).unwrap();
+    let source = Texts::random(&["a", "b"], 17);
+    let views = Views::new(17, Strand::Forward, &[0], true).unwrap();
+    let other: Vec<u8> = (0..23).map(|i| (i * i % 5) as u8).collect();
+    let place = |(name, position, reference, alternative): &(&'static str, u64, Vec<u8>, Vec<u8>)| {
+        let change = Change { name, position: *position, reference, alternative };
+        let placed = views.place(&source, &change, OnMismatch::Skip).unwrap().pairs;
+        placed.iter().map(|pair| pair.between(&other, &[])).collect::<Vec<Pair>>()
+    };
+    let pairs: Vec<Vec<Pair>> = mixed(&source, 30).iter().map(place).collect();
+    assert!(pairs.iter().flatten().all(|p| p.reference.len() == 40 && p.alternative[..23] == other[..]));
+    let pairs: Vec<&[Pair]> = pairs.iter().map(Vec::as_slice).collect();
+    let predict = |codes: &Vec<u8>| double.predict(codes).unwrap().to_f64();
+    let expected: Vec<f64> = pairs
+        .iter()
+        .flat_map(|p| {
+            let (new, old) = (predict(&p[0].alternative), predict(&p[0].reference));
+            new.into_iter().zip(old).map(|(new, old)| new - old)
+        })
+        .collect();
+    for engine in [Engine::Delta, Engine::Naive] {
+        let options = ScorerOptions { engine, double: true, ..ScorerOptions::default() };
+        let found = Scorer::new(&net, options).unwrap().score(&pairs).unwrap();
+        let effects: Vec<f64> = found.iter().flat_map(|s| s.effect.clone()).collect();
+        close("effects", &effects, &expected, 1e-9);
+    }
 }
