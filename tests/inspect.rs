@@ -48,6 +48,11 @@ fn tracks_are_averaged_within_classes_before_they_are_scored() {
     let ran = room.run("eval score m_pred.npz sim/targets.tsv -o s.tsv --save-mse-perpoint");
     assert!(ran.code == 2 && ran.err.contains("--reference-files PREFIX"), "{}", ran.err);
 
+    // The same by a configuration.
+    room.write("c.toml", "[data]\naverage_outclasses = 'means.txt'\n");
+    room.ok(&format!("{} --config c.toml", TRAIN.replace("m.drg", "configured.drg")));
+    assert_eq!(room.read("configured_scores.tsv").replace("configured", "m"), room.read("m_scores.tsv"));
+
     // Predictions themselves.
     room.ok("predict m.drg sim/sequences.fa -o all.tsv -q");
     room.ok("predict m.drg sim/sequences.fa -o means.tsv --class-means means.txt -q");

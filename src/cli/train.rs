@@ -45,7 +45,8 @@ in which * stands for any text; drg convert --list MODEL shows them.
 
 Lines for DRG's run_cnn_model.py and run_cnn_model_multi.py work as they are: --outdir, --addname
 and --outname name the files as DRG does where -o is not given, --save_correlation_perclass and its
-kin write DRG's files beside ours, and several files of sequences are the inputs of one model.
+kin write DRG's files beside ours, and several files of sequences are the inputs of one model. Files of
+--save_wilcoxon_perclass hold -log10 of the p-value, where DRG writes that of the statistic.
 
 Example:
   drg simulate -o sim --sequences 400 --length 60
@@ -124,7 +125,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             .map(|(length, &reverse_complement)| InputFacts { length, reverse_complement })
             .collect(),
         tracks: prepared.dataset.targets.iter().map(|t| t.tracks.len()).collect(),
-        names: args.measured.file_classes.clone(),
+        names: wanted.labels.clone(),
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
     if let Some(layer) = &args.name.save_embedding {

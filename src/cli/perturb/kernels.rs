@@ -159,8 +159,8 @@ impl Args {
         if self.targets.is_empty() {
             return Ok(None);
         }
-        let options =
-            TargetOptions { allow_missing: true, delimiter: self.common.reading.delimiter, ..TargetOptions::default() };
+        let mut options = TargetOptions { allow_missing: true, ..TargetOptions::default() };
+        options.delimiter = self.common.reading.delimiter;
         let files: Vec<Targets> = read_modalities(&self.targets, &options)?;
         let lists: Vec<&[String]> = files.iter().map(|f| f.tracks.as_slice()).collect();
         let outputs = opened.model.network.architecture().outputs();

@@ -43,8 +43,9 @@ impl Measured {
     /// # Errors
     /// What the reader of classes returns.
     pub(in crate::cli) fn classes_of(&self, prepared: &Prepared) -> Result<Option<Vec<String>>> {
-        let Prepared { plain, file_classes, .. } = prepared;
-        self.classes.as_deref().map(|path| class_of_tracks(path, plain, file_classes)).transpose()
+        let Prepared { plain, file_classes, classes, .. } = prepared;
+        let path = self.classes.as_deref().or(classes.as_deref());
+        path.map(|path| class_of_tracks(path, plain, file_classes)).transpose()
     }
 
     /// The table of the means to score, where a file asks for them.
@@ -52,7 +53,8 @@ impl Measured {
     /// # Errors
     /// What the reader of classes returns.
     pub(in crate::cli) fn averaged(&self, table: &stat::Table<'_>, prepared: &Prepared) -> Result<Option<Averaged>> {
-        averaged(self.class_means.as_deref(), table, &prepared.plain, &prepared.file_classes)
+        let path = self.class_means.as_deref().or(prepared.class_means.as_deref());
+        averaged(path, table, &prepared.plain, &prepared.file_classes)
     }
 }
 
@@ -83,7 +85,10 @@ pub(in crate::cli) struct Wanted {
     pub(super) cutoff: f64,
     group_until: Option<String>,
     /// Names of the modalities.
-    labels: Vec<String>,
+    pub(super) labels: Vec<String>,
+    /// Files of classes that the configuration names.
+    classes: Option<PathBuf>,
+    class_means: Option<PathBuf>,
     /// Names of the only tracks to learn; all if there is none.
     select: Vec<String>,
 }
@@ -108,6 +113,9 @@ pub(in crate::cli) struct Prepared {
     /// Names of all tracks as their files have them, and the label of the file of each if there are several.
     pub(in crate::cli) plain: Vec<String>,
     pub(in crate::cli) file_classes: Vec<String>,
+    /// Files of classes that the configuration names: of the scores, and of means that are scored.
+    classes: Option<PathBuf>,
+    class_means: Option<PathBuf>,
     /// Names of the tracks of every file before some were selected.
     pub(super) all_tracks: Vec<Vec<String>>,
 }
@@ -154,7 +162,12 @@ impl Wanted {
         };
         Ok(Self {
             reverse_complement: strands(args.reverse_complement, config.flag("reverse_complement")?, sequences.len())?,
-            labels: measured.file_classes.to_vec(),
+            labels: match measured.file_classes.is_empty() {
+                true => config.texts("add_fileclasses")?,
+                false => measured.file_classes.to_vec(),
+            },
+            classes: config.text("split_outclasses")?.map(PathBuf::from),
+            class_means: config.text("average_outclasses")?.map(PathBuf::from),
             select,
             sequences,
             targets,
@@ -253,7 +266,8 @@ pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
         select(&wanted.select, &mut dataset, &mut tracks)?;
     }
     let Tracks { plain, file_classes, .. } = tracks;
-    Ok(Prepared { dataset, split, plain, file_classes, all_tracks })
+    let (classes, class_means) = (wanted.classes.clone(), wanted.class_means.clone());
+    Ok(Prepared { dataset, split, plain, file_classes, classes, class_means, all_tracks })
 }
 
 /// Drops all tracks but those of these names, which are the ones of the files or those with the label of the file.
