@@ -136,7 +136,7 @@ impl Files {
         unique_tracks(&self.measured[0], &tracks)?;
         let names = files[0].names.clone();
         let values = (0..names.len()).flat_map(|i| files.iter().flat_map(move |f| f.row(i)).copied()).collect();
-        Ok(Measured { table: Targets { names, tracks, values }, plain, file_classes })
+        Ok(Measured { table: Targets { names, tracks, values, bins: None }, plain, file_classes })
     }
 
     /// Pairs of indices of the names that both lists have, in the order of `predicted`.

@@ -124,6 +124,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             .collect(),
         tracks: prepared.dataset.targets.iter().map(|t| t.tracks.len()).collect(),
         names: args.measured.file_classes.clone(),
+        bins: prepared.dataset.targets[0].bins,
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
     let out = &args.out.clone().map_or_else(|| args.name.path(args, &wanted, &options, &facts), Ok)?;

@@ -125,6 +125,9 @@ pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
     }
     name += &stem_pool(&o, facts)?;
     name += if facts.inputs.iter().any(|i| i.reverse_complement) { "rcT" } else { "" };
+    if let Some(bins) = facts.bins {
+        name += &format!("bp{}", facts.inputs[0].length / bins.max(1));
+    }
     let validation = o.value("validation_loss");
     if validation != Value::None && validation != o.value("loss_function") {
         name += "vl";
@@ -151,6 +154,10 @@ pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
         name += &o.positive("nfc_residuals", "r");
     }
     name += &tags(&o, &[("interaction_layer", "_intlT")])?;
+    if facts.bins.is_some() {
+        let (width, stride) = (o.text("final_kernel"), o.text("final_strides"));
+        name += &format!("{width}-{stride}{}", letter(o.flag("predict_from_dist")?));
+    }
     let kinds = match o.value("outclass") {
         kind @ Value::Str(_) if joined.is_some() && facts.tracks.len() > 1 => Value::List(vec![kind]),
         kinds => kinds,

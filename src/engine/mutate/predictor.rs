@@ -157,7 +157,7 @@ impl Predictor for Network {
     }
 
     fn tracks(&self) -> usize {
-        self.architecture().tracks()
+        self.width()
     }
 
     fn flank(&self) -> usize {
@@ -190,11 +190,7 @@ impl Predictor for Network {
                 }
             }
         }
-        let mut heads = Network::forward(self, tape, &bound, &inputs)?;
-        match heads.len() {
-            1 => Ok(heads.remove(0)),
-            _ => ops::concat(tape, &heads.iter().collect::<Vec<_>>()),
-        }
+        Network::values(self, tape, &bound, &inputs)
     }
 
     fn to_dtype(&self, dtype: DType) -> Result<Self> {

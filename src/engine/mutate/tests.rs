@@ -53,7 +53,7 @@ fn several_inputs() {
         // Nothing reads the last input.
         (three, vec![2, 2], "+outclass=['EXPDIFFERENCE','DIRECT']+input_to_combinefunc=[[1,0],[0]]"),
     ] {
-        let facts = DataFacts { inputs: inputs.clone(), tracks: tracks.clone(), names: vec![] };
+        let facts = DataFacts { inputs: inputs.clone(), tracks: tracks.clone(), names: vec![], bins: None };
         let options = parse_option_string(&format!("{shared}{more}")).unwrap();
         let net = Network::new(resolve(&options, &facts).unwrap().0, 3).unwrap();
         let length: usize = inputs.iter().map(|i| i.length).sum();
