@@ -49,7 +49,8 @@ mod tests {
     fn rows_are_joined_by_name() {
         let a = Sequences::from_strings(names("s10 s2 S1 x"), &["AA", "CC", "GG", "TT"]).unwrap();
         let b = Sequences::from_strings(names("S1 s10 s2"), &["G", "A", "C"]).unwrap();
-        let y = Targets { names: names("s2 z S1 s10"), tracks: names("t"), values: vec![2.0, 0.0, 1.0, 10.0], bins: None };
+        let y =
+            Targets { names: names("s2 z S1 s10"), tracks: names("t"), values: vec![2.0, 0.0, 1.0, 10.0], bins: None };
         let d = align(vec![a.clone(), b.clone()], vec![y.clone(), y.clone()]).unwrap();
         assert_eq!((d.names.clone(), d.left_out), (names("S1 s10 s2"), 2));
         assert_eq!((d.inputs[0].to_string(1), d.inputs[1].to_string(2)), ("AA".into(), "C".into()));

@@ -1,6 +1,7 @@
 //! The reference's output names: what files, flags and options a model was trained with, in one file name.
 
 use crate::error::Result;
+use crate::model::options::keys::PROFILE_DEFAULTS;
 use crate::model::options::{DataFacts, Options, Value, resolve};
 use crate::model::spec::{Architecture, Combination};
 
@@ -99,7 +100,8 @@ pub fn merge(a: &str, b: &str, word: &str) -> String {
 /// # Errors
 /// [`crate::Error::Usage`] for options that do not name a model.
 pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
-    let o = Reader { options };
+    let all = facts.bins.map(|_| options.with_defaults(PROFILE_DEFAULTS));
+    let o = Reader { options: all.as_ref().unwrap_or(options) };
     // Names of models with several inputs show what options came to.
     let joined = if facts.inputs.len() > 1 { Some(resolve(options, facts)?.0) } else { None };
     let mut name = String::from("_");

@@ -219,6 +219,17 @@ impl Options {
         Ok(())
     }
 
+    /// The options, with other defaults than the table's for some.
+    pub(super) fn with_defaults(&self, defaults: &[(&str, &str)]) -> Self {
+        let mut all = Self::new();
+        for (key, text) in defaults {
+            let value = Value::parse(text).expect("a test reads every default");
+            all.set(key, value, Origin::Flag("default")).expect("defaults are of known keys");
+        }
+        all.extend(self.clone());
+        all
+    }
+
     fn remove(&mut self, key: &str) {
         self.entries.retain(|e| e.key != key);
     }
@@ -377,7 +388,6 @@ mod tests {
             ("lr=1e+5", ["--cnn", "'5'", "'+'"]),
             ("lr=", ["--cnn", "'lr'", "found nothing"]),
             ("dilations=[1,2", ["--cnn", "'dilations'", "found the end"]),
-            ("final_kernel=5", ["final_kernel", "base-resolution", "--cnn"]),
             ("l_seqs=100", ["l_seqs", "leave it out", "--cnn"]),
         ] {
             let message = message(text);
@@ -405,7 +415,15 @@ mod tests {
         let toml = parse_toml("[model]\nn_hyenaconv = 1", Path::new("m.toml")).unwrap();
         let message = toml.options.check_support(1, false).unwrap_err().to_string();
         assert!(message.contains("'n_hyenaconv=1' in m.toml [model]"), "{message}");
-        let message = parse_option_string("combine_function=Linear").unwrap().check_support(1, false).unwrap_err().to_string();
+        let refused = |text: &str, profiles| {
+            parse_option_string(text).unwrap().check_support(1, profiles).unwrap_err().to_string()
+        };
+        let message = refused("final_kernel=5", false);
+        assert!(message.contains("'final_kernel': it belongs to base-resolution models"), "{message}");
+        let message = refused("fclayer_size=8", true);
+        assert!(message.contains("'fclayer_size': a base-resolution model has no such layer"), "{message}");
+        let message =
+            parse_option_string("combine_function=Linear").unwrap().check_support(1, false).unwrap_err().to_string();
         assert!(message.contains("'combine_function': it belongs to models with several inputs"), "{message}");
     }
 

@@ -31,7 +31,7 @@ pub fn resolve(options: &Options, facts: &DataFacts) -> Result<(Architecture, Tr
         )));
     }
     if let Some(bins) = facts.bins {
-        let all = with_defaults(options, PROFILE_DEFAULTS)?;
+        let all = options.with_defaults(PROFILE_DEFAULTS);
         return Reader { options: &all, heads }.profiles(facts, bins);
     }
     if let [input] = facts.inputs[..] {
@@ -39,20 +39,9 @@ pub fn resolve(options: &Options, facts: &DataFacts) -> Result<(Architecture, Tr
         return Ok((reader.model(input, reader.heads(facts)?)?.into(), reader.training()?));
     }
     // Two defaults are others in the reference's program for several inputs.
-    let all = with_defaults(options, &[("patience", "50"), ("init_adjust", "True")])?;
+    let all = options.with_defaults(&[("patience", "50"), ("init_adjust", "True")]);
     let reader = Reader { options: &all, heads };
     Ok((reader.joined(facts)?, reader.training()?))
-}
-
-/// The options, with other defaults than the table's for some.
-fn with_defaults(options: &Options, defaults: &[(&str, &str)]) -> Result<Options> {
-    let mut all = Options::new();
-    for (key, text) in defaults {
-        let value = Value::parse(text).expect("a test reads every default");
-        all.set(key, value, super::Origin::Flag("default"))?;
-    }
-    all.extend(options.clone());
-    Ok(all)
 }
 
 /// Typed access to options.

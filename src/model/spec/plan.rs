@@ -114,8 +114,14 @@ impl ModelSpec {
         let pools = blocks().filter_map(|b| b.pool).chain(self.attention.iter().filter_map(|a| a.pool));
         need(!pools.into_iter().any(|p| p.kind == PoolKind::MeanMax), "'mean-max' after the first layer only")?;
         if let Some(profile) = &self.profile {
-            need(profile.bins > 0 && profile.width > 0 && profile.stride > 0, "at least 1 bin, width and step of profiles")?;
-            need(self.fc.is_none() && !self.head_batch_norm, "profiles without fully connected layers and norms of heads")?;
+            need(
+                profile.bins > 0 && profile.width > 0 && profile.stride > 0,
+                "at least 1 bin, width and step of profiles",
+            )?;
+            need(
+                self.fc.is_none() && !self.head_batch_norm,
+                "profiles without fully connected layers and norms of heads",
+            )?;
             need(self.heads.iter().all(|h| h.output != HeadOutput::Complex), "profiles without outputs 'Complex'")?;
             let over_tracks = self.heads.iter().any(|h| h.output == HeadOutput::MultiClass);
             need(profile.counts.is_none() || !over_tracks, "no total counts beside outputs 'Multi_class'")?;
