@@ -22,8 +22,9 @@ use crate::model::options::{
     self, DataFacts, InputFacts, Options, Origin, parse_option_string, parse_params_file, parse_toml, resolve,
 };
 use crate::model::spec::{Architecture, TrainSpec};
+use crate::model::{Model, Readout};
 use crate::seq::Sequences;
-use crate::stat::Table;
+use crate::stat::{Profiles, Table};
 use data::{Flags, Measured, Prepared, Wanted};
 
 const EXAMPLE: &str = "\
@@ -246,31 +247,38 @@ impl Args {
         if rows.is_empty() {
             return Ok(vec![]);
         }
-        let model = &outcome.model;
-        let network = model.network.to_device(&computing.device)?;
+        let model = &Model {
+            network: outcome.model.network.with_readout(Readout::Bins)?.to_device(&computing.device)?,
+            ..outcome.model.clone()
+        };
         let inputs: Vec<Sequences> = prepared.dataset.inputs.iter().map(|s| s.select(rows)).collect();
         let sequences = Sequences::side_by_side(&inputs)?;
         let tracks: Vec<usize> = (0..model.network.architecture().tracks()).collect();
         let bar = inputs::bar(context.talk, rows.len(), "sequences");
-        let all = engine::predict::predict_in(&network, &sequences.bases, None, computing.precision, &mut |n| {
+        let all = engine::predict::predict_in(&model.network, &sequences.bases, None, computing.precision, &mut |n| {
             bar.set_position(n as u64)
         })?;
         bar.finish_and_clear();
         let values = predict::select(model, all, &tracks);
         let columns = model.track_names();
-        predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &columns, &values)?;
+        let bins = model.network.architecture().bins();
+        predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &columns, bins, &values)?;
 
         let targets = &prepared.dataset.targets;
         let truth: Vec<f64> = rows.iter().flat_map(|&i| targets.iter().flat_map(move |t| t.row(i)).copied()).collect();
         let guess: Vec<f64> = values.iter().map(|&v| v.into()).collect();
+        // Scores are of totals; those of profiles look at the bins.
+        let total = |x: &[f64]| -> Vec<f64> { x.chunks_exact(bins.unwrap_or(1)).map(|b| b.iter().sum()).collect() };
+        let (guess_of_tracks, truth_of_tracks) = (total(&guess), total(&truth));
         let names: Vec<String> = columns.iter().map(|c| c.to_string()).collect();
         let classes = self.measured.classes_of(prepared)?;
         let table = Table {
-            prediction: &guess,
-            target: &truth,
+            prediction: &guess_of_tracks,
+            target: &truth_of_tracks,
             sequences: &sequences.names,
             tracks: &names,
             classes: classes.as_deref(),
+            profiles: bins.map(|bins| Profiles { bins, prediction: &guess, target: &truth }),
         };
         let saved = self.name.saved();
         if !saved.is_empty() {

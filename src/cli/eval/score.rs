@@ -13,7 +13,8 @@ use crate::stat::{self, Axis, Metric, Score, Table, scores};
 
 const EXAMPLE: &str = "\
 Metrics: r (Pearson), spearman, r2, rmse, mse, auroc and auprc (where the measurements are 0 and 1), distance (1 - r in
-four decimals). Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
+four decimals); of profiles, whose totals these are about, also profile_r and profile_jsd, means over
+profiles of the correlation and of the Jensen-Shannon divergence (in bits) of their bins. Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
 sequence over the tracks of a class.
 
 Example (how far noise alone lets a model come):
@@ -71,6 +72,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         sequences: &pairs.names,
         tracks: &pairs.tracks,
         classes: classes.as_deref(),
+        profiles: pairs.profiles(),
     };
     let rows = scores(&table, &axes, &metrics)?;
     let model = args.model.clone().unwrap_or_else(|| args.files.model());
