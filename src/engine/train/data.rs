@@ -269,6 +269,38 @@ mod tests {
         assert!(batch_sizes(0, Some(3), Never).is_empty());
     }
 
+    /// Where a sequence is turned, so is its profile, and its strands change places if they are strands.
+    #[test]
+    fn profiles_are_turned() {
+        let names: Vec<String> = (0..40).map(|i| format!("{i:02}")).collect();
+        let rows = vec![[0u8, 0, 1, 0]; 40];
+        // Two tracks of two bins.
+        let values = (0..40).flat_map(|i| [1.0, 2.0, 3.0, 4.0].map(|v| v + 10.0 * f64::from(i))).collect();
+        let targets = Targets { names: names.clone(), tracks: vec!["a".into(), "b".into()], values, bins: Some(2) };
+        let sequences = Sequences::from_rows(names.clone(), &rows, 0).unwrap();
+        let dataset = Dataset { names, inputs: vec![sequences], targets: vec![targets], left_out: 0 };
+        for (option, turned) in [("False", [2.0, 1.0, 4.0, 3.0]), ("True", [4.0, 3.0, 2.0, 1.0])] {
+            let facts = DataFacts { bins: Some(2), ..DataFacts::single(4, vec![2], false) };
+            let text = format!("num_kernels=2+l_kernels=3+augment_reverse_complement=True+stranded_tracks={option}");
+            let (model, spec) = resolve(&parse_option_string(&text).unwrap(), &facts).unwrap();
+            let data = Data::new(&dataset, &model, &spec, (0..30).collect(), vec![39]).unwrap();
+            let rows: Vec<usize> = (0..20).collect();
+            let batch = Augmentation::new(&spec, 3, true).batch(&data, &model, &spec, &rows, 0).unwrap();
+            assert_eq!(batch.targets[0].shape(), [20, 2, 2]);
+            let (mut both, found) = ([0, 0], batch.targets[0].to_f64());
+            for (i, target) in found.chunks_exact(4).enumerate() {
+                let is_turned = batch.x[0].codes().unwrap()[4 * i..][..4].contains(&3);
+                let want = if is_turned { turned } else { [1.0, 2.0, 3.0, 4.0] };
+                assert_eq!(target, want.map(|v| v + 10.0 * i as f64), "{option}, row {i}");
+                both[usize::from(is_turned)] += 1;
+            }
+            assert!(both[0] > 0 && both[1] > 0, "{both:?}");
+            let flat = resolve(&parse_option_string("num_kernels=2").unwrap(), &DataFacts::single(4, vec![2], false));
+            let message = Data::new(&dataset, &flat.unwrap().0, &spec, vec![0], vec![1]).err().unwrap().to_string();
+            assert!(message.contains("the targets have 2 bins a track, the model no bins"), "{message}");
+        }
+    }
+
     #[test]
     fn batches_are_scaled_and_turned() {
         let names: Vec<String> = (0..40).map(|i| format!("{i:02}")).collect();
