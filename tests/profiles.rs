@@ -110,10 +110,18 @@ fn profiles_continue_and_are_exchanged() {
     room.ok("predict n.drg sim/sequences.fa -o q.npz -q");
     assert_eq!(room.array::<3>("p.npz", "counts"), room.array::<3>("q.npz", "counts"));
     // Totals are measurements as others are.
-    room.ok(
-        "baseline fit sim/sequences.fa sim/profiles.npz -o b.drgb --crossvalidation sim/folds.txt 0 --lengths 3 -q",
-    );
-    room.ok("report --model m.drg --predictions m_pred.npz --targets sim/profiles.npz -o report -q");
+    room.ok("baseline fit sim/sequences.fa sim/profiles.npz -o b.json --crossvalidation sim/folds.txt 0 --k 3 -q");
+    room.ok("report --model m.drg --pred m_pred.npz --measured sim/profiles.npz -o report.html -q");
+    let page = room.read("report.html");
+    for part in ["for each of 60 bins", "a total count, distributed", "Jensen-Shannon divergence", "second strand"] {
+        assert!(page.contains(part), "{part}");
+    }
+    room.ok("plot profile m_pred.npz sim/profiles.npz -o a.svg --rows 0:2 -q");
+    room.ok("plot profile m_pred.npz sim/profiles.npz -o b.svg --strands --first 10 -q");
+    let panels = |file: &str| room.read(file).matches(">Reads<").count();
+    assert_eq!((panels("a.svg"), panels("b.svg")), (4, 4));
+    room.fails("plot profile sim/targets.tsv sim/targets.tsv -o c.svg", &["expected profiles"]);
+    room.fails("plot profile m_pred.npz sim/profiles.npz -o c.svg --tracks 0 --strands -q", &["an even number of tracks"]);
 }
 
 #[test]

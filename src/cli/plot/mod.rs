@@ -9,6 +9,7 @@ mod scatter;
 
 pub(super) use attr::heights;
 pub(super) use curves::read as read_losses;
+pub(super) use profile::{draw as draw_profiles, largest as largest_profiles};
 
 use std::path::PathBuf;
 

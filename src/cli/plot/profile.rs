@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::Picture;
 use crate::cli::Context;
 use crate::cli::choose::choose;
-use crate::cli::paired::Files;
+use crate::cli::paired::{Files, Pairs};
 use crate::error::{Error, Result};
-use crate::plot::{Profile, ProfileFigure, ProfilePanel};
+use crate::plot::{Profile, ProfileFigure, ProfilePanel, Svg};
 
 const EXAMPLE: &str = "\
 Example:
@@ -43,15 +43,15 @@ pub(in crate::cli) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     args.picture.check()?;
     let pairs = args.files.read(context.talk)?;
-    let Some(profiles) = &pairs.profiles else {
+    if pairs.profiles.is_none() {
         return Err(Error::Usage(
             "PRED and MEASURED: expected profiles, npz with counts (N, T, bins); matrices are drawn by drg plot scatter"
                 .into(),
         ));
-    };
+    }
     let width = pairs.tracks.len();
     let rows = match args.rows.as_slice() {
-        [] => largest(&pairs.measured, width),
+        [] => largest(&pairs),
         wanted => choose("rows", &pairs.names, wanted)?,
     };
     let tracks: Vec<usize> = match args.tracks.as_slice() {
@@ -62,7 +62,26 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let n = tracks.len();
         return Err(Error::Usage(format!("--strands: expected an even number of tracks, two a panel; found {n}")));
     }
-    let each = if args.strands { 2 } else { 1 };
+    let figure = ProfileFigure { title: args.picture.title.clone(), first: args.first, ..ProfileFigure::default() };
+    args.picture.write(&draw(&pairs, &rows, &tracks, args.strands, figure)?, args, context)
+}
+
+/// The profiles of rows, one panel a track, or two tracks a panel where they are strands.
+///
+/// # Errors
+/// [`Error::Usage`] for too many panels; what the figure returns.
+///
+/// # Panics
+/// If `pairs` are no profiles.
+pub(in crate::cli) fn draw(
+    pairs: &Pairs,
+    rows: &[usize],
+    tracks: &[usize],
+    strands: bool,
+    figure: ProfileFigure,
+) -> Result<Svg> {
+    let (profiles, width) = (pairs.profiles.as_ref().expect("the caller has looked"), pairs.tracks.len());
+    let each = if strands { 2 } else { 1 };
     let n = rows.len() * tracks.len() / each;
     if n > MOST_PANELS {
         return Err(Error::Usage(format!(
@@ -78,13 +97,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     };
     let chosen: Vec<(usize, &[usize])> =
         rows.iter().flat_map(|&row| tracks.chunks_exact(each).map(move |t| (row, t))).collect();
-    let titles: Vec<String> = chosen
-        .iter()
-        .map(|(row, tracks)| match args.strands {
-            true => pairs.names[*row].clone(),
-            false => format!("{}, {}", pairs.names[*row], pairs.tracks[tracks[0]]),
-        })
-        .collect();
+    let title = |(row, of): &(usize, &[usize])| {
+        let name = &pairs.names[*row];
+        if strands && tracks.len() == 2 { name.clone() } else { format!("{name}, {}", pairs.tracks[of[0]]) }
+    };
+    let titles: Vec<String> = chosen.iter().map(title).collect();
     let panels: Vec<ProfilePanel> = (chosen.iter().zip(&titles))
         .map(|((row, tracks), title)| ProfilePanel {
             title,
@@ -92,16 +109,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             down: tracks.get(1).map(|&t| of(*row, t)),
         })
         .collect();
-    let height = if args.strands { 120.0 } else { ProfileFigure::default().height };
-    let title = args.picture.title.clone();
-    let figure = ProfileFigure { title, first: args.first, height, ..ProfileFigure::default() };
-    args.picture.write(&figure.render(&panels)?, args, context)
+    // Both strands need the height of two.
+    let height = if strands { 1.5 * figure.height } else { figure.height };
+    ProfileFigure { height, ..figure }.render(&panels)
 }
 
-/// The rows with the largest totals, at most four, in their order.
-fn largest(totals: &[f64], width: usize) -> Vec<usize> {
-    let total = |row: usize| totals[row * width..][..width].iter().sum::<f64>();
-    let mut rows: Vec<usize> = (0..totals.len() / width.max(1)).collect();
+/// The rows with the largest measured totals, at most four, in their order.
+pub(in crate::cli) fn largest(pairs: &Pairs) -> Vec<usize> {
+    let width = pairs.tracks.len();
+    let total = |row: usize| pairs.measured[row * width..][..width].iter().sum::<f64>();
+    let mut rows: Vec<usize> = (0..pairs.names.len()).collect();
     rows.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
     rows.truncate(4);
     rows.sort_unstable();
