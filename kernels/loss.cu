@@ -2,8 +2,8 @@
 // Host side: src/ops/loss/cuda.rs, which says of what parts a loss is made; the formulas are those of src/ops/loss/formulas.rs
 // Maths:     sum = sum over elements of share f(p, t) + factor times the sum over rows, or columns, of F(line); all in f64, rounded once.
 //            f (each): 0 none, 1 square, 2 absolute, 3 binary cross entropy, 4 Poisson, 5 Kullback-Leibler, 6 to 8 cross entropy, symmetric, less
-//            entropy. F (line): 0 none, 1 correlation, 2 cosine, 3 softmax cross entropy, 4 Jensen-Shannon, 5 and 6 contrasts of squares
-//            and absolutes
+//            entropy, 9 Poisson of rates. F (line): 0 none, 1 correlation, 2 cosine, 3 softmax cross entropy, 4 Jensen-Shannon, 5 and 6
+//            contrasts of squares and absolutes, 7 multinomial, 8 squared error of the logarithm of the line's total
 // Layout:    p, t, g [B, T], g = gradient (null: not wanted); partial = parts of the sum in f64; sums [2, B] in f64
 // Entries:   loss_rows_f32     grid ceil(B / 8)  block 256: a warp a row; writes g
 //            loss_columns_f32  grid ceil(T / 8)  block 512: 64 threads a column; writes g, or adds to it
@@ -54,6 +54,7 @@ __device__ __forceinline__ Slope each(int kind, double p, double t) {
             const Slope s = symmetric_cross_entropy(p, t);
             return {s.value + 0.33 * t * log(t + EPSILON), s.slope};
         }
+        case 9: return {p - t * log(p + EPSILON), 1.0 - t / (p + EPSILON)};
         default: return {0.0, 0.0};
     }
 }
@@ -187,6 +188,44 @@ struct JensenShannon {
     }
 };
 
+// The shares of the row's counts.
+struct Multinomial {
+    double total, counts;
+
+    __device__ __forceinline__ explicit Multinomial(const Warp& team) {
+        double ps = 0.0, ts = 0.0;
+        for (int i = team.first(); i < team.n; i += 32) {
+            ps += team.p(i) + EPSILON;
+            ts += team.t(i);
+        }
+        total = team.sum(ps);
+        counts = team.sum(ts);
+    }
+    __device__ __forceinline__ double value() const { return 0.0; }
+    __device__ __forceinline__ Slope at(const Warp& team, int i) const {
+        const double p = team.p(i) + EPSILON, t = team.t(i);
+        return {-t * log(p / total), counts / total - t / p};
+    }
+};
+
+// The row's total count.
+struct LogCount {
+    double error, slope;
+
+    __device__ __forceinline__ explicit LogCount(const Warp& team) {
+        double ps = 0.0, ts = 0.0;
+        for (int i = team.first(); i < team.n; i += 32) {
+            ps += team.p(i);
+            ts += team.t(i);
+        }
+        ps = team.sum(ps);
+        error = log1p(ps) - log1p(team.sum(ts));
+        slope = 2.0 * error / (1.0 + ps);
+    }
+    __device__ __forceinline__ double value() const { return error * error; }
+    __device__ __forceinline__ Slope at(const Warp&, int) const { return {0.0, slope}; }
+};
+
 // The mean over j of f between the errors of i and of j; each pair counts twice in the gradient.
 template <bool SQUARE> struct Contrast {
     __device__ __forceinline__ explicit Contrast(const Warp&) {}
@@ -254,6 +293,8 @@ extern "C" __global__ void __launch_bounds__(256) loss_rows_f32(
             case 4: value = row_loss<JensenShannon>(team, to, each_kind, share, factor, weight); break;
             case 5: value = row_loss<Contrast<true>>(team, to, each_kind, share, factor, weight); break;
             case 6: value = row_loss<Contrast<false>>(team, to, each_kind, share, factor, weight); break;
+            case 7: value = row_loss<Multinomial>(team, to, each_kind, share, factor, weight); break;
+            case 8: value = row_loss<LogCount>(team, to, each_kind, share, factor, weight); break;
             default: value = row_loss<Nothing>(team, to, each_kind, share, factor, weight);
         }
     }

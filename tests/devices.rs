@@ -346,7 +346,7 @@ fn dataset(n: usize) -> Dataset {
     let tracks = ["a", "b", "c"].map(String::from).to_vec();
     let values = (0..3 * n).map(|_| random.normal()).collect();
     let sequences = Sequences::from_strings(names.clone(), &letters).unwrap();
-    align(vec![sequences], vec![Targets { names, tracks, values }]).unwrap()
+    align(vec![sequences], vec![Targets { names, tracks, values, bins: None }]).unwrap()
 }
 
 /// Log of the losses and bytes of the model of two epochs.

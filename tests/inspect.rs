@@ -110,6 +110,8 @@ const CASES: &[&str] = &[
     "09k_shift_sequence",
     "09l_fraction",
     "09m_single_difference",
+    "10a_bp_plain",
+    "10b_bp_dist",
 ];
 
 /// What the reference returns at its layers: number, shape, order.

@@ -13,7 +13,7 @@ use std::path::Path;
 use drg::device::{Device, Gpu, Precision};
 use drg::engine::mutate::{Edits, Engine, Options, each_block};
 use drg::model::spec::PoolPadding;
-use drg::model::{Network, Tap};
+use drg::model::{Network, Readout, Tap};
 use drg::ops;
 use drg::seq::one_hot;
 use drg::tape::{Keep, Mode, Pass, Tape, Var, check};
@@ -42,6 +42,8 @@ const CASES: &[&str] = &[
     "09k_shift_sequence",
     "09l_fraction",
     "09m_single_difference",
+    "10a_bp_plain",
+    "10b_bp_dist",
 ];
 
 struct Case {
@@ -113,6 +115,14 @@ impl Case {
         self.lengths.iter().map(part).collect()
     }
 
+    /// The network whose values gradients and effects are of: weighted sums over the bins of profiles.
+    fn scored(&mut self, network: &Network) -> Network {
+        match self.npz.has("profile_weights") {
+            true => network.with_readout(Readout::Weights(self.numbers("profile_weights").into())).unwrap(),
+            false => network.clone(),
+        }
+    }
+
     fn numbers(&mut self, key: &str) -> Vec<f64> {
         self.npz.numbers::<f64>(key).unwrap().1
     }
@@ -120,8 +130,7 @@ impl Case {
     fn predict(&self, network: &Network, rows: &[&[u8]]) -> Vec<f64> {
         let mut tape = Tape::predict();
         let bound = network.parameters().bind(&mut tape, false).unwrap();
-        let heads = network.forward(&mut tape, &bound, &constants(self.inputs(network, rows))).unwrap();
-        let y = ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>()).unwrap();
+        let y = network.values(&mut tape, &bound, &constants(self.inputs(network, rows))).unwrap();
         check::numbers(&y.value)
     }
 
@@ -154,8 +163,7 @@ impl Case {
         let mut tape = Tape::new(Keep::BACKWARD, Mode::Eval);
         let x: Vec<Var> = self.inputs(network, &[row]).into_iter().map(|x| tape.leaf(x)).collect();
         let bound = network.parameters().bind(&mut tape, false).unwrap();
-        let heads = network.forward(&mut tape, &bound, &x).unwrap();
-        let y = ops::concat(&mut tape, &heads.iter().collect::<Vec<_>>()).unwrap();
+        let y = network.values(&mut tape, &bound, &x).unwrap();
         let mut dy = vec![0.0; y.value.len()];
         dy[track] = 1.0;
         let dy = Tensor::new(y.shape(), dy).unwrap().to_dtype(network.parameters().dtype()).unwrap();
@@ -213,6 +221,7 @@ fn relative(got: &[f64], want: &[f64]) -> f64 {
 
 fn run(folder: &Path, name: &str) {
     let mut case = Case::open(folder, name);
+    case.network = case.network.with_readout(Readout::Bins).unwrap();
     let wide = case.network.to_dtype(DType::F64).unwrap().with_pool_padding(PoolPadding::SequenceMin);
     let narrow = case.network.with_pool_padding(PoolPadding::SequenceMin);
 
@@ -230,6 +239,8 @@ fn run(folder: &Path, name: &str) {
     let want_batch = case.numbers("pred_batch");
     common::within(&format!("{name} pred batch"), &case.predict(&together, &all), &want_batch, 3e-5 * scale);
 
+    bins(&mut case, &wide, exact);
+    let (wide, narrow) = (case.scored(&wide), case.scored(&narrow));
     let track = case.numbers("grad_track")[0] as usize;
     let want = case.table("grad_f64");
     let got = case.gradient(&wide, &case.rows[0], track);
@@ -257,10 +268,22 @@ fn run(folder: &Path, name: &str) {
     eprintln!("{name}: passed");
 }
 
+/// Effects on some bins of a profile alone.
+fn bins(case: &mut Case, network: &Network, exact: f64) {
+    let Some(bins) = network.architecture().bins() else { return };
+    let sequence = case.numbers("ism_seq")[0] as usize;
+    let (chosen, want) = (case.numbers("ism_profile_bins"), case.numbers("ism_profile_f64"));
+    let (all, map) = (case.swept(network, sequence, true, Precision::F32), 4 * case.length());
+    let of = |t: usize, bin: usize| all[(t * bins + bin) * map..][..map].to_vec();
+    let tracks = 0..network.architecture().tracks();
+    let got: Vec<f64> = tracks.flat_map(|t| chosen.iter().flat_map(move |&b| of(t, b as usize))).collect();
+    common::close(&format!("{} effects on bins", case.name), &got, &want, exact);
+}
+
 /// The same on a GPU: predictions, gradients and effects of delta sweeps.
 fn run_on(folder: &Path, name: &str, gpu: &Gpu) {
     let mut case = Case::open(folder, name);
-    let narrow = case.network.with_pool_padding(PoolPadding::SequenceMin);
+    let narrow = case.network.with_pool_padding(PoolPadding::SequenceMin).with_readout(Readout::Bins).unwrap();
     let there = narrow.to_device(&Device::Cuda(gpu.clone())).unwrap();
     let name = format!("{name} on {}", gpu.about().name);
     let want = case.numbers("pred_f64");
@@ -270,6 +293,7 @@ fn run_on(folder: &Path, name: &str, gpu: &Gpu) {
     let all: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
     assert_eq!(case.predict(&there, &all), case.one_by_one(&there), "{name}: batch of {}", all.len());
 
+    let there = case.scored(&there);
     let (track, want) = (case.numbers("grad_track")[0] as usize, case.table("grad_f64"));
     let loose = loose(&name);
     common::close(&format!("{name}, gradient"), &case.gradient(&there, &case.rows[0], track), &want, loose);
@@ -314,7 +338,7 @@ fn taps(case: &mut Case, network: &Network) {
         let value = &seen.iter().find(|(i, t, _)| (*i, *t) == (input, tap)).unwrap().2;
         let v = value.to_f64();
         let got = match *value.shape() {
-            [1, l, c] => (0..c * l).map(|i| v[i % l * c + i / l]).collect(),
+            [1, l, c] if tap != Tap::HeadInput => (0..c * l).map(|i| v[i % l * c + i / l]).collect(),
             _ if tap == Tap::Flat => {
                 let plan = &network.plans().inputs[input];
                 let (l, c) = (plan.length, plan.channels);
@@ -434,4 +458,6 @@ cases! {
     shift_sequence "09k_shift_sequence",
     fraction "09l_fraction",
     single_difference "09m_single_difference",
+    profiles "10a_bp_plain",
+    profiles_of_counts "10b_bp_dist",
 }

@@ -76,6 +76,7 @@ impl Recorded {
                 .collect(),
             tracks: dataset.targets.iter().map(|t| t.tracks.len()).collect(),
             names: vec![],
+            bins: None,
         };
         let (mut model, spec) = resolve(&parse_option_string(&config["cnn"]).unwrap(), &facts).unwrap();
         model.inputs.iter_mut().for_each(|i| i.pool_padding = PoolPadding::BatchMin);
@@ -283,6 +284,7 @@ fn synthetic(n: usize) -> Dataset {
         names: names.clone(),
         tracks: tracks.iter().map(|t| t.to_string()).collect(),
         values: column(keep),
+        bins: None,
     };
     align(vec![inputs], vec![target(&["a", "b"], &[0, 1]), target(&["c"], &[2])]).unwrap()
 }

@@ -74,6 +74,9 @@ struct Architecture {
     /// Tracks of every head [default: of the parameter file, else of the tensors]
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     tracks: Vec<usize>,
+    /// Bins of every track, of a base-resolution model [default: of the parameter file]
+    #[arg(long, value_name = "N")]
+    bins: Option<usize>,
     /// Names of all tracks, one a line [default: C0, C1, ...]
     #[arg(long, value_name = "FILE")]
     track_names: Option<PathBuf>,
@@ -304,9 +307,10 @@ impl Architecture {
                 "--tracks: the tensors do not say how many tracks every target file has; give them".into(),
             ));
         }
+        let bins = self.bins.or(known.and_then(|facts| facts.bins));
         let input = |(length, reverse_complement)| InputFacts { length, reverse_complement };
         let inputs = lengths.into_iter().zip(strands).map(input).collect();
-        Ok(DataFacts { inputs, tracks, names: self.file_classes.clone() })
+        Ok(DataFacts { inputs, tracks, names: self.file_classes.clone(), bins })
     }
 }
 
@@ -323,7 +327,8 @@ fn truth(text: &str) -> std::result::Result<bool, String> {
 fn head_tracks(tensors: &[(String, PthTensor)]) -> Vec<usize> {
     let heads = tensors
         .iter()
-        .filter(|(name, _)| name.starts_with("classifier.") && name.ends_with(".weight") && !name.contains("norm"));
+        .filter(|(name, _)| name.starts_with("classifier.") || name.starts_with("linear_classifier."))
+        .filter(|(name, _)| name.ends_with(".weight") && !name.contains("norm") && !name.contains(".cpred."));
     heads.filter_map(|(_, tensor)| tensor.shape.first().copied()).collect()
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
+use super::readout::Bins;
 use super::{Context, choose, output, talk};
 use crate::engine::mutate::{Edit, EditPair, Edits, Engine, Options, PairBlock, Pairs, each_block, pairs};
 use crate::error::{Error, Result};
@@ -77,6 +78,8 @@ pub(super) struct Args {
     /// What runs the mutants: auto, delta or naive
     #[arg(long, value_name = "ENGINE", default_value = "auto", help_heading = "How")]
     engine: String,
+    #[command(flatten)]
+    bins: Bins,
     #[command(flatten)]
     arithmetic: Arithmetic,
     /// Mutants a batch of the naive engine; memory grows with it, results do not change
@@ -145,7 +148,7 @@ impl Args {
     fn job(&self, context: &Context) -> Result<(Job, Option<Vec<(usize, usize)>>)> {
         let engine = Engine::parse(&self.engine)?;
         let computing = self.arithmetic.of(context)?;
-        let model = inputs::model(&self.model, &computing)?;
+        let model = self.bins.of(inputs::model(&self.model, &computing)?)?;
         let tracks = inputs::tracks(&model, &self.tracks)?;
         let all = self.reading.for_model(&self.sequences, &model, context)?;
         let sequences = all.select(&inputs::rows(&all, &self.names)?);

@@ -25,6 +25,7 @@ mod paired;
 mod perturb;
 mod plot;
 mod predict;
+mod readout;
 mod report;
 mod score_table;
 mod scores;

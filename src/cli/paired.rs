@@ -12,6 +12,7 @@ use crate::io::first_few;
 use crate::io::table::Table;
 use crate::io::targets::{TargetOptions, Targets, read_modalities, read_targets};
 use crate::seq::duplicate;
+use crate::stat::Profiles;
 
 /// The files that are compared.
 #[derive(Debug, clap::Args, Serialize)]
@@ -46,8 +47,28 @@ pub(super) struct Pairs {
     pub file_classes: Vec<String>,
     /// Predictions `[N, T]`.
     pub prediction: Vec<f64>,
-    /// Measurements `[N, T]`; NaN is a missing value.
+    /// Measurements `[N, T]`; NaN is a missing value. Totals where both sides are profiles.
     pub measured: Vec<f64>,
+    /// The profiles that `prediction` and `measured` are the totals of.
+    pub profiles: Option<Bins>,
+}
+
+/// Predicted and measured bins, `[N, T, bins]`.
+#[derive(Debug)]
+pub(super) struct Bins {
+    /// Bins of every track.
+    pub bins: usize,
+    /// Predictions.
+    pub prediction: Vec<f64>,
+    /// Measurements.
+    pub measured: Vec<f64>,
+}
+
+impl Pairs {
+    /// The profiles, for a table of scores.
+    pub(super) fn profiles(&self) -> Option<Profiles<'_>> {
+        self.profiles.as_ref().map(|p| Profiles { bins: p.bins, prediction: &p.prediction, target: &p.measured })
+    }
 }
 
 /// Measurements of all files side by side.
@@ -81,6 +102,19 @@ impl Files {
     pub(super) fn read(&self, talk: Talk) -> Result<Pairs> {
         let predicted = read_targets(&self.prediction, &TargetOptions::default())?;
         let measured = self.measurements()?;
+        let bins = match (predicted.bins, measured.table.bins) {
+            (Some(p), Some(m)) if p != m => {
+                let file = self.prediction.display();
+                return Err(Error::Usage(format!("{file} has {p} bins a track, the measurements have {m}")));
+            }
+            (Some(bins), Some(_)) => Some(bins),
+            (None, None) => None,
+            _ => {
+                talk.say(format_args!("one side are profiles: their totals are compared with the other's values"));
+                None
+            }
+        };
+        let both = [&predicted, &measured.table];
         let there = format!(
             "the measurements ({})",
             first_few(&self.measured.iter().map(|p| p.display().to_string()).collect::<Vec<_>>())
@@ -101,13 +135,23 @@ impl Files {
             file_classes: Vec::new(),
             prediction: Vec::with_capacity(rows.len() * columns.len()),
             measured: Vec::with_capacity(rows.len() * columns.len()),
+            profiles: None,
         };
         if !measured.file_classes.is_empty() {
             pairs.file_classes = columns.iter().map(|&(_, m)| measured.file_classes[m].clone()).collect();
         }
+        if let Some(bins) = bins {
+            let mut profiles = Bins { bins, prediction: vec![], measured: vec![] };
+            for (&(p, m), &(here, there)) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))) {
+                profiles.prediction.extend_from_slice(&predicted.row(p)[here * bins..][..bins]);
+                profiles.measured.extend_from_slice(&measured.table.row(m)[there * bins..][..bins]);
+            }
+            pairs.profiles = Some(profiles);
+        }
+        let [predicted, measured] = both.map(Targets::totals);
         for &(p, m) in &rows {
             pairs.prediction.extend(columns.iter().map(|&(c, _)| predicted.row(p)[c]));
-            pairs.measured.extend(columns.iter().map(|&(_, c)| measured.table.row(m)[c]));
+            pairs.measured.extend(columns.iter().map(|&(_, c)| measured.row(m)[c]));
         }
         let missing = pairs.measured.iter().filter(|v| v.is_nan()).count();
         if missing > 0 {
@@ -135,8 +179,14 @@ impl Files {
         let Tracks { names: tracks, plain, file_classes } = Tracks::new(&of, &self.file_classes)?;
         unique_tracks(&self.measured[0], &tracks)?;
         let names = files[0].names.clone();
+        let bins = files[0].bins;
+        if files.iter().any(|f| f.bins != bins) {
+            return Err(Error::Usage(
+                "MEASURED: expected files of one kind, all matrices or all profiles of as many bins".into(),
+            ));
+        }
         let values = (0..names.len()).flat_map(|i| files.iter().flat_map(move |f| f.row(i)).copied()).collect();
-        Ok(Measured { table: Targets { names, tracks, values }, plain, file_classes })
+        Ok(Measured { table: Targets { names, tracks, values, bins }, plain, file_classes })
     }
 
     /// Pairs of indices of the names that both lists have, in the order of `predicted`.

@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
+use super::readout::Bins;
 use super::scores::class_of_outputs;
 use super::{Context, kernels, output, talk};
 use crate::engine::embed::{Embedding, Layer, Positions};
 use crate::engine::predict::predict_in;
 use crate::error::{Error, Result};
 use crate::io::npz::write_npz;
-use crate::model::Model;
+use crate::model::{Model, Readout};
 use crate::seq::Sequences;
 use crate::stat::TrackGroups;
 use crate::tensor::DType;
@@ -20,7 +21,8 @@ use crate::util::fs;
 
 const EXAMPLE: &str = "\
 Output: npz with names (N), values (N, T, float32) and columns (T), or a table of names and tracks
-where -o ends in .tsv. A prediction does not depend on the others or on the batch.
+where -o ends in .tsv. Of a base-resolution model: npz with counts (N, T, bins) instead of values, or
+a table of totals; with --bins one value a track in both. A prediction does not depend on the others or on the batch.
 
 Layers of --embedding, by DRG's numbers or by name: 0 stem (first convolution, strands combined,
 before its activation), 1 pool, 2 first-block, 3 attention, 4 second-block, 5 flat, 6 or -1
@@ -72,6 +74,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     #[command(flatten)]
+    bins: Bins,
+    #[command(flatten)]
     arithmetic: Arithmetic,
     #[command(flatten)]
     reading: Reading,
@@ -93,9 +97,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let text = is_table(&args.out)?;
     output::check_file(&args.out)?;
     let computing = args.arithmetic.of(context)?;
-    let mut model = inputs::model(&args.model, &computing)?;
+    let mut model = args.bins.of(inputs::model(&args.model, &computing)?)?;
     if computing.double {
         model.network = model.network.to_dtype(DType::F64)?;
+    }
+    let profiles = model.network.architecture().bins().filter(|_| !args.bins.given() && args.embedding.is_none());
+    if profiles.is_some() && text {
+        context
+            .talk
+            .say(format_args!("a table holds one value a track: the totals of the profiles; npz holds all bins"));
+    }
+    let bins = profiles.filter(|_| !text);
+    if bins.is_some() {
+        model.network = model.network.with_readout(Readout::Bins)?;
     }
     let sequences = args.reading.for_model(&args.sequences, &model, context)?;
     if !args.mask.is_empty() {
@@ -117,13 +131,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let mut values = select(&model, all, &tracks);
     let mut columns: Vec<&str> = tracks.iter().map(|&t| model.track_names()[t]).collect();
     if let Some(means) = &means {
-        let each: Vec<f64> = values.into_iter().map(f64::from).collect();
-        values = means.apply(&each)?.into_iter().map(|v| v as f32).collect();
+        // Tracks, or tracks and bins.
+        let row = tracks.len() * bins.unwrap_or(1);
+        let rows = values.chunks_exact(row.max(1)).map(|row| means.apply_scores(row));
+        values = rows.collect::<Result<Vec<_>>>()?.concat();
         columns = means.names.iter().map(String::as_str).collect();
     }
 
     output::write_file(&args.out, context, args, |path| match text {
-        false => write(path, &sequences.names, &columns, &values),
+        false => write(path, &sequences.names, &columns, bins, &values),
         true => write_table(path, &sequences.names, &columns, &values),
     })?;
     let what = if means.is_some() { "classes" } else { "tracks" };
@@ -206,21 +222,35 @@ pub(super) fn is_table(out: &Path) -> Result<bool> {
     }
 }
 
-/// Predictions of a network in the units of the targets, chosen tracks only.
+/// Predictions of a network in the units of the targets, chosen tracks only; where all bins are read, those of a track stand side
+/// by side.
 pub(super) fn select(model: &Model, all: Vec<f64>, tracks: &[usize]) -> Vec<f32> {
     let mut all: Vec<f32> = all.into_iter().map(|v| v as f32).collect();
     if let Some(scaling) = &model.scaling {
         scaling.undo(&mut all);
     }
-    let width = model.network.architecture().tracks();
-    all.chunks_exact(width).flat_map(|row| tracks.iter().map(|&t| row[t])).collect()
+    let (width, count) = (model.network.width(), model.network.architecture().tracks());
+    let each = width / count;
+    all.chunks_exact(width)
+        .flat_map(|row| tracks.iter().flat_map(move |&t| &row[t * each..][..each]))
+        .copied()
+        .collect()
 }
 
-/// The reference's prediction file: `names`, `values` (N, T), `columns`.
-pub(super) fn write(path: &Path, names: &[String], columns: &[&str], values: &[f32]) -> Result<()> {
+/// The reference's prediction file: `names`, `values` (N, T), `columns`; of profiles `counts` (N, T, bins) instead of `values`.
+pub(super) fn write(
+    path: &Path,
+    names: &[String],
+    columns: &[&str],
+    bins: Option<usize>,
+    values: &[f32],
+) -> Result<()> {
     write_npz(path, |w| {
         w.strings("names", names)?;
-        w.array("values", &[names.len(), columns.len()], values)?;
+        match bins {
+            None => w.array("values", &[names.len(), columns.len()], values)?,
+            Some(bins) => w.array("counts", &[names.len(), columns.len(), bins], values)?,
+        }
         w.strings("columns", columns)
     })
 }

@@ -109,6 +109,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     if let Some(pairs) = &pairs {
         parts.push(predictions::part(args, pairs)?);
+        let strands = model.as_ref().and_then(|m| m.network.architecture().profile()).is_some_and(|p| p.stranded);
+        parts.extend(predictions::profiles(args, pairs, strands)?);
     }
     if let Some(ism) = &args.ism {
         parts.push(mutations::part(args, ism, pairs.as_ref(), context.talk)?);

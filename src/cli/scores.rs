@@ -199,6 +199,17 @@ pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> 
             context.talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {rows} sequences)"));
         }
     }
+    let of_profiles = |metric: Metric| {
+        let of = |s: &&Score| s.axis == Axis::Track && s.metric == metric && !s.value.is_nan();
+        stat::mean(&all.iter().filter(of).map(|s| s.value).collect::<Vec<f64>>())
+    };
+    if table.profiles.is_some() {
+        context.talk.say(format_args!(
+            "their profiles: Pearson r {:.4}, Jensen-Shannon divergence {:.4} bits (means of the sequences)",
+            of_profiles(Metric::ProfilePearson),
+            of_profiles(Metric::ProfileJsd)
+        ));
+    }
     Ok(found)
 }
 

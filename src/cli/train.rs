@@ -23,8 +23,9 @@ use crate::model::options::{
     self, DataFacts, InputFacts, Options, Origin, parse_option_string, parse_params_file, parse_toml, resolve,
 };
 use crate::model::spec::{Architecture, TrainSpec};
+use crate::model::{Model, Readout};
 use crate::seq::Sequences;
-use crate::stat::Table;
+use crate::stat::{Profiles, Table};
 use data::{Flags, Measured, Prepared, Wanted};
 
 const EXAMPLE: &str = "\
@@ -126,6 +127,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
             .collect(),
         tracks: prepared.dataset.targets.iter().map(|t| t.tracks.len()).collect(),
         names: wanted.labels.clone(),
+        bins: prepared.dataset.targets[0].bins,
     };
     let (model_spec, train_spec) = resolve(&options, &facts)?;
     if let Some(layer) = &args.name.save_embedding {
@@ -250,22 +252,25 @@ impl Args {
         if rows.is_empty() {
             return Ok(vec![]);
         }
-        let model = &outcome.model;
-        let network = model.network.to_device(&computing.device)?;
+        let model = &Model {
+            network: outcome.model.network.with_readout(Readout::Bins)?.to_device(&computing.device)?,
+            ..outcome.model.clone()
+        };
         let inputs: Vec<Sequences> = prepared.dataset.inputs.iter().map(|s| s.select(rows)).collect();
         let sequences = Sequences::side_by_side(&inputs)?;
         let tracks: Vec<usize> = (0..model.network.architecture().tracks()).collect();
         let bar = inputs::bar(context.talk, rows.len(), "sequences");
-        let all = engine::predict::predict_in(&network, &sequences.bases, None, computing.precision, &mut |n| {
+        let all = engine::predict::predict_in(&model.network, &sequences.bases, None, computing.precision, &mut |n| {
             bar.set_position(n as u64)
         })?;
         bar.finish_and_clear();
         let values = predict::select(model, all, &tracks);
         let columns = model.track_names();
-        predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &columns, &values)?;
+        let bins = model.network.architecture().bins();
+        predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &columns, bins, &values)?;
         if let Some(layer) = &self.name.save_embedding {
-            let place = Layer::parse(layer, network.architecture())?;
-            let embedding = Embedding::new(&network, place, Positions::All, computing.precision)?;
+            let place = Layer::parse(layer, model.network.architecture())?;
+            let embedding = Embedding::new(&model.network, place, Positions::All, computing.precision)?;
             let path = suffixed(out, &format!("_embed{layer}.npz"));
             predict::write_embedding(&path, &embedding, &sequences, None, context)?;
         }
@@ -273,14 +278,18 @@ impl Args {
         let targets = &prepared.dataset.targets;
         let truth: Vec<f64> = rows.iter().flat_map(|&i| targets.iter().flat_map(move |t| t.row(i)).copied()).collect();
         let guess: Vec<f64> = values.iter().map(|&v| v.into()).collect();
+        // Scores are of totals; those of profiles look at the bins.
+        let total = |x: &[f64]| -> Vec<f64> { x.chunks_exact(bins.unwrap_or(1)).map(|b| b.iter().sum()).collect() };
+        let (guess_of_tracks, truth_of_tracks) = (total(&guess), total(&truth));
         let names: Vec<String> = columns.iter().map(|c| c.to_string()).collect();
         let classes = self.measured.classes_of(prepared)?;
         let table = Table {
-            prediction: &guess,
-            target: &truth,
+            prediction: &guess_of_tracks,
+            target: &truth_of_tracks,
             sequences: &sequences.names,
             tracks: &names,
             classes: classes.as_deref(),
+            profiles: bins.map(|bins| Profiles { bins, prediction: &guess, target: &truth }),
         };
         let of_classes = self.measured.averaged(&table, prepared)?;
         let table = of_classes.as_ref().map_or(table, |a| a.table(&sequences.names));

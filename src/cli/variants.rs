@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
 use super::layers::layers;
+use super::readout::Bins;
 use super::talk::Talk;
 use super::{Context, output, talk};
 use crate::engine::mutate::{
@@ -96,6 +97,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "ENGINE", default_value = "auto")]
     engine: String,
     #[command(flatten)]
+    bins: Bins,
+    #[command(flatten)]
     arithmetic: Arithmetic,
     /// Print what each engine would do, layer by layer; compute nothing else
     #[arg(long)]
@@ -120,7 +123,7 @@ struct Job {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let job = args.validated()?;
     let computing = args.arithmetic.of(context)?;
-    let model = inputs::model(&args.model, &computing)?;
+    let model = args.bins.of(inputs::model(&args.model, &computing)?)?;
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let names: Vec<String> = tracks.iter().map(|&t| model.track_names()[t].to_string()).collect();
     let (input, strand) = args.input_of(&model, job.strand)?;

@@ -85,6 +85,11 @@ impl Layer {
         };
         let several = architecture.join.is_some();
         if let Some((.., tap)) = LAYERS.iter().find(|l| l.0 == name || l.1 == name) {
+            if *tap == Tap::Flat && architecture.bins().is_some() {
+                let what =
+                    format!("layer '{text}': a base-resolution model flattens nothing; second-block is its last map");
+                return Err(Error::Usage(what));
+            }
             return Ok(Self { tap: *tap, of: number("input", inputs)? });
         }
         match (name.as_str(), &architecture.join) {
@@ -140,7 +145,7 @@ impl<'a> Embedding<'a> {
     }
 
     /// Activations `[N, C, L]` or `[N, D]` of packed bases `[N, length]` (those of all inputs, one after the other), all in memory
-    /// at once. Flattened maps are channel-major, as the reference's. With average_strands they are those of the given strand.
+    /// at once. Flattened maps are channel-major, as the reference's; the head input of a profile is `[N, tracks, bins]`. With average_strands they are those of the given strand.
     ///
     /// # Errors
     /// [`Error::Shape`] if the bases are no whole sequences; those of a forward pass.
@@ -162,12 +167,17 @@ impl<'a> Embedding<'a> {
                 found = Some(value.value.clone());
             }
         })?;
-        let found = found.expect("every layer that is parsed is passed");
+        let Some(found) = found else {
+            let what = format!("the activations of layer {:?} of this model", self.layer.tap);
+            return Err(Error::Unsupported { op: "embedding", what });
+        };
         let shape = found.shape().to_vec();
         let values: Vec<f32> = found.to_cpu()?.to_f64().into_iter().map(|v| v as f32).collect();
         let n = shape[0];
         let plan = self.network.plans().inputs.get(of);
+        let profile = self.network.architecture().bins().is_some();
         let flattened = match (tap, plan) {
+            (Tap::HeadInput, _) if profile => None,
             (Tap::Flat, Some(p)) => Some((p.length, p.channels)),
             (Tap::HeadInput, Some(p)) if p.fc.is_empty() => Some((p.length, p.channels)),
             _ => None,
@@ -175,8 +185,10 @@ impl<'a> Embedding<'a> {
         match (shape[1..].to_vec(), flattened) {
             (flat, Some((l, c))) => Ok((flat, channels_first(&values, n, l, c))),
             (map, None) if map.len() == 2 => {
-                let (l, c) = (map[0], map[1]);
-                let values = channels_first(&values, n, l, c);
+                // Before its output function a profile is [N, tracks, bins] already.
+                let turned = tap == Tap::HeadInput;
+                let (c, l) = if turned { (map[0], map[1]) } else { (map[1], map[0]) };
+                let values = if turned { values } else { channels_first(&values, n, l, c) };
                 let rows = values.chunks_exact(l.max(1));
                 Ok(match self.positions {
                     Positions::All => (vec![c, l], values),
@@ -210,7 +222,7 @@ mod tests {
 
     fn network(options: &str, inputs: &[usize], tracks: Vec<usize>) -> Network {
         let inputs = inputs.iter().map(|&length| InputFacts { length, reverse_complement: true }).collect();
-        let facts = DataFacts { inputs, tracks, names: vec![] };
+        let facts = DataFacts { inputs, tracks, names: vec![], bins: None };
         Network::new(resolve(&parse_option_string(options).unwrap(), &facts).unwrap().0, 5).unwrap()
     }
 

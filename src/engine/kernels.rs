@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn kernels_are_taken_out_one_at_a_time() {
         let input = |length| InputFacts { length, reverse_complement: false };
-        let facts = DataFacts { inputs: vec![input(12), input(9)], tracks: vec![2], names: vec![] };
+        let facts = DataFacts { inputs: vec![input(12), input(9)], tracks: vec![2], names: vec![], bins: None };
         let text = "num_kernels=3+l_kernels=4+pooling_size=3+outclass=difference";
         let net = Network::new(resolve(&parse_option_string(text).unwrap(), &facts).unwrap().0, 5).unwrap();
         let bases: Vec<u8> = (0..63).map(|i| (i * i % 5 % 4) as u8).collect();

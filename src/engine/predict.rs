@@ -6,7 +6,7 @@ use crate::model::Network;
 
 use super::mutate::Predictor;
 
-/// Predictions `[N, T]` of the network's own scale for packed bases `[N, L]`, L the length of all inputs, which stand one after the
+/// Predictions `[N, T]` (T = [`Network::width`]) of the network's own scale for packed bases `[N, L]`, L the length of all inputs, which stand one after the
 /// other; outputs side by side. They are
 /// computed where the network's numbers are, in batches of `batch` (chosen from the size of the network if `None`), which change
 /// no bit unless weighted pools pad with the minimum of the batch. `progress` hears how many sequences are done.
@@ -33,7 +33,7 @@ pub fn predict_in(
     precision: Precision,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<f64>> {
-    let (length, tracks) = (network.architecture().length(), network.architecture().tracks());
+    let (length, tracks) = (network.architecture().length(), network.width());
     if !bases.len().is_multiple_of(length) {
         return Err(Error::Shape {
             op: "predict",

@@ -22,7 +22,6 @@ use crate::model::Network;
 use crate::model::checkpoint::{Model, Record};
 use crate::model::spec::{self, Schedule, TrainSpec};
 use crate::nn::{Kind, Optimizer, Rule};
-use crate::ops::Loss;
 use crate::util::fs::write_bytes;
 
 use control::{Action, Control, Phase};
@@ -130,7 +129,7 @@ pub struct Trainer<'a> {
     spec: TrainSpec,
     dataset: &'a Dataset,
     data: Data<'a>,
-    losses: Vec<(Loss, Option<Loss>)>,
+    losses: Vec<pass::HeadLoss>,
     /// Number of the learning rate of every tensor.
     groups: Vec<usize>,
     order: Box<dyn FnMut(u32, usize) -> Vec<usize> + 'a>,

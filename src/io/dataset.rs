@@ -49,14 +49,15 @@ mod tests {
     fn rows_are_joined_by_name() {
         let a = Sequences::from_strings(names("s10 s2 S1 x"), &["AA", "CC", "GG", "TT"]).unwrap();
         let b = Sequences::from_strings(names("S1 s10 s2"), &["G", "A", "C"]).unwrap();
-        let y = Targets { names: names("s2 z S1 s10"), tracks: names("t"), values: vec![2.0, 0.0, 1.0, 10.0] };
+        let y =
+            Targets { names: names("s2 z S1 s10"), tracks: names("t"), values: vec![2.0, 0.0, 1.0, 10.0], bins: None };
         let d = align(vec![a.clone(), b.clone()], vec![y.clone(), y.clone()]).unwrap();
         assert_eq!((d.names.clone(), d.left_out), (names("S1 s10 s2"), 2));
         assert_eq!((d.inputs[0].to_string(1), d.inputs[1].to_string(2)), ("AA".into(), "C".into()));
         assert_eq!((d.targets[1].values.clone(), d.targets[0].names.clone()), (vec![1.0, 10.0, 2.0], d.names));
         assert_eq!(align(vec![b], vec![]).unwrap().names, names("S1 s10 s2"));
         assert!(align(vec![], vec![]).unwrap().names.is_empty());
-        let other = Targets { names: names("q"), tracks: names("t"), values: vec![0.0] };
+        let other = Targets { names: names("q"), tracks: names("t"), values: vec![0.0], bins: None };
         assert_eq!(
             align(vec![a], vec![other]).unwrap_err().to_string(),
             "no name is in all inputs and targets; their names are [s10, s2, S1, ...], [q]"

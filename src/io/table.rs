@@ -203,7 +203,7 @@ impl Table {
             }
         }
         let tracks = tracks.iter().map(|t| t.as_ref().to_string()).collect();
-        Ok(Targets { names, tracks, values })
+        Ok(Targets { names, tracks, values, bins: None })
     }
 
     fn number(&self, line: usize, row: &StringRecord, column: usize, allow_missing: bool) -> Result<f64> {

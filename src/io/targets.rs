@@ -8,15 +8,17 @@ use super::text::{Lines, extension, is_missing, parse_number};
 use crate::error::{Error, Result};
 use crate::seq::duplicate;
 
-/// A matrix of measurements.
+/// A matrix of measurements, or profiles: a row of bins for every track of every sequence.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Targets {
     /// One name a row; unique.
     pub names: Vec<String>,
     /// One name a column.
     pub tracks: Vec<String>,
-    /// Values, `[N, T]` row-major.
+    /// Values, `[N, T]` row-major, or `[N, T, bins]`.
     pub values: Vec<f64>,
+    /// Bins of every track; none = one value a track.
+    pub bins: Option<usize>,
 }
 
 impl Targets {
@@ -30,9 +32,24 @@ impl Targets {
         self.names.is_empty()
     }
 
-    /// Values of row `i`. Panics if there is no such row.
+    /// Numbers of a row: tracks, times bins.
+    pub fn width(&self) -> usize {
+        self.tracks.len() * self.bins.unwrap_or(1)
+    }
+
+    /// Values of row `i`, bins of a track side by side. Panics if there is no such row.
     pub fn row(&self, i: usize) -> &[f64] {
-        &self.values[i * self.tracks.len()..(i + 1) * self.tracks.len()]
+        &self.values[i * self.width()..(i + 1) * self.width()]
+    }
+
+    /// One value a track: the sum of its bins.
+    #[must_use]
+    pub fn totals(&self) -> Self {
+        let values = match self.bins {
+            Some(bins) => self.values.chunks_exact(bins).map(|b| b.iter().sum()).collect(),
+            None => self.values.clone(),
+        };
+        Self { names: self.names.clone(), tracks: self.tracks.clone(), values, bins: None }
     }
 
     /// The rows `rows`, in that order. Panics if there is no such row.
@@ -40,7 +57,7 @@ impl Targets {
     pub fn select(&self, rows: &[usize]) -> Self {
         let values = rows.iter().flat_map(|&i| self.row(i)).copied().collect();
         let names = rows.iter().map(|&i| self.names[i].clone()).collect();
-        Self { names, tracks: self.tracks.clone(), values }
+        Self { names, tracks: self.tracks.clone(), values, bins: self.bins }
     }
 }
 
@@ -73,7 +90,9 @@ pub fn read_targets(path: &Path, options: &TargetOptions) -> Result<Targets> {
         return Err(Error::file(path, what));
     }
     for (i, name) in targets.names.iter().enumerate() {
-        for (track, &value) in targets.tracks.iter().zip(targets.row(i)) {
+        let bins = targets.bins.unwrap_or(1);
+        for (k, &value) in targets.row(i).iter().enumerate() {
+            let track = &targets.tracks[k / bins];
             if value.is_infinite() || (value.is_nan() && !options.allow_missing) {
                 let advice = if value.is_nan() { "; fill it, leave the row out, or allow missing values" } else { "" };
                 return Err(Error::file(path, format!("row '{name}', column '{track}' is {value}{advice}")));
@@ -124,20 +143,18 @@ pub fn common_rows(lists: &[&[String]]) -> Result<Vec<Vec<usize>>> {
     Ok(rows)
 }
 
-/// Reads `counts` (or `values`), `names` and, if there, `celltypes` (or `columns`).
+/// Reads `counts` (or `values`), of two axes or, for profiles, three, `names` and, if there, `celltypes` (or `columns`).
 fn from_npz(path: &Path) -> Result<Targets> {
     let mut npz = Npz::open(path)?;
     let key = npz.find(&["counts", "values"])?;
     let shape = npz.header(key)?.shape;
-    let [n, t] = shape[..] else {
-        let what = match shape.len() {
-            3 => format!(
-                "found shape {shape:?}, tracks per base; expected rows and tracks [N, T]: sum over the last axis first, \
-                 base-pair targets are not read here yet"
-            ),
-            _ => format!("expected rows and tracks [N, T], found shape {shape:?}"),
-        };
-        return Err(Error::key(path, key, what));
+    let (n, t, bins) = match shape[..] {
+        [n, t] => (n, t, None),
+        [n, t, bins] if bins > 0 => (n, t, Some(bins)),
+        _ => {
+            let what = format!("expected rows and tracks [N, T], or profiles [N, T, bins]; found shape {shape:?}");
+            return Err(Error::key(path, key, what));
+        }
     };
     let values = npz.numbers(key)?.1;
     let names = npz.strings("names")?;
@@ -154,7 +171,7 @@ fn from_npz(path: &Path) -> Result<Targets> {
         }
         None => numbered(t),
     };
-    Ok(Targets { names, tracks, values })
+    Ok(Targets { names, tracks, values, bins })
 }
 
 fn numbered(t: usize) -> Vec<String> {
@@ -350,7 +367,12 @@ mod tests {
             text(write(&[1, 2], &["b"], Some(&["x"])), &folder),
             "y.npz, key 'celltypes': 1 names for 2 columns of 'counts'"
         );
-        assert!(text(write(&[1, 2, 3], &["b"], None), &folder).contains("base-pair targets are not read here yet"));
+        let profiles = write(&[2, 1, 3], &["b", "a"], Some(&["x"])).unwrap();
+        assert_eq!((profiles.bins, profiles.width(), profiles.row(1)), (Some(3), 3, &[3.0, 4.0, 5.0][..]));
+        assert_eq!((profiles.totals().values, profiles.totals().bins), (vec![3.0, 12.0], None));
+        assert_eq!(profiles.select(&[1]).values, [3.0, 4.0, 5.0]);
+        let message = text(write(&[1, 2, 3, 1], &["b"], None), &folder);
+        assert!(message.contains("or profiles [N, T, bins]; found shape [1, 2, 3, 1]"), "{message}");
         assert!(text(write(&[2, 1], &["b", "b"], None), &folder).contains("name 'b' comes twice"));
     }
 

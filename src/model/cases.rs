@@ -33,6 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
                         .collect(),
                     tracks: list("tracks").iter().map(|n| n.parse().unwrap()).collect(),
                     names: Vec::new(),
+                    bins: field("bins").map(|n| n.parse().unwrap()),
                 },
                 outname: text("outname"),
                 tensors: field("tensors").map(|items| items.split(' ').flat_map(tensors).collect()),

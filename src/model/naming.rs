@@ -1,6 +1,7 @@
 //! The reference's output names: what files, flags and options a model was trained with, in one file name.
 
 use crate::error::Result;
+use crate::model::options::keys::PROFILE_DEFAULTS;
 use crate::model::options::{DataFacts, Options, Value, resolve};
 use crate::model::spec::{Architecture, Combination};
 
@@ -99,7 +100,8 @@ pub fn merge(a: &str, b: &str, word: &str) -> String {
 /// # Errors
 /// [`crate::Error::Usage`] for options that do not name a model.
 pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
-    let o = Reader { options };
+    let all = facts.bins.map(|_| options.with_defaults(PROFILE_DEFAULTS));
+    let o = Reader { options: all.as_ref().unwrap_or(options) };
     // Names of models with several inputs show what options came to.
     let joined = if facts.inputs.len() > 1 { Some(resolve(options, facts)?.0) } else { None };
     let mut name = String::from("_");
@@ -125,6 +127,9 @@ pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
     }
     name += &stem_pool(&o, facts)?;
     name += if facts.inputs.iter().any(|i| i.reverse_complement) { "rcT" } else { "" };
+    if let Some(bins) = facts.bins {
+        name += &format!("bp{}", facts.inputs[0].length / bins.max(1));
+    }
     let validation = o.value("validation_loss");
     if validation != Value::None && validation != o.value("loss_function") {
         name += "vl";
@@ -151,6 +156,10 @@ pub fn option_tokens(options: &Options, facts: &DataFacts) -> Result<String> {
         name += &o.positive("nfc_residuals", "r");
     }
     name += &tags(&o, &[("interaction_layer", "_intlT")])?;
+    if facts.bins.is_some() {
+        let (width, stride) = (o.text("final_kernel"), o.text("final_strides"));
+        name += &format!("{width}-{stride}{}", letter(o.flag("predict_from_dist")?));
+    }
     let kinds = match o.value("outclass") {
         kind @ Value::Str(_) if joined.is_some() && facts.tracks.len() > 1 => Value::List(vec![kind]),
         kinds => kinds,

@@ -5,8 +5,8 @@
 //! the names of the reference's state dict.
 
 mod join;
-
 mod layout;
+mod profile;
 
 mod mask;
 
@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::model::readout::Readout;
 use crate::model::spec::{
     ActivationName, Architecture, AttentionPlan, BlockLayerPlan, BlockPlan, BlockSpec, ConvPlan, DensePlan, FcPlan,
     FcSpec, HeadOutput, HeadPlan, Init, ModelSpec, NormPlan, Plan, Plans, PoolKind as PoolName, PoolPadding, PoolPlan,
-    Residual, Role, SkipPlan, StrandPool,
+    Residual, Role, SkipPlan, StrandPool, TracksPlan,
 };
 use crate::nn::{Bound, Builder, Initial, Kind, Layout, ParamId, Parameters};
 use crate::ops::{
@@ -40,6 +41,7 @@ pub struct Network {
     architecture: Arc<Architecture>,
     plans: Arc<Plans>,
     parameters: Parameters,
+    readout: Readout,
 }
 
 /// Places at which a forward pass can be watched: the reference's `location`.
@@ -57,7 +59,8 @@ pub enum Tap {
     SecondBlock,
     /// '5': flattened, position major.
     Flat,
-    /// '6': input of the heads; of the first head if they have stacks of their own.
+    /// '6': input of the heads; of the first head if they have stacks of their own. Of a profile what stands before its output
+    /// function, `[N, tracks, bins]`.
     HeadInput,
     /// Outputs of all heads of the network of an input, side by side.
     Heads,
@@ -107,7 +110,8 @@ impl Network {
             let torch: Vec<f64> = (0..c * l).map(|i| f64::from(table[i % l * c + i / l])).collect();
             parameters.set_torch(id, &torch)?;
         }
-        Ok(Self { parameters, architecture: Arc::new(architecture), plans: Arc::new(plans) })
+        let (architecture, plans) = (Arc::new(architecture), Arc::new(plans));
+        Ok(Self { parameters, architecture, plans, readout: Readout::default() })
     }
 
     /// The architecture.
@@ -158,8 +162,39 @@ impl Network {
         Self { architecture: Arc::new(architecture), ..self.clone() }
     }
 
+    /// The same network with other values read from its profiles by whoever wants one vector a sequence ([`Network::values`]):
+    /// predictions, effects of mutations. Without profiles there is nothing to choose.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another number of weights than bins.
+    pub fn with_readout(&self, readout: Readout) -> Result<Self> {
+        self.architecture.bins().map_or(Ok(()), |bins| readout.check(bins))?;
+        Ok(Self { readout, ..self.clone() })
+    }
+
+    /// Number of values that [`Network::values`] gives for a sequence.
+    pub fn width(&self) -> usize {
+        let tracks = self.architecture.tracks();
+        self.architecture.bins().map_or(tracks, |bins| self.readout.values(tracks, bins))
+    }
+
+    /// All outputs of [`Network::forward`] side by side, `[N, width]`; profiles as their readout says.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn values(&self, tape: &mut Tape, bound: &Bound, x: &[Var]) -> Result<Var> {
+        let mut heads = self.forward(tape, bound, x)?;
+        if self.architecture.bins().is_some() {
+            heads = heads.iter().map(|y| self.readout.of(tape, y)).collect::<Result<_>>()?;
+        }
+        match heads.len() {
+            1 => Ok(heads.remove(0)),
+            _ => ops::concat(tape, &heads.iter().collect::<Vec<_>>()),
+        }
+    }
+
     /// Runs the network on packed bases `[N, L]` or numbers `[N, L, 4]` for every input, L = [`ModelSpec::padded_length`]; one
-    /// result an output, `[N, tracks]`.
+    /// result an output, `[N, tracks]`, or `[N, tracks, bins]` of a base-resolution model.
     ///
     /// # Errors
     /// [`crate::Error::Argument`] for another number of inputs; shapes that do not fit, with the layer's path.
@@ -182,13 +217,13 @@ impl Network {
             return Err(Error::Argument { op: "network", what });
         }
         let Some(join) = &self.architecture.join else {
-            let heads = self.run(bound, 0, 0).heads(tape, &x[0], watch)?.0;
+            let heads = self.run(bound, 0, 0).heads(tape, &x[0], Strand::Given, watch)?.0;
             if !inputs[0].average_strands || *tape.mode() != Mode::Eval {
                 return Ok(heads);
             }
             return tape.scoped("other_strand", |t| {
                 let x = ops::reverse_complement(t, &x[0])?;
-                let others = self.run(bound, 0, 0).heads(t, &x, None)?.0;
+                let others = self.run(bound, 0, 0).heads(t, &x, Strand::Other, None)?.0;
                 heads.iter().zip(&others).map(|(a, b)| mean(t, a, b)).collect()
             });
         };
@@ -196,7 +231,7 @@ impl Network {
         for (i, x) in x.iter().enumerate() {
             let (found, passed) = tape.scoped(format!("input{i}"), |t| {
                 let watch = watch.as_mut().map(|f| &mut **f as Observer);
-                self.run(bound, i, dropouts).heads(t, x, watch)
+                self.run(bound, i, dropouts).heads(t, x, Strand::Given, watch)
             })?;
             heads.push(found);
             dropouts = passed;
@@ -225,6 +260,13 @@ pub(in crate::model) struct Run<'a> {
     dropouts: u32,
 }
 
+/// Which strand a network reads; profiles of the other one run backwards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::model) enum Strand {
+    Given,
+    Other,
+}
+
 /// Who reads a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::model) enum Readers {
@@ -236,7 +278,13 @@ pub(in crate::model) enum Readers {
 
 impl<'a> Run<'a> {
     /// One output a head, and the dropout layers that have passed.
-    fn heads(mut self, tape: &mut Tape, x: &Var, mut watch: Option<Observer>) -> Result<(Vec<Var>, u32)> {
+    fn heads(
+        mut self,
+        tape: &mut Tape,
+        x: &Var,
+        strand: Strand,
+        mut watch: Option<Observer>,
+    ) -> Result<(Vec<Var>, u32)> {
         let (spec, plan, input) = (self.spec, self.plan, self.input);
         let watched = watch.is_some();
         let mut observe = |input: usize, tap: Tap, x: &Var| {
@@ -246,6 +294,9 @@ impl<'a> Run<'a> {
         };
         let mut x = tape.scoped("stem", |t| self.stem(t, x, watched.then_some(&mut observe)))?;
         observe(input, Tap::Pool, &x);
+        if let Some(p) = spec.profile.as_ref().map(|p| p.dropout).filter(|&p| p > 0.0) {
+            x = self.dropout(tape, x, p)?;
+        }
         if let (Some(s), Some(p)) = (&spec.first_block, &plan.first_block) {
             x = tape.scoped("first_block", |t| self.block(t, s, p, x))?;
         }
@@ -261,6 +312,18 @@ impl<'a> Run<'a> {
             x = tape.scoped("second_block", |t| self.block(t, s, p, x))?;
         }
         observe(input, Tap::SecondBlock, &x);
+        if let Some(profile) = &spec.profile {
+            let mut outputs = vec![];
+            for (i, head) in plan.heads.iter().enumerate() {
+                let TracksPlan::Profile(p) = &head.tracks else { unreachable!("every head is a profile") };
+                let y = tape.scoped(format!("head{i}"), |t| self.profile(t, profile, p, head.output, &x, strand))?;
+                if i == 0 {
+                    observe(input, Tap::HeadInput, &y.before);
+                }
+                outputs.push(y.after);
+            }
+            return Ok((outputs, self.dropouts));
+        }
         let flat = ops::flatten(tape, &x)?;
         drop(x);
         observe(input, Tap::Flat, &flat);
@@ -287,13 +350,14 @@ impl<'a> Run<'a> {
             Some(n) => self.norm(tape, n, x, Activation::Identity, Readers::Products)?,
             None => x.clone(),
         };
-        let y = self.dense(tape, &head.dense, &x)?;
+        let dense = head.tracks.dense().expect("a profile has a way of its own");
+        let y = self.dense(tape, dense, &x)?;
         match head.output {
             HeadOutput::Linear => Ok(y),
             HeadOutput::Class => ops::activation(tape, &y, Activation::Sigmoid),
             HeadOutput::MultiClass => ops::softmax(tape, &y),
             HeadOutput::Complex => {
-                let prefix = head.dense.name.strip_suffix(".Linear").unwrap_or(&head.dense.name);
+                let prefix = dense.name.strip_suffix(".Linear").unwrap_or(&dense.name);
                 let prefix = format!("{prefix}.Complex");
                 ops::powers(tape, &y, self.var(&prefix, "variables")?, self.var(&prefix, "exponents")?)
             }

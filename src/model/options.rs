@@ -17,7 +17,7 @@ pub use resolve::resolve;
 pub use value::{Value, python_float};
 
 use crate::error::{Error, Result, hint};
-use keys::{DATA_KEYS, DERIVED_KEYS, JOINT_KEYS, KEYS, PROFILE_KEYS, Support, Table};
+use keys::{DATA_KEYS, DERIVED_KEYS, FLAT_KEYS, JOINT_KEYS, KEYS, PROFILE_KEYS, Support, Table};
 
 /// Where an option was written; errors name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct DataFacts {
     pub tracks: Vec<usize>,
     /// Name of every modality; empty = `0`, `1`, ...
     pub names: Vec<String>,
+    /// Bins of every track, where the data are profiles.
+    pub bins: Option<usize>,
 }
 
 /// What the data and the command line say about one input of a model.
@@ -79,7 +81,7 @@ impl DataFacts {
 
     /// One input and modalities without names.
     pub fn single(length: usize, tracks: Vec<usize>, reverse_complement: bool) -> Self {
-        Self { inputs: vec![InputFacts { length, reverse_complement }], tracks, names: vec![] }
+        Self { inputs: vec![InputFacts { length, reverse_complement }], tracks, names: vec![], bins: None }
     }
 }
 
@@ -190,8 +192,16 @@ impl Options {
 
     /// Fails if an option that this version does not do has another value than its default, or if one that joins inputs is
     /// given for a model of one.
-    fn check_support(&self, inputs: usize) -> Result<()> {
+    fn check_support(&self, inputs: usize, profiles: bool) -> Result<()> {
         for Entry { key, value, origin } in &self.entries {
+            let changed = || !value.same(&default(key));
+            if !profiles && PROFILE_KEYS.contains(key) && changed() {
+                let what = "it belongs to base-resolution models, whose targets have an axis of bins";
+                return Err(origin.error(key, what));
+            }
+            if profiles && FLAT_KEYS.contains(key) && changed() {
+                return Err(origin.error(key, "a base-resolution model has no such layer; leave it out"));
+            }
             if inputs == 1 && JOINT_KEYS.contains(key) {
                 let what =
                     "it belongs to models with several inputs; give one sequence file per input, separated by commas";
@@ -207,6 +217,17 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    /// The options, with other defaults than the table's for some.
+    pub(super) fn with_defaults(&self, defaults: &[(&str, &str)]) -> Self {
+        let mut all = Self::new();
+        for (key, text) in defaults {
+            let value = Value::parse(text).expect("a test reads every default");
+            all.set(key, value, Origin::Flag("default")).expect("defaults are of known keys");
+        }
+        all.extend(self.clone());
+        all
     }
 
     fn remove(&mut self, key: &str) {
@@ -294,11 +315,8 @@ fn default(key: &str) -> Value {
 fn unknown(key: &str, origin: &Origin) -> Error {
     let what = if DERIVED_KEYS.contains(&key) {
         "it follows from the data and the command line; leave it out".into()
-    } else if PROFILE_KEYS.contains(&key) {
-        "it belongs to base-resolution models".into()
     } else {
-        let all = [DERIVED_KEYS, PROFILE_KEYS].concat();
-        format!("unknown option{}", hint(key, KEYS.iter().map(|k| k.name).chain(all)))
+        format!("unknown option{}", hint(key, KEYS.iter().map(|k| k.name).chain(DERIVED_KEYS.iter().copied())))
     };
     origin.error(key, what)
 }
@@ -370,7 +388,6 @@ mod tests {
             ("lr=1e+5", ["--cnn", "'5'", "'+'"]),
             ("lr=", ["--cnn", "'lr'", "found nothing"]),
             ("dilations=[1,2", ["--cnn", "'dilations'", "found the end"]),
-            ("final_kernel=5", ["final_kernel", "base-resolution", "--cnn"]),
             ("l_seqs=100", ["l_seqs", "leave it out", "--cnn"]),
         ] {
             let message = message(text);
@@ -382,7 +399,7 @@ mod tests {
 
     #[test]
     fn unsupported_options_pass_with_their_default() {
-        let check = |text: &str| parse_option_string(text).unwrap().check_support(2);
+        let check = |text: &str| parse_option_string(text).unwrap().check_support(2, false);
         for key in KEYS {
             assert!(check(&format!("{}={}", key.name, key.default)).is_ok(), "{}", key.name);
         }
@@ -396,9 +413,17 @@ mod tests {
             assert!(message.contains("not supported") && message.contains(part), "{message}");
         }
         let toml = parse_toml("[model]\nn_hyenaconv = 1", Path::new("m.toml")).unwrap();
-        let message = toml.options.check_support(1).unwrap_err().to_string();
+        let message = toml.options.check_support(1, false).unwrap_err().to_string();
         assert!(message.contains("'n_hyenaconv=1' in m.toml [model]"), "{message}");
-        let message = parse_option_string("combine_function=Linear").unwrap().check_support(1).unwrap_err().to_string();
+        let refused = |text: &str, profiles| {
+            parse_option_string(text).unwrap().check_support(1, profiles).unwrap_err().to_string()
+        };
+        let message = refused("final_kernel=5", false);
+        assert!(message.contains("'final_kernel': it belongs to base-resolution models"), "{message}");
+        let message = refused("fclayer_size=8", true);
+        assert!(message.contains("'fclayer_size': a base-resolution model has no such layer"), "{message}");
+        let message =
+            parse_option_string("combine_function=Linear").unwrap().check_support(1, false).unwrap_err().to_string();
         assert!(message.contains("'combine_function': it belongs to models with several inputs"), "{message}");
     }
 

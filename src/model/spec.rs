@@ -371,6 +371,25 @@ pub struct HeadSpec {
     pub output: HeadOutput,
 }
 
+/// Heads of a base-resolution model: every track has a value at each of some bins in the middle of the last map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileSpec {
+    /// Bins of every track.
+    pub bins: usize,
+    /// Width of the convolution that makes the tracks (`final_kernel`).
+    pub width: usize,
+    /// Its step (`final_strides`).
+    pub stride: usize,
+    /// Where there is one, a track is its total count, this function of a linear layer on the mean of the map, times a softmax
+    /// over its bins (`predict_from_dist`, `count_function`).
+    pub counts: Option<ActivationName>,
+    /// Dropout behind the first layer and its pool.
+    pub dropout: f64,
+    /// Tracks 0 and 1, 2 and 3, ... are the two strands of one signal, which change places where a sequence is turned.
+    pub stranded: bool,
+}
+
 /// Architecture of a model with one input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -405,6 +424,9 @@ pub struct ModelSpec {
     pub residual: Residual,
     /// Whether a prediction is the mean of both strands' (outside training).
     pub average_strands: bool,
+    /// How heads give values to bins, in a base-resolution model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileSpec>,
 }
 
 impl ModelSpec {

@@ -290,7 +290,7 @@ fn plan_products(plan: &Plan) -> f64 {
         sum += (a.from * (projections + a.from * a.heads * (a.key_dim + a.value_dim))) as f64;
     }
     let dense = plan.fc.iter().flat_map(|s| s.embed.iter().chain(s.layers.iter().map(|l| &l.dense)));
-    let dense = dense.chain(plan.heads.iter().map(|h| &h.dense));
+    let dense = dense.chain(plan.heads.iter().filter_map(|h| h.tracks.dense()));
     sum + dense.map(|d| (d.inputs * d.outputs) as f64).sum::<f64>()
 }
 

@@ -22,6 +22,7 @@ macro_rules! entry {
 mod activation;
 mod attention;
 mod batch_norm;
+mod channels_first;
 mod conv1d;
 mod conv1d_add;
 mod conv1d_norm;
@@ -42,6 +43,7 @@ mod stem_pool;
 pub use activation::activation;
 pub use attention::{AttentionArgs, attention, position_table};
 pub use batch_norm::{batch_norm_activation_eval, batch_norm_activation_train, batch_norm_eval, batch_norm_train};
+pub use channels_first::{Turn, channels_first};
 pub use conv1d::{Conv1dArgs, conv1d};
 pub use conv1d_add::conv1d_add;
 pub use conv1d_norm::{Conv1dNorm, RunningNorm, Wanted, conv1d_norm};

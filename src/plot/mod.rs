@@ -10,6 +10,7 @@
 //! | [`ScatterFigure`] | predicted against measured, one panel a track |
 //! | [`BarFigure`] | one score a track, several models beside each other |
 //! | [`DistFigure`] | distributions of scores, several models beside each other |
+//! | [`ProfileFigure`] | measured and predicted bins of a sequence |
 //! | [`MatrixFigure`] | a labelled matrix as a heat map |
 //!
 //! [`Report`] puts figures, tables and provenance into one HTML file that needs nothing else.
@@ -29,6 +30,7 @@ mod interval;
 mod legend;
 pub mod logo;
 pub mod matrix;
+pub mod profile;
 pub mod pwm_logo;
 pub mod report;
 pub mod scatter;
@@ -42,6 +44,7 @@ pub use dist::{DistFigure, DistSeries};
 pub use interval::Interval;
 pub use logo::Alphabet;
 pub use matrix::{Matrix, MatrixFigure};
+pub use profile::{Profile, ProfileFigure, ProfilePanel};
 pub use pwm_logo::{Motif, MotifFigure};
 pub use report::{Provenance, Report, ReportFigure, Section, Table};
 pub use scatter::{ScatterFigure, ScatterPanel};

@@ -183,7 +183,7 @@ pub(super) fn between(random: &mut Philox, low: f64, high: f64) -> f64 {
 }
 
 /// Poisson number: how many unit-rate arrivals fall into `mean`.
-fn poisson(random: &mut Philox, mean: f64) -> usize {
+pub(super) fn poisson(random: &mut Philox, mean: f64) -> usize {
     let mut count = 0;
     let mut time = -(1.0 - random.uniform()).ln();
     while time < mean {

@@ -12,6 +12,7 @@ mod background;
 mod draw;
 mod genome;
 pub mod process;
+mod profile;
 mod write;
 
 use std::ops::{Range, RangeInclusive};
@@ -20,6 +21,7 @@ use rayon::prelude::*;
 
 pub use background::Background;
 pub use genome::{GenomeOptions, SimulatedGenome, SimulatedVariant, VariantKind, genome};
+pub use profile::{ProfileOptions, Profiles, profiles};
 
 use crate::error::{Error, Result};
 use crate::motif::{Pwm, Strand};

@@ -24,5 +24,5 @@ pub use describe::{bootstrap_interval, mean, median, normal_cdf, normal_quantile
 pub use gauge::{Gauge, UNIFORM};
 pub use groups::TrackGroups;
 pub use paired::{Paired, SignedRank, benjamini_hochberg, paired, signed_rank};
-pub use regression::{mse, r2, rmse};
-pub use scores::{Axis, Metric, Score, Table, scores};
+pub use regression::{jensen_shannon, mse, r2, rmse};
+pub use scores::{Axis, Metric, Profiles, Score, Table, scores};

@@ -46,9 +46,38 @@ pub fn r2(target: &[f64], prediction: &[f64]) -> f64 {
     }
 }
 
+/// Jensen-Shannon divergence in bits between the shapes of two rows of bins: 0 where they have the same shape, 1 where no bin is
+/// in both. Negative values count as 0; NaN if a row has no value above 0.
+///
+/// `(KL(p || m) + KL(q || m)) / 2` with p and q the rows divided by their sums, `m = (p + q) / 2` (Lin 1991).
+pub fn jensen_shannon(x: &[f64], y: &[f64]) -> f64 {
+    assert_eq!(x.len(), y.len(), "two rows of as many bins");
+    // `clamp` keeps NaN.
+    let total = |x: &[f64]| x.iter().map(|v| v.clamp(0.0, f64::INFINITY)).sum::<f64>();
+    let (sx, sy) = (total(x), total(y));
+    let part = |p: f64, m: f64| if p > 0.0 { p * (p / m).log2() } else { p };
+    let each = |(x, y): (&f64, &f64)| {
+        let (p, q) = (x.clamp(0.0, f64::INFINITY) / sx, y.clamp(0.0, f64::INFINITY) / sy);
+        let m = 0.5 * (p + q);
+        0.5 * (part(p, m) + part(q, m))
+    };
+    x.iter().zip(y).map(each).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn divergence_of_shapes() {
+        assert_eq!(jensen_shannon(&[1.0, 3.0], &[2.0, 6.0]), 0.0);
+        assert_eq!(jensen_shannon(&[1.0, 0.0, -2.0], &[0.0, 5.0, 0.0]), 1.0);
+        // p = (1/2, 1/2), q = (1, 0): m = (3/4, 1/4).
+        let want = 0.5 * (0.5 * (2f64 / 3.0).log2() + 0.5 * 2f64.log2() + (4f64 / 3.0).log2());
+        assert!((jensen_shannon(&[2.0, 2.0], &[7.0, 0.0]) - want).abs() < 1e-15);
+        assert!(jensen_shannon(&[0.0, 0.0], &[1.0, 1.0]).is_nan());
+        assert!(jensen_shannon(&[f64::NAN, 1.0], &[1.0, 1.0]).is_nan());
+    }
 
     #[test]
     fn agrees_with_scikit_learn() {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
-use super::{auprc, auroc, mean, mse, pearson, pearson_distance, r2, rank_sum, rmse, spearman};
+use super::{auprc, auroc, jensen_shannon, mean, mse, pearson, pearson_distance, r2, rank_sum, rmse, spearman};
 use crate::error::{Error, Result, hint};
 
 /// What one score is about.
@@ -54,15 +54,29 @@ pub enum Metric {
     Distance,
     /// [`rank_sum`]; only of targets that are 0 or 1, with both present.
     RankSum,
+    /// Mean over profiles of the [`pearson`] correlation of their bins; only of profiles.
+    ProfilePearson,
+    /// Mean over profiles of the [`jensen_shannon`] divergence of their shapes; only of profiles.
+    ProfileJsd,
 }
 
 impl Metric {
     /// The metrics of a report. [`Metric::Distance`] repeats the correlation in the reference's convention, [`Metric::RankSum`]
     /// tests what [`Metric::Auroc`] measures; both are left out.
-    pub const REPORT: [Self; 7] =
-        [Self::Pearson, Self::Spearman, Self::R2, Self::Rmse, Self::Mse, Self::Auroc, Self::Auprc];
+    pub const REPORT: [Self; 9] = [
+        Self::Pearson,
+        Self::Spearman,
+        Self::R2,
+        Self::Rmse,
+        Self::Mse,
+        Self::Auroc,
+        Self::Auprc,
+        Self::ProfilePearson,
+        Self::ProfileJsd,
+    ];
 
-    /// Name in tables: `r`, `spearman`, `r2`, `rmse`, `mse`, `auroc`, `auprc`, `distance` or `ranksum`.
+    /// Name in tables: `r`, `spearman`, `r2`, `rmse`, `mse`, `auroc`, `auprc`, `distance`, `ranksum`,
+    /// `profile_r` or `profile_jsd`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pearson => "r",
@@ -74,12 +88,14 @@ impl Metric {
             Self::Auprc => "auprc",
             Self::Distance => "distance",
             Self::RankSum => "ranksum",
+            Self::ProfilePearson => "profile_r",
+            Self::ProfileJsd => "profile_jsd",
         }
     }
 
     /// Whether the lower of two values is the better one: errors and distances.
     pub fn lower_is_better(self) -> bool {
-        matches!(self, Self::Rmse | Self::Mse | Self::Distance)
+        matches!(self, Self::Rmse | Self::Mse | Self::Distance | Self::ProfileJsd)
     }
 
     /// Value for points without missing targets; `None` where the metric does not apply.
@@ -94,6 +110,16 @@ impl Metric {
             Self::Auroc => labels(target).map(|l| auroc(&l, prediction)),
             Self::Auprc => labels(target).map(|l| auprc(&l, prediction)),
             Self::RankSum => labels(target).map(|l| rank_sum(&l, prediction)),
+            Self::ProfilePearson | Self::ProfileJsd => None,
+        }
+    }
+
+    /// Value for the bins of one profile; `None` for metrics of single values.
+    fn of_profile(self, target: &[f64], prediction: &[f64]) -> Option<f64> {
+        match self {
+            Self::ProfilePearson => Some(pearson(target, prediction)),
+            Self::ProfileJsd => Some(jensen_shannon(target, prediction)),
+            _ => None,
         }
     }
 }
@@ -148,6 +174,19 @@ pub struct Table<'a> {
     pub tracks: &'a [String],
     /// Class of each of the T tracks; without it all tracks are of class `0`.
     pub classes: Option<&'a [String]>,
+    /// The profiles whose totals the predictions and targets are, for the metrics of profiles.
+    pub profiles: Option<Profiles<'a>>,
+}
+
+/// Predicted and measured bins of N sequences and T tracks.
+#[derive(Debug, Clone, Copy)]
+pub struct Profiles<'a> {
+    /// Bins of every track.
+    pub bins: usize,
+    /// Predictions, row-major [N, T, bins].
+    pub prediction: &'a [f64],
+    /// Targets, row-major [N, T, bins].
+    pub target: &'a [f64],
 }
 
 /// One number of the score table.
@@ -233,6 +272,11 @@ impl<'a> Table<'a> {
                 return refuse(arg, format!("[N, T] = [{n}, {t}], {} values", n * t), matrix.len());
             }
         }
+        for (arg, matrix) in self.profiles.iter().flat_map(|p| [("prediction", p.prediction), ("target", p.target)]) {
+            if matrix.len() != n * t * self.profiles.map_or(1, |p| p.bins) {
+                return refuse(arg, format!("profiles [{n}, {t}, bins]"), matrix.len());
+            }
+        }
         match self.classes {
             Some(c) if c.len() != t => refuse("classes", format!("one name for each of {t} tracks"), c.len()),
             _ => Ok(()),
@@ -253,12 +297,24 @@ impl<'a> Table<'a> {
     }
 
     fn evaluate(&self, cells: impl Iterator<Item = (usize, usize)>, metrics: &[Metric]) -> Vec<(Option<f64>, usize)> {
-        let (target, prediction): (Vec<f64>, Vec<f64>) = cells
-            .map(|(n, t)| n * self.tracks.len() + t)
-            .map(|i| (self.target[i], self.prediction[i]))
-            .filter(|(target, _)| !target.is_nan())
-            .unzip();
-        metrics.iter().map(|m| (m.of(&target, &prediction), target.len())).collect()
+        let there = |i: &usize| !self.target[*i].is_nan();
+        let cells: Vec<usize> = cells.map(|(n, t)| n * self.tracks.len() + t).filter(there).collect();
+        let (target, prediction): (Vec<f64>, Vec<f64>) =
+            cells.iter().map(|&i| (self.target[i], self.prediction[i])).unzip();
+        let of = |m: &Metric| match m.of(&target, &prediction) {
+            None => self.of_profiles(*m, &cells),
+            value => (value, target.len()),
+        };
+        metrics.iter().map(of).collect()
+    }
+
+    /// Mean of a metric over the profiles of these cells where it is defined, and their number.
+    fn of_profiles(&self, metric: Metric, cells: &[usize]) -> (Option<f64>, usize) {
+        let Some(Profiles { bins, prediction, target }) = self.profiles else { return (None, cells.len()) };
+        let of = |&i: &usize| metric.of_profile(&target[i * bins..][..bins], &prediction[i * bins..][..bins]);
+        let Some(values) = cells.iter().map(of).collect::<Option<Vec<f64>>>() else { return (None, cells.len()) };
+        let defined: Vec<f64> = values.into_iter().filter(|v| !v.is_nan()).collect();
+        (Some(mean(&defined)), defined.len())
     }
 }
 
@@ -309,8 +365,14 @@ mod tests {
         let target = [1., 2., 3., 2., 1., 0., 0., 1., 5.];
         let prediction = [1.1, 2.2, 2.7, 2.2, 0.9, 0.3, 0.1, 1.4, 4.0];
         let (sequences, tracks) = (names("s", 3), names("t", 3));
-        let table =
-            Table { prediction: &prediction, target: &target, sequences: &sequences, tracks: &tracks, classes: None };
+        let table = Table {
+            prediction: &prediction,
+            target: &target,
+            sequences: &sequences,
+            tracks: &tracks,
+            classes: None,
+            profiles: None,
+        };
         let rows = scores(&table, &Axis::ALL, &[Metric::Distance, Metric::Rmse, Metric::Auroc]).unwrap();
         close(&values(&rows, Axis::Track, Metric::Distance), &[0.0004, 0.0755, 0.0015], 1e-12);
         close(&values(&rows, Axis::Sequence, Metric::Distance), &[0.0226, 0.0219, 0.0103], 1e-12);
@@ -318,6 +380,35 @@ mod tests {
         close(&values(&rows, Axis::Class, Metric::Rmse), &[(0.14142 + 0.26458 + 0.62716) / 3.0], 5e-6);
         assert!(rows.iter().all(|s| s.metric != Metric::Auroc && s.n == 3 && s.class == "0"));
         assert_eq!(rows.len(), 2 * 3 + 2 + 2 * 3);
+    }
+
+    #[test]
+    fn profiles_are_scored_by_shape() {
+        // Two sequences and one track of three bins: the first is predicted in shape, the second is empty.
+        let (target, prediction) = ([0., 2., 4., 0., 0., 0.], [0.5, 1.5, 2.5, 1., 2., 3.]);
+        let totals = |x: &[f64]| x.chunks(3).map(|b| b.iter().sum()).collect::<Vec<f64>>();
+        let (sequences, tracks) = (names("s", 2), names("t", 1));
+        let table = Table {
+            prediction: &totals(&prediction),
+            target: &totals(&target),
+            sequences: &sequences,
+            tracks: &tracks,
+            classes: None,
+            profiles: Some(Profiles { bins: 3, prediction: &prediction, target: &target }),
+        };
+        let rows = scores(&table, &[Axis::Track, Axis::Sequence], &Metric::REPORT).unwrap();
+        close(&values(&rows, Axis::Track, Metric::ProfilePearson), &[1.0], 1e-12);
+        let jsd = values(&rows, Axis::Track, Metric::ProfileJsd)[0];
+        assert!((0.01..0.1).contains(&jsd) && rows.iter().any(|s| s.metric == Metric::Rmse), "{jsd}");
+        let of = |m| rows.iter().find(|s| s.axis == Axis::Track && s.metric == m).unwrap().n;
+        assert_eq!((of(Metric::ProfileJsd), of(Metric::Rmse)), (1, 2));
+        assert!(values(&rows, Axis::Sequence, Metric::ProfileJsd)[1].is_nan());
+        let flat = Table { profiles: None, ..table };
+        assert!(
+            values(&scores(&flat, &Axis::ALL, &Metric::REPORT).unwrap(), Axis::Track, Metric::ProfileJsd).is_empty()
+        );
+        let short = Table { profiles: Some(Profiles { bins: 2, prediction: &prediction, target: &target }), ..table };
+        assert!(scores(&short, &Axis::ALL, &[Metric::Mse]).is_err());
     }
 
     #[test]
@@ -335,6 +426,7 @@ mod tests {
             sequences: &sequences,
             tracks: &tracks,
             classes: Some(&classes),
+            profiles: None,
         };
         let rows = scores(&table, &[Axis::Track, Axis::Class], &Metric::REPORT).unwrap();
         let find = |axis: Axis, item: &str, metric: Metric| {
@@ -369,12 +461,13 @@ mod tests {
             sequences: &sequences,
             tracks: &tracks,
             classes: Some(&sequences[..1]),
+            profiles: None,
         };
         let message = scores(&table, &Axis::ALL, &Metric::REPORT).unwrap_err().to_string();
         assert_eq!(message, "scores: target must be [N, T] = [2, 2], 4 values; found [3]");
         let message = scores(&Table { target: &[0.0; 4], ..table }, &[], &[]).unwrap_err().to_string();
         assert_eq!(message, "scores: classes must be one name for each of 2 tracks; found [1]");
-        let empty = Table { prediction: &[], target: &[], sequences: &[], tracks: &[], classes: None };
+        let empty = Table { prediction: &[], target: &[], sequences: &[], tracks: &[], classes: None, profiles: None };
         assert_eq!(scores(&empty, &Axis::ALL, &Metric::REPORT).unwrap(), []);
         assert_eq!("auroc".parse::<Metric>().unwrap(), Metric::Auroc);
         let message = "spaerman".parse::<Metric>().unwrap_err().to_string();
@@ -400,8 +493,14 @@ mod tests {
         let mut vector = |key: &str| archive.by_name::<ndarray::OwnedRepr<f64>, ndarray::Ix1>(key).unwrap().to_vec();
         let (sequences, tracks) = (names("s", p.nrows()), names("t", p.ncols()));
         let (prediction, target): (Vec<f64>, Vec<f64>) = (p.iter().copied().collect(), t.iter().copied().collect());
-        let table =
-            Table { prediction: &prediction, target: &target, sequences: &sequences, tracks: &tracks, classes: None };
+        let table = Table {
+            prediction: &prediction,
+            target: &target,
+            sequences: &sequences,
+            tracks: &tracks,
+            classes: None,
+            profiles: None,
+        };
         let rows = scores(&table, &Axis::ALL, &[Metric::Distance, Metric::Rmse]).unwrap();
         for (axis, key) in [(Axis::Track, 0), (Axis::Sequence, 1)] {
             close(&values(&rows, axis, Metric::Distance), &vector(&format!("pearson_axis{key}")), 1e-9);

@@ -12,6 +12,7 @@ use crate::cli::train::data::{self, Flags, Measured, Prepared, Wanted};
 use crate::cli::{Context, predict, talk};
 use crate::error::{Error, Result};
 use crate::io::baseline::{Baseline, feature_names};
+use crate::io::targets::Targets;
 use crate::seq::Sequences;
 use crate::seq::kmer::{Choice, Kmers};
 use crate::stat::Table;
@@ -104,7 +105,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         both_strands: args.both_strands,
         frequencies: args.frequencies,
     })?;
-    let prepared = data::prepare(&Wanted::new(&args.flags(), &toml::Table::new())?, context.talk)?;
+    let mut prepared = data::prepare(&Wanted::new(&args.flags(), &toml::Table::new())?, context.talk)?;
+    if prepared.dataset.targets[0].bins.is_some() {
+        context.talk.say(format_args!("the measurements are profiles: their totals are fitted"));
+        prepared.dataset.targets = prepared.dataset.targets.iter().map(Targets::totals).collect();
+    }
     let (inputs, targets) = (&prepared.dataset.inputs, &prepared.dataset.targets);
     let tracks: Vec<String> = targets.iter().flat_map(|t| t.tracks.iter().cloned()).collect();
     let split = &prepared.split;
@@ -199,7 +204,7 @@ impl Args {
         let inputs: Vec<Sequences> = prepared.dataset.inputs.iter().map(|s| s.select(rows)).collect();
         let values: Vec<f32> = model.predict(&inputs)?.into_iter().map(|v| v as f32).collect();
         let columns: Vec<&str> = model.tracks.iter().map(String::as_str).collect();
-        predict::write(&suffixed(&self.out, "_pred.npz"), &inputs[0].names, &columns, &values)?;
+        predict::write(&suffixed(&self.out, "_pred.npz"), &inputs[0].names, &columns, None, &values)?;
         let guess: Vec<f64> = values.iter().map(|&v| v.into()).collect();
         let classes = self.measured.classes_of(prepared)?;
         let table = Table {
@@ -208,6 +213,7 @@ impl Args {
             sequences: &inputs[0].names,
             tracks: &model.tracks,
             classes: classes.as_deref(),
+            profiles: None,
         };
         let of_classes = self.measured.averaged(&table, prepared)?;
         let table = of_classes.as_ref().map_or(table, |a| a.table(&inputs[0].names));

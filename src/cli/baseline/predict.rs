@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let columns: Vec<&str> = tracks.iter().map(|&t| model.tracks[t].as_str()).collect();
     let names = &inputs[0].names;
     output::write_file(&args.out, context, args, |path| match text {
-        false => predict::write(path, names, &columns, &values),
+        false => predict::write(path, names, &columns, None, &values),
         true => predict::write_table(path, names, &columns, &values),
     })?;
     context.talk.say(format_args!("{} sequences, {} tracks", names.len(), tracks.len()));

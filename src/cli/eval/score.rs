@@ -13,7 +13,9 @@ use crate::stat::{self, Axis, Metric, Score, Table, scores};
 
 const EXAMPLE: &str = "\
 Metrics: r (Pearson), spearman, r2, rmse, mse, auroc, auprc and ranksum (where the measurements are 0 and 1; ranksum is
--log10 of the p-value of the rank-sum test of ones against zeros), distance (1 - r in four decimals). Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
+-log10 of the p-value of the rank-sum test of ones against zeros), distance (1 - r in four decimals); of profiles, whose totals
+these are about, also profile_r and profile_jsd, means over profiles of the correlation and of the Jensen-Shannon divergence (in
+bits) of their bins. Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
 sequence over the tracks of a class.
 
 Example (how far noise alone lets a model come):
@@ -78,6 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         sequences: &pairs.names,
         tracks: &pairs.tracks,
         classes: classes.as_deref(),
+        profiles: pairs.profiles(),
     };
     let of_classes = averaged(args.class_means.as_deref(), &table, &pairs.plain, &pairs.file_classes)?;
     let table = of_classes.as_ref().map_or(table, |a| a.table(&pairs.names));

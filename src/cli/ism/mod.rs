@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
+use super::readout::Bins;
 use super::{Context, choose, output, talk};
 use crate::engine::mutate::{Edits, Engine, Options, Plan, Reduction, Reference};
 use crate::error::{Error, Result};
@@ -65,6 +66,8 @@ pub(super) struct Args {
     /// What runs the mutants: auto, delta or naive
     #[arg(long, value_name = "ENGINE", default_value = "auto", help_heading = "How")]
     engine: String,
+    #[command(flatten)]
+    bins: Bins,
     #[command(flatten)]
     arithmetic: Arithmetic,
     /// Print what each engine would do, layer by layer, and the predicted time; compute nothing else
@@ -182,7 +185,7 @@ impl Args {
             return Err(Error::Usage(format!("--pseudocount {}: expected 0 or more", self.pseudocount)));
         }
         let shard = self.shard.as_deref().map_or(Ok((0, 1)), shard)?;
-        let model = inputs::model(&self.model, &computing)?;
+        let model = self.bins.of(inputs::model(&self.model, &computing)?)?;
         let all = self.reading.for_model(&self.sequences, &model, context)?;
         let sequences = all.select(&inputs::rows(&all, &self.names)?);
         if sequences.is_empty() {

@@ -144,7 +144,7 @@ fn fit(predictions: &[f64], measured: &[f64]) -> [f64; 2] {
 impl Opened {
     /// The chosen tracks of predictions `[N, all tracks]` in the units of the targets, track by track.
     fn columns_of(&self, all: &[f64]) -> Vec<Vec<f64>> {
-        let width = self.model.network.architecture().tracks();
+        let width = self.model.network.width();
         let of = |&t: &usize| {
             let (deviation, mean) = crate::model::checkpoint::Scaling::of(self.model.scaling.as_ref(), t);
             all.iter().skip(t).step_by(width).map(|v| v * deviation + mean).collect()
@@ -161,7 +161,8 @@ impl Args {
         }
         let mut options = TargetOptions { allow_missing: true, ..TargetOptions::default() };
         options.delimiter = self.common.reading.delimiter;
-        let files: Vec<Targets> = read_modalities(&self.targets, &options)?;
+        // Of profiles their totals.
+        let files: Vec<Targets> = read_modalities(&self.targets, &options)?.iter().map(Targets::totals).collect();
         let lists: Vec<&[String]> = files.iter().map(|f| f.tracks.as_slice()).collect();
         let outputs = opened.model.network.architecture().outputs();
         let labels: Vec<String> = match files.len() > 1 && outputs.len() == files.len() {

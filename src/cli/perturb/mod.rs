@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::{self, Reading};
+use super::readout::Bins;
 use super::{Context, choose, output, talk};
 use crate::engine::mutate::perturb::{Fill, Removal};
 use crate::engine::mutate::{Engine, Options, Predictor};
@@ -91,6 +92,8 @@ struct Common {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: Option<u32>,
     #[command(flatten)]
+    bins: Bins,
+    #[command(flatten)]
     arithmetic: Arithmetic,
     #[command(flatten)]
     reading: Reading,
@@ -136,7 +139,7 @@ impl Common {
         is_table(&self.out)?;
         output::check_file(&self.out)?;
         let computing = self.arithmetic.of(context)?;
-        Ok((inputs::model(&self.model, &computing)?, computing))
+        Ok((self.bins.of(inputs::model(&self.model, &computing)?)?, computing))
     }
 
     /// The model and the chosen ones of the sequences `spec`.

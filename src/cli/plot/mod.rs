@@ -4,10 +4,12 @@ mod attr;
 mod curves;
 mod dist;
 mod logo;
+mod profile;
 mod scatter;
 
 pub(super) use attr::heights;
 pub(super) use curves::read as read_losses;
+pub(super) use profile::{draw as draw_profiles, largest as largest_profiles};
 
 use std::path::PathBuf;
 
@@ -22,7 +24,7 @@ Example:
   drg simulate -o sim
   drg plot logo sim/motifs.meme -o motifs.svg";
 
-/// Draw attributions, loss curves, scatters, distributions of scores and motif logos as SVG or PNG
+/// Draw attributions, loss curves, scatters, profiles, distributions of scores and motif logos as SVG or PNG
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
@@ -35,6 +37,7 @@ enum What {
     Attr(attr::Args),
     Curves(curves::Args),
     Scatter(scatter::Args),
+    Profile(profile::Args),
     Dist(dist::Args),
     Logo(logo::Args),
 }
@@ -44,6 +47,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         What::Attr(args) => attr::run(args, context),
         What::Curves(args) => curves::run(args, context),
         What::Scatter(args) => scatter::run(args, context),
+        What::Profile(args) => profile::run(args, context),
         What::Dist(args) => dist::run(args, context),
         What::Logo(args) => logo::run(args, context),
     }

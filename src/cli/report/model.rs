@@ -174,7 +174,15 @@ fn network(spec: &ModelSpec) -> Result<Vec<String>> {
     let heads: Vec<String> = spec.heads.iter().map(|h| of(h.tracks, "track")).collect();
     let outputs: std::collections::BTreeSet<&str> = spec.heads.iter().map(|h| output(h.output)).collect();
     let outputs: Vec<&str> = outputs.into_iter().collect();
-    said.push(format!("The output is one number for each of {} ({}).", listed(&heads), outputs.join(", ")));
+    let (heads, outputs) = (listed(&heads), outputs.join(", "));
+    said.push(match &spec.profile {
+        None => format!("The output is one number for each of {heads} ({outputs})."),
+        Some(p) => format!(
+            "The output is one number for each of {} in the middle of the sequence, for each of {heads} ({outputs}){}.",
+            of(p.bins, "bin"),
+            if p.counts.is_some() { ": a total count, distributed over the bins" } else { "" }
+        ),
+    });
     if spec.average_strands {
         said.push("Predictions are the mean of those for both strands.".into());
     }

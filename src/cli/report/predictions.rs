@@ -4,6 +4,7 @@ use super::numbers::{count, of, three};
 use super::{Args, Part};
 use crate::cli::choose::choose;
 use crate::cli::paired::Pairs;
+use crate::cli::plot::{draw_profiles, largest_profiles};
 use crate::error::Result;
 use crate::io::classes::read_classes;
 use crate::plot::{BarFigure, BarSeries, ReportFigure, ScatterFigure, ScatterPanel, Section, Table};
@@ -13,6 +14,9 @@ use crate::stat;
 const MOST_PANELS: usize = 12;
 /// Tracks from which bars say more than the table, and up to which they make a legible picture.
 const BARS: std::ops::RangeInclusive<usize> = 6..=60;
+
+/// Tracks whose profiles are drawn.
+const MOST_PROFILES: usize = 4;
 
 /// Points and scores of one track.
 struct Track<'a> {
@@ -77,6 +81,58 @@ pub(super) fn part(args: &Args, pairs: &Pairs) -> Result<Part> {
     section.tables.push(table(&tracks, classes.as_deref()));
     part.sections.push(section);
     Ok(part)
+}
+
+/// Profiles of single sequences, where both sides are profiles; `strands` = tracks are strands in pairs.
+///
+/// # Errors
+/// What the figure returns; [`crate::Error::Usage`] for tracks that are not there.
+pub(super) fn profiles(args: &Args, pairs: &Pairs, strands: bool) -> Result<Option<Part>> {
+    let Some(profiles) = pairs.profiles() else { return Ok(None) };
+    let table = stat::Table {
+        prediction: &pairs.prediction,
+        target: &pairs.measured,
+        sequences: &pairs.names,
+        tracks: &pairs.tracks,
+        classes: None,
+        profiles: Some(profiles),
+    };
+    let scores = stat::scores(&table, &[stat::Axis::Track], &[stat::Metric::ProfilePearson, stat::Metric::ProfileJsd])?;
+    let all = |metric| scores.iter().filter(move |s| s.metric == metric);
+    let (r, jsd) = (all(stat::Metric::ProfilePearson), all(stat::Metric::ProfileJsd));
+    let rows: Vec<Vec<String>> =
+        r.zip(jsd).map(|(r, jsd)| vec![r.item.clone(), count(jsd.n), three(r.value), three(jsd.value)]).collect();
+    let chosen = match args.tracks.as_slice() {
+        [] => (0..pairs.tracks.len().min(MOST_PROFILES)).collect(),
+        wanted => choose("tracks", &pairs.tracks, wanted)?,
+    };
+    // The strands of a signal may have been taken apart by the choice of tracks.
+    let strands = strands && chosen.chunks(2).all(|t| t.len() == 2 && t[0] % 2 == 0 && t[1] == t[0] + 1);
+    let figure = crate::plot::ProfileFigure::default();
+    let svg = draw_profiles(pairs, &largest_profiles(pairs), &chosen, strands, figure)?;
+    let mut part = Part::default();
+    let median = |m| stat::median(&all(m).map(|s| s.value).filter(|v| !v.is_nan()).collect::<Vec<f64>>());
+    part.number("Median r within profiles", three(median(stat::Metric::ProfilePearson)));
+    part.sections.push(Section {
+        heading: "Profiles".into(),
+        text: format!(
+            "Every track is a profile of {}; the scores above are about its total. Here the shape counts: Pearson's r \
+             between the measured and the predicted bins of a sequence, and the Jensen-Shannon divergence of their \
+             distributions in bits, 0 where they have the same shape and 1 where no bin is in both. Few reads make rough \
+             shapes, which no model can predict.",
+            of(profiles.bins, "bin")
+        ),
+        figures: vec![ReportFigure {
+            svg,
+            caption: "The sequences with the largest measured totals: measured bins as areas, predicted ones as lines.".into(),
+        }],
+        tables: vec![Table {
+            caption: "Scores within profiles, means over the sequences.".into(),
+            header: ["Track", "Sequences", "Pearson's r", "Jensen-Shannon divergence"].map(String::from).to_vec(),
+            rows,
+        }],
+    });
+    Ok(Some(part))
 }
 
 impl<'a> Track<'a> {

@@ -15,6 +15,7 @@ Files in the folder:
   signal.tsv     the same without noise     effects.tsv   the effect of one site of each motif
   folds.txt      sets for cross-validation  classes.txt   the class of each track
   genome.fa      with --chromosomes         variants.vcf  with --variants
+  profiles.npz   with --profile-bins: reads a base and strand
   simulate.json  how they were made, interactions
 
 Example:

@@ -9,9 +9,10 @@ use super::widths;
 use crate::cli::output::{self, Staged};
 use crate::cli::{Context, talk};
 use crate::error::Result;
+use crate::io::npz::write_npz;
 use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::motif::meme;
-use crate::simulate::{Background, GenomeOptions, Options, Simulation, genome, simulate};
+use crate::simulate::{Background, GenomeOptions, Options, ProfileOptions, Simulation, genome, profiles, simulate};
 
 /// What is simulated without a further word.
 #[derive(Debug, clap::Args, Serialize)]
@@ -75,6 +76,13 @@ pub(super) struct Args {
     /// Number of sets in folds.txt [default: 10, or one a sequence where there are fewer]
     #[arg(long, value_name = "N")]
     folds: Option<usize>,
+    /// Write profiles of reads around the sites, this many bins in the middle of every sequence: profiles.npz with two
+    /// tracks, the strands, for every track
+    #[arg(long, value_name = "N")]
+    profile_bins: Option<usize>,
+    /// Expected reads of a site with effect 1, on each strand
+    #[arg(long, value_name = "READS", default_value_t = ProfileOptions::default().depth, allow_negative_numbers = true)]
+    depth: f64,
     /// Write a genome of so many chromosomes with the same motifs: genome.fa [default with --variants: 2]
     #[arg(long, value_name = "N")]
     chromosomes: Option<usize>,
@@ -94,6 +102,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let simulation = simulate(&options)?;
     let folds = simulation.folds(args.folds.unwrap_or(options.sequences.min(10)))?;
 
+    let profiles = args.profiles().map(|how| profiles(&simulation, &how)).transpose()?;
     let genome = args.genome().map(|size| genome(&options, &simulation.motifs, &size)).transpose()?;
 
     let mut staged = Staged::new(&args.out)?;
@@ -105,6 +114,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     staged.write("motifs.meme", |w| simulation.write_motifs(w))?;
     staged.write("folds.txt", |w| simulation.write_folds(&folds, w))?;
     staged.write("classes.txt", |w| simulation.write_classes(w))?;
+    if let Some(p) = &profiles {
+        let shape = [simulation.names.len(), p.tracks.len(), p.bins];
+        staged.put(Path::new("profiles.npz"), |path| {
+            write_npz(path, |w| {
+                w.strings("names", &simulation.names)?;
+                w.array("counts", &shape, &p.counts)?;
+                w.strings("columns", &p.tracks)
+            })
+        })?;
+    }
     if let Some(genome) = &genome {
         staged.write("genome.fa", |w| genome.write_fasta(w))?;
         if args.variants.is_some() {
@@ -135,6 +154,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
 }
 
 impl Args {
+    /// How profiles are drawn, if they are asked for.
+    fn profiles(&self) -> Option<ProfileOptions> {
+        self.profile_bins.map(|bins| ProfileOptions { bins, depth: self.depth, ..ProfileOptions::default() })
+    }
+
     /// Size of the genome, if one is asked for.
     fn genome(&self) -> Option<GenomeOptions> {
         let default = GenomeOptions::default();

@@ -248,7 +248,20 @@ pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
             vec![table.targets(columns, wanted.options.name_column.as_deref(), false)?]
         }
     };
+    let bins = targets[0].bins;
+    if let Some(i) = targets.iter().position(|t| t.bins != bins) {
+        let say = |bins: Option<usize>| bins.map_or("a matrix".into(), |n| format!("profiles of {n} bins"));
+        return Err(Error::Usage(format!(
+            "TARGETS: expected files of one kind; the first holds {}, file {} {}",
+            say(bins),
+            i + 1,
+            say(targets[i].bins)
+        )));
+    }
     let mut dataset = align(inputs, targets)?;
+    if bins.is_some() {
+        drop_empty(&mut dataset, talk)?;
+    }
     let of: Vec<&[String]> = dataset.targets.iter().map(|t| t.tracks.as_slice()).collect();
     let mut tracks = Tracks::new(&of, &wanted.labels)?;
     let mut names = tracks.names.iter();
@@ -270,6 +283,21 @@ pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
     Ok(Prepared { dataset, split, plain, file_classes, classes, class_means, all_tracks })
 }
 
+/// Leaves out rows whose profiles hold no count at all, which say nothing of a shape.
+fn drop_empty(dataset: &mut Dataset, talk: Talk) -> Result<()> {
+    let counted = |&i: &usize| dataset.targets.iter().any(|t| t.row(i).iter().any(|&v| v != 0.0));
+    let rows: Vec<usize> = (0..dataset.names.len()).filter(counted).collect();
+    match dataset.names.len() - rows.len() {
+        0 => return Ok(()),
+        n if rows.is_empty() => return Err(Error::Usage(format!("all {n} profiles are empty"))),
+        n => talk.say(format_args!("{n} sequences have profiles without any count and were left out")),
+    }
+    dataset.names = rows.iter().map(|&i| dataset.names[i].clone()).collect();
+    dataset.inputs = dataset.inputs.iter().map(|s| s.select(&rows)).collect();
+    dataset.targets = dataset.targets.iter().map(|t| t.select(&rows)).collect();
+    Ok(())
+}
+
 /// Drops all tracks but those of these names, which are the ones of the files or those with the label of the file.
 fn select(wanted: &[String], dataset: &mut Dataset, tracks: &mut Tracks) -> Result<()> {
     let known = || tracks.names.iter().chain(&tracks.plain).map(String::as_str);
@@ -289,7 +317,8 @@ fn select(wanted: &[String], dataset: &mut Dataset, tracks: &mut Tracks) -> Resu
                 file + 1
             )));
         }
-        let mut each = keep.iter().cycle();
+        let bins = targets.bins.unwrap_or(1);
+        let mut each = keep.iter().flat_map(|keep| std::iter::repeat_n(keep, bins)).cycle();
         targets.values.retain(|_| each.next() == Some(&true));
         let mut each = keep.iter();
         targets.tracks.retain(|_| each.next() == Some(&true));
@@ -317,7 +346,7 @@ fn split(wanted: &Wanted, dataset: &Dataset, talk: Talk) -> Result<Split> {
         numbered => {
             let k = if let Some(FoldSource::Number(k)) = numbered { *k } else { 10 };
             let tables: Vec<(&[f64], usize)> =
-                dataset.targets.iter().map(|t| (t.values.as_slice(), t.tracks.len())).collect();
+                dataset.targets.iter().map(|t| (t.values.as_slice(), t.width())).collect();
             let labels = match wanted.cutoff > 0.0 {
                 true => active_rows(&tables, dataset.names.len(), wanted.cutoff),
                 false => vec![false; dataset.names.len()],

@@ -186,7 +186,7 @@ impl Predictor for Network {
     }
 
     fn tracks(&self) -> usize {
-        self.architecture().tracks()
+        self.width()
     }
 
     fn flank(&self) -> usize {
@@ -208,11 +208,7 @@ impl Predictor for Network {
     fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         let bound = Network::parameters(self).bind(tape, false)?;
         let inputs = cut(self, tape, x)?;
-        let mut heads = Network::forward(self, tape, &bound, &inputs)?;
-        match heads.len() {
-            1 => Ok(heads.remove(0)),
-            _ => ops::concat(tape, &heads.iter().collect::<Vec<_>>()),
-        }
+        Network::values(self, tape, &bound, &inputs)
     }
 
     fn to_dtype(&self, dtype: DType) -> Result<Self> {

@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::Network;
 use crate::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
+use crate::model::{Network, Readout};
 
 /// A network of every kind of layer that a sweep meets often.
 pub(super) fn network(length: usize, more: &str) -> Network {
@@ -17,7 +17,8 @@ pub(super) fn two_inputs() -> Network {
     let options = "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=3+dilated_convolutions=1+\
                    l_dilkernels=3+outclass=['difference','direct']+input_to_combinefunc=[[0,1],[1]]+shared_embedding=False";
     let input = |length, reverse_complement| InputFacts { length, reverse_complement };
-    let facts = DataFacts { inputs: vec![input(23, true), input(17, false)], tracks: vec![2, 1], names: vec![] };
+    let facts =
+        DataFacts { inputs: vec![input(23, true), input(17, false)], tracks: vec![2, 1], names: vec![], bins: None };
     Network::new(resolve(&parse_option_string(options).unwrap(), &facts).unwrap().0, 3).unwrap()
 }
 
@@ -62,7 +63,7 @@ fn several_inputs() {
         // Nothing reads the last input.
         (three, vec![2, 2], "+outclass=['EXPDIFFERENCE','DIRECT']+input_to_combinefunc=[[1,0],[0]]"),
     ] {
-        let facts = DataFacts { inputs: inputs.clone(), tracks: tracks.clone(), names: vec![] };
+        let facts = DataFacts { inputs: inputs.clone(), tracks: tracks.clone(), names: vec![], bins: None };
         let options = parse_option_string(&format!("{shared}{more}")).unwrap();
         let net = Network::new(resolve(&options, &facts).unwrap().0, 3).unwrap();
         let length: usize = inputs.iter().map(|i| i.length).sum();
@@ -89,6 +90,56 @@ fn several_inputs() {
                 })
                 .collect();
             assert_eq!(single, delta[0].effects, "{more}");
+        }
+    }
+}
+
+/// Base-resolution models: effects on totals, on weighted bins and on every bin.
+#[test]
+fn profiles() {
+    let shared = "num_kernels=4+l_kernels=5+dilated_convolutions=2+l_dilkernels=3+dilations=[1,3]+final_kernel=4";
+    for (tracks, bins, more) in [
+        (vec![2], 21, ""),
+        (vec![2, 1], 20, "+outclass=['EXP','Class']+final_strides=2"),
+        (vec![2], 41, "+outclass=Softmax+conv_batch_norm=True"),
+        (vec![3], 13, "+outclass=Multi_class+max_pooling=True+pooling_size=3"),
+        (vec![2], 17, "+predict_from_dist=True+count_function=EXP+transformer_convolutions=1+l_trkernels=3"),
+        (vec![2], 21, "+average_strands=True+stranded_tracks=True+outclass=EXP"),
+        (vec![2], 9, "+predict_from_dist=True+average_strands=True+n_attention=1+n_distattention=2"),
+    ] {
+        let facts = DataFacts { bins: Some(bins), ..DataFacts::single(41, tracks.clone(), true) };
+        let options = parse_option_string(&format!("{shared}{more}")).unwrap();
+        let net = Network::new(resolve(&options, &facts).unwrap().0, 3).unwrap();
+        let (codes, edits) = (sequences(2, 41), Edits::Substitutions(0..41));
+        let weights: Vec<f64> = (0..bins).map(|b| (b as f64 * 0.7).cos()).collect();
+        let mut totals = vec![];
+        for readout in [Readout::Sum, Readout::Bins, Readout::Weights(weights.clone().into())] {
+            if readout == Readout::Sum && more.contains("Softmax") {
+                // Shares always sum to 1.
+                continue;
+            }
+            let net = net.with_readout(readout.clone()).unwrap();
+            let all = |engine| run(&net, &codes, &edits, &Options { engine, double: true, ..Options::default() });
+            let (delta, naive) = (all(Engine::Delta), all(Engine::Naive));
+            for (d, n) in delta.iter().zip(&naive) {
+                assert_eq!((d.index, &d.edits, &d.reference), (n.index, &n.edits, &n.reference));
+                crate::tape::check::close(more, &d.effects, &n.effects, 1e-9);
+            }
+            let effects: Vec<f64> = delta.iter().flat_map(|d| d.effects.clone()).collect();
+            let sums = |w: &dyn Fn(usize) -> f64| -> Vec<f64> {
+                let sum = |b: &[f64]| b.iter().enumerate().map(|(i, e)| w(i) * e).sum();
+                effects.chunks_exact(bins).map(sum).collect()
+            };
+            match readout {
+                Readout::Sum => totals = effects,
+                Readout::Bins => {
+                    if !totals.is_empty() {
+                        crate::tape::check::close(more, &sums(&|_| 1.0), &totals, 1e-9);
+                    }
+                    totals = sums(&|b| weights[b]);
+                }
+                Readout::Weights(_) => crate::tape::check::close(more, &effects, &totals, 1e-9),
+            }
         }
     }
 }

@@ -22,9 +22,14 @@ const SMALLEST: usize = 10;
 pub(super) struct Data<'a> {
     /// Sequences of every input.
     pub inputs: &'a [Sequences],
-    /// One matrix `[N, T]` a head, scaled.
+    /// One matrix `[N, T]` a head, scaled, or profiles `[N, T, bins]`.
     targets: Vec<Vec<f32>>,
+    /// Tracks of every head.
     pub tracks: Vec<usize>,
+    /// Bins of every track, of profiles.
+    pub bins: Option<usize>,
+    /// Whether tracks are strands in pairs, which change places where a sequence is turned.
+    stranded: bool,
     pub train: Vec<usize>,
     pub validation: Vec<usize>,
     pub scaling: Option<Scaling>,
@@ -34,7 +39,7 @@ pub(super) struct Data<'a> {
 pub(super) struct Batch {
     /// Packed bases `[copies B, L]` of every input.
     pub x: Vec<Tensor>,
-    /// Targets `[copies B, T]` of every head.
+    /// Targets `[copies B, T]` or `[copies B, T, bins]` of every head.
     pub targets: Vec<Tensor>,
     /// Number of every row within its pass.
     pub samples: Vec<u32>,
@@ -68,6 +73,11 @@ impl<'a> Data<'a> {
             let what = format!("the targets have {tracks:?} tracks, the heads of the model {heads:?}");
             return Err(Error::Usage(what));
         }
+        if let Some(other) = data.targets.iter().find(|t| t.bins != model.bins()) {
+            let say = |bins: Option<usize>| bins.map_or("no bins".into(), |n| format!("{n} bins a track"));
+            let what = format!("the targets have {}, the model {}", say(other.bins), say(model.bins()));
+            return Err(Error::Usage(what));
+        }
         if spec.losses.len() != heads.len() {
             let what = format!("{} losses for {} heads; give one a head", spec.losses.len(), heads.len());
             return Err(Error::Usage(what));
@@ -98,7 +108,7 @@ impl<'a> Data<'a> {
         let scaling = spec.standardize_targets.then(|| scaling(data, &train));
         let mut first = 0;
         let scaled = data.targets.iter().map(|t| {
-            let width = t.tracks.len();
+            let width = t.width();
             let (from, at) = (&scaling, first);
             first += width;
             let value = |(i, v): (usize, &f64)| match from {
@@ -107,15 +117,49 @@ impl<'a> Data<'a> {
             };
             t.values.iter().enumerate().map(value).collect()
         });
-        Ok(Self { targets: scaled.collect(), inputs: &data.inputs, tracks, train, validation, scaling })
+        Ok(Self {
+            targets: scaled.collect(),
+            inputs: &data.inputs,
+            tracks,
+            bins: model.bins(),
+            stranded: model.profile().is_some_and(|p| p.stranded),
+            train,
+            validation,
+            scaling,
+        })
     }
 
-    /// Targets of rows, `[copies B, T]`, of a head.
-    pub fn target(&self, head: usize, rows: &[usize], copies: usize) -> Vec<f32> {
-        let t = self.tracks[head];
-        let one: Vec<f32> = rows.iter().flat_map(|&r| &self.targets[head][r * t..(r + 1) * t]).copied().collect();
-        one.repeat(copies)
+    /// Shape of the targets of `n` rows of a head.
+    pub fn shape(&self, head: usize, n: usize) -> Vec<usize> {
+        [n, self.tracks[head]].into_iter().chain(self.bins).collect()
     }
+
+    /// Numbers of a row of all heads.
+    pub fn width(&self) -> usize {
+        self.tracks.iter().sum::<usize>() * self.bins.unwrap_or(1)
+    }
+
+    /// Targets of rows of a head; of profiles, those of turned rows run backwards.
+    pub fn target(&self, head: usize, rows: &[(usize, bool)]) -> Vec<f32> {
+        let (t, bins) = (self.tracks[head], self.bins.unwrap_or(1));
+        let mut all = Vec::with_capacity(rows.len() * t * bins);
+        for &(row, turned) in rows {
+            let row = &self.targets[head][row * t * bins..(row + 1) * t * bins];
+            match self.bins.filter(|_| turned) {
+                None => all.extend_from_slice(row),
+                Some(_) => (0..t).for_each(|track| {
+                    let from = if self.stranded { track ^ 1 } else { track };
+                    all.extend(row[from * bins..][..bins].iter().rev());
+                }),
+            }
+        }
+        all
+    }
+}
+
+/// Rows as they stand.
+pub(super) fn as_given(rows: &[usize]) -> Vec<(usize, bool)> {
+    rows.iter().map(|&row| (row, false)).collect()
 }
 
 /// Mean and standard deviation of every track over rows; tracks that do not vary keep their unit.
@@ -198,7 +242,7 @@ impl Augmentation {
                 .map(|(sequences, input)| encode::copies(sequences, &given, input.shift, &offsets))
                 .collect::<Result<_>>()?,
             targets: (0..data.tracks.len())
-                .map(|h| Tensor::new(&[copies * rows.len(), data.tracks[h]], data.target(h, rows, copies)))
+                .map(|h| Tensor::new(&data.shape(h, copies * rows.len()), data.target(h, &given).repeat(copies)))
                 .collect::<Result<_>>()?,
             samples: (0..copies).flat_map(|c| (0..rows.len()).map(move |i| number(c, i))).collect(),
             rows: rows.to_vec(),
@@ -225,6 +269,38 @@ mod tests {
         assert!(batch_sizes(0, Some(3), Never).is_empty());
     }
 
+    /// Where a sequence is turned, so is its profile, and its strands change places if they are strands.
+    #[test]
+    fn profiles_are_turned() {
+        let names: Vec<String> = (0..40).map(|i| format!("{i:02}")).collect();
+        let rows = vec![[0u8, 0, 1, 0]; 40];
+        // Two tracks of two bins.
+        let values = (0..40).flat_map(|i| [1.0, 2.0, 3.0, 4.0].map(|v| v + 10.0 * f64::from(i))).collect();
+        let targets = Targets { names: names.clone(), tracks: vec!["a".into(), "b".into()], values, bins: Some(2) };
+        let sequences = Sequences::from_rows(names.clone(), &rows, 0).unwrap();
+        let dataset = Dataset { names, inputs: vec![sequences], targets: vec![targets], left_out: 0 };
+        for (option, turned) in [("False", [2.0, 1.0, 4.0, 3.0]), ("True", [4.0, 3.0, 2.0, 1.0])] {
+            let facts = DataFacts { bins: Some(2), ..DataFacts::single(4, vec![2], false) };
+            let text = format!("num_kernels=2+l_kernels=3+augment_reverse_complement=True+stranded_tracks={option}");
+            let (model, spec) = resolve(&parse_option_string(&text).unwrap(), &facts).unwrap();
+            let data = Data::new(&dataset, &model, &spec, (0..30).collect(), vec![39]).unwrap();
+            let rows: Vec<usize> = (0..20).collect();
+            let batch = Augmentation::new(&spec, 3, true).batch(&data, &model, &spec, &rows, 0).unwrap();
+            assert_eq!(batch.targets[0].shape(), [20, 2, 2]);
+            let (mut both, found) = ([0, 0], batch.targets[0].to_f64());
+            for (i, target) in found.chunks_exact(4).enumerate() {
+                let is_turned = batch.x[0].codes().unwrap()[4 * i..][..4].contains(&3);
+                let want = if is_turned { turned } else { [1.0, 2.0, 3.0, 4.0] };
+                assert_eq!(target, want.map(|v| v + 10.0 * i as f64), "{option}, row {i}");
+                both[usize::from(is_turned)] += 1;
+            }
+            assert!(both[0] > 0 && both[1] > 0, "{both:?}");
+            let flat = resolve(&parse_option_string("num_kernels=2").unwrap(), &DataFacts::single(4, vec![2], false));
+            let message = Data::new(&dataset, &flat.unwrap().0, &spec, vec![0], vec![1]).err().unwrap().to_string();
+            assert!(message.contains("the targets have 2 bins a track, the model no bins"), "{message}");
+        }
+    }
+
     #[test]
     fn batches_are_scaled_and_turned() {
         let names: Vec<String> = (0..40).map(|i| format!("{i:02}")).collect();
@@ -233,6 +309,7 @@ mod tests {
             names: names.clone(),
             tracks: vec!["a".into(), "b".into()],
             values: (0..40).flat_map(|i| [f64::from(i), 5.0]).collect(),
+            bins: None,
         };
         let sequences = Sequences::from_rows(names.clone(), &rows, 0).unwrap();
         let dataset = Dataset { names, inputs: vec![sequences], targets: vec![targets], left_out: 0 };
@@ -243,7 +320,7 @@ mod tests {
         let data = Data::new(&dataset, &model, &spec, (0..30).collect(), vec![39]).unwrap();
         let scaling = data.scaling.clone().unwrap();
         assert_eq!((scaling.mean, scaling.deviation[1]), (vec![14.5, 5.0], 1.0));
-        assert_eq!(data.target(0, &[29, 0], 1)[0], -data.target(0, &[29, 0], 1)[2]);
+        assert_eq!(data.target(0, &as_given(&[29, 0]))[0], -data.target(0, &as_given(&[29, 0]))[2]);
 
         let rows: Vec<usize> = (0..30).collect();
         let batch = |trains, first| {

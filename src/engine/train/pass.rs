@@ -1,7 +1,7 @@
 //! One pass over a set: batches in order, forward, loss, and in training backward and a step.
 
 use super::control::Losses;
-use super::data::{Augmentation, Batch, batch_sizes};
+use super::data::{Augmentation, Batch, as_given, batch_sizes};
 use super::{Event, PassKind, Report, Trainer};
 use crate::error::{Error, Result};
 use crate::model::spec::{LossReduction, Select, TrainSpec};
@@ -29,9 +29,9 @@ struct Forward {
 
 impl Forward {
     /// The summed loss. The predictions of the `rows` sequences themselves (the first copy) are collected, head by head.
-    fn wait(self, rows: usize, tracks: &[usize], collected: &mut [Vec<f32>]) -> Result<f64> {
-        for ((y, tracks), to) in self.predictions.into_iter().zip(tracks).zip(collected) {
-            to.extend(y.wait()?.to_f64()[..rows * tracks].iter().map(|&v| v as f32));
+    fn wait(self, rows: usize, collected: &mut [Vec<f32>]) -> Result<f64> {
+        for (y, to) in self.predictions.into_iter().zip(collected) {
+            to.extend(y.wait()?.rows(0, rows)?.to_f64().into_iter().map(|v| v as f32));
         }
         Ok(self.loss.wait()?.to_f64()[0])
     }
@@ -80,7 +80,7 @@ impl Trainer<'_> {
                 optimizer.step(self.network.parameters_mut(), &grads, &self.control.rates)?;
             }
             // A GPU is still at the gradients while the host looks at the loss and makes the next batch.
-            let loss = forward.wait(batch.rows.len(), &self.data.tracks, &mut collected)?;
+            let loss = forward.wait(batch.rows.len(), &mut collected)?;
             sum += loss;
             at += size;
             report(&Event::Step {
@@ -93,9 +93,9 @@ impl Trainer<'_> {
             })?;
         }
         self.control.pass += 1;
-        let tracks: usize = self.data.tracks.iter().sum();
+        let width = self.data.width();
         let (validation, score) = self.evaluate(n, &rows[..at], &collected)?;
-        Ok(Found { losses: Losses { training: sum / (n * copies * tracks) as f64, validation }, score })
+        Ok(Found { losses: Losses { training: sum / (n * copies * width) as f64, validation }, score })
     }
 
     /// Forward, and backward if asked for. Returns what forward found and the gradients.
@@ -113,17 +113,16 @@ impl Trainer<'_> {
             let mut predictions = vec![];
             for (m, y) in outputs.iter().enumerate() {
                 predictions.push(y.value.begin_to_cpu()?);
-                let loss = ops::loss(
-                    &mut tape,
-                    y,
-                    &batch.targets[m].to_device(&device)?,
-                    self.losses[m].0,
-                    self.spec.losses[m].weight,
-                )?;
-                total = Some(match total {
-                    Some(t) => ops::add(&mut tape, &t, &loss)?,
-                    None => loss,
-                });
+                let (target, losses) = (batch.targets[m].to_device(&device)?, &self.losses[m]);
+                let weight = self.spec.losses[m].weight;
+                let counted = (losses.counts > 0.0).then_some((Loss::LogCountMse, weight * losses.counts));
+                for (loss, weight) in [(losses.train, weight)].into_iter().chain(counted) {
+                    let loss = ops::loss(&mut tape, y, &target, loss, weight)?;
+                    total = Some(match total {
+                        Some(t) => ops::add(&mut tape, &t, &loss)?,
+                        None => loss,
+                    });
+                }
             }
             let total = total.ok_or_else(|| Error::Usage("the model has no head".into()))?;
             (Forward { loss: total.value.begin_to_cpu()?, predictions }, total.node, parameters.leaves(&bound))
@@ -131,10 +130,10 @@ impl Trainer<'_> {
         let stats = std::mem::take(&mut tape.stats);
         let grads = match from.filter(|_| trains) {
             Some(from) => {
-                let (rows, tracks) = (batch.samples.len(), self.data.tracks.iter().sum::<usize>());
+                let (rows, width) = (batch.samples.len(), self.data.width());
                 let upstream = match self.spec.loss_reduction {
                     LossReduction::Sum => 1.0,
-                    LossReduction::Mean => 1.0 / (rows * tracks) as f64,
+                    LossReduction::Mean => 1.0 / (rows * width) as f64,
                 };
                 let dy = Tensor::new(&[1], vec![upstream])?.to_dtype(self.network.parameters().dtype())?;
                 let dy = dy.to_device(&device)?;
@@ -153,16 +152,27 @@ impl Trainer<'_> {
 
     /// Validation loss and score of the collected predictions for `rows` of a set of `n`.
     fn evaluate(&self, n: usize, rows: &[usize], collected: &[Vec<f32>]) -> Result<(f64, f64)> {
-        let (mut sum, mut tracks, mut correlations) = (0.0, 0, vec![]);
+        let (mut sum, mut width, mut correlations) = (0.0, 0, vec![]);
         for (m, predictions) in collected.iter().enumerate() {
             let weight = self.spec.losses[m].validation_weight;
-            let Some(loss) = self.losses[m].1.filter(|_| weight != 0.0) else { continue };
-            let (t, targets) = (self.data.tracks[m], self.data.target(m, rows, 1));
-            sum += weight * loss.sum::<f32>(predictions, &targets, t)?;
-            tracks += t;
+            let Some(loss) = self.losses[m].watched.filter(|_| weight != 0.0) else { continue };
+            let targets = self.data.target(m, &as_given(rows));
+            let (t, bins) = (self.data.tracks[m], self.data.bins.unwrap_or(1));
+            let of = |loss: Loss| {
+                let (_, columns) = loss.lines(&self.data.shape(m, rows.len()))?;
+                loss.sum::<f32>(predictions, &targets, columns)
+            };
+            sum += weight * of(loss)?;
+            if loss == self.losses[m].train && self.losses[m].counts > 0.0 {
+                sum += weight * self.losses[m].counts * of(Loss::LogCountMse)?;
+            }
+            width += t * bins;
             if self.spec.select == Select::Pearson {
                 for track in 0..t {
-                    let column = |x: &[f32]| x.iter().skip(track).step_by(t).map(|&v| f64::from(v)).collect::<Vec<_>>();
+                    let column = |x: &[f32]| -> Vec<f64> {
+                        let of_track = x.chunks_exact(bins).skip(track).step_by(t);
+                        of_track.flatten().map(|&v| f64::from(v)).collect()
+                    };
                     let r = stat::pearson(&column(predictions), &column(&targets));
                     // A track without variation says nothing; a prediction that is no number is worse than any.
                     let broken = predictions.iter().any(|p| p.is_nan());
@@ -170,7 +180,7 @@ impl Trainer<'_> {
                 }
             }
         }
-        let loss = sum / (n * tracks) as f64;
+        let loss = sum / (n * width) as f64;
         Ok(match self.spec.select {
             Select::Loss => (loss, loss),
             Select::Pearson => (loss, 1.0 - correlations.iter().sum::<f64>() / correlations.len() as f64),
@@ -182,14 +192,24 @@ impl Trainer<'_> {
     }
 }
 
-/// Loss to minimise and loss to watch of every head.
-pub(super) fn losses(spec: &TrainSpec) -> Result<Vec<(Loss, Option<Loss>)>> {
+/// What a head's loss is made of.
+pub(super) struct HeadLoss {
+    /// Loss to minimise.
+    train: Loss,
+    /// Loss to watch.
+    watched: Option<Loss>,
+    /// Weight of [`Loss::LogCountMse`] beside the loss to minimise, and where it is watched.
+    counts: f64,
+}
+
+/// The losses of every head.
+pub(super) fn losses(spec: &TrainSpec) -> Result<Vec<HeadLoss>> {
     let each = spec.losses.iter().map(|l| {
-        let validation = l.validation.map(|v| Loss::parse(v.name())).transpose()?;
-        Ok((Loss::parse(l.train.name())?, validation))
+        let watched = l.validation.map(|v| Loss::parse(v.name())).transpose()?;
+        Ok(HeadLoss { train: Loss::parse(l.train.name())?, watched, counts: l.count_weight })
     });
-    let losses: Vec<(Loss, Option<Loss>)> = each.collect::<Result<_>>()?;
-    if losses.iter().zip(&spec.losses).all(|((_, v), l)| v.is_none() || l.validation_weight == 0.0) {
+    let losses: Vec<HeadLoss> = each.collect::<Result<_>>()?;
+    if losses.iter().zip(&spec.losses).all(|(h, l)| h.watched.is_none() || l.validation_weight == 0.0) {
         return Err(Error::Usage("no head has a validation loss with a weight; nothing could choose an epoch".into()));
     }
     Ok(losses)

@@ -173,19 +173,25 @@ fn heads(network: &Network, tracks: &[Vec<String>]) -> HashMap<String, Head> {
     let (plans, mut all) = (network.plans(), HashMap::new());
     let Some(join) = &network.architecture().join else {
         for (head, tracks) in plans.inputs.iter().flat_map(|plan| &plan.heads).zip(tracks) {
-            all.insert(head.dense.name.clone(), Head { input: None, tracks: tracks.clone() });
+            for name in head.tracks.names() {
+                all.insert(name.to_string(), Head { input: None, tracks: tracks.clone() });
+            }
         }
         return all;
     };
     for ((output, plan), tracks) in join.outputs.iter().zip(&plans.outputs).zip(tracks) {
         match (&output.by, plan) {
             (_, Some((_, head))) => {
-                all.insert(head.dense.name.clone(), Head { input: None, tracks: tracks.clone() });
+                for name in head.tracks.names() {
+                    all.insert(name.to_string(), Head { input: None, tracks: tracks.clone() });
+                }
             }
             (Combination::Relation { head, .. }, None) => {
                 for &i in &output.inputs {
-                    let name = plans.inputs[i].heads[*head].dense.name.clone();
-                    all.entry(name).or_insert_with(|| Head { input: Some(i), tracks: tracks.clone() });
+                    for name in plans.inputs[i].heads[*head].tracks.names() {
+                        let head = || Head { input: Some(i), tracks: tracks.clone() };
+                        all.entry(name.to_string()).or_insert_with(head);
+                    }
                 }
             }
             (Combination::Stack { .. }, None) => {}
@@ -208,6 +214,7 @@ mod tests {
             inputs: vec![InputFacts { length: 40, reverse_complement: true }; inputs],
             tracks: tracks.iter().map(|t| t.len()).collect(),
             names: vec![],
+            bins: None,
         };
         let options = format!(
             "num_kernels=4+l_kernels=5+max_pooling=False+mean_pooling=True+pooling_size=8{}{options}",

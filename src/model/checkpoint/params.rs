@@ -1,7 +1,7 @@
 //! The reference's `_model_params.dat` of a model that is there: the options that build it again.
 
 use crate::error::{Error, Result};
-use crate::model::options::keys::KEYS;
+use crate::model::options::keys::{FLAT_KEYS, KEYS, PROFILE_KEYS};
 use crate::model::options::{DataFacts, InputFacts, Options, Origin, Value, resolve};
 use crate::model::spec::*;
 
@@ -89,6 +89,7 @@ pub fn params_text(model: &Architecture, training: Option<&TrainSpec>, outname: 
         "n_inputs" => model.inputs.len().to_string(),
         "n_classes" => one_or_list(model.outputs().into_iter().map(|(_, tracks)| number(tracks)).collect()).to_string(),
         "l_seqs" => one_or_list(lengths.clone()).to_string(),
+        "l_out" => model.bins().unwrap_or(0).to_string(),
         "reverse_complement" => one_or_list(strands.clone()).to_string(),
         "outname" => outname.into(),
         // The reference stores what follows from `batch_norm`.
@@ -102,8 +103,9 @@ pub fn params_text(model: &Architecture, training: Option<&TrainSpec>, outname: 
         },
     };
     let mut keys: Vec<&str> = if several { FIRST_OF_SEVERAL.to_vec() } else { vec![] };
+    let foreign = if model.bins().is_some() { FLAT_KEYS } else { PROFILE_KEYS };
     for key in &KEYS[..lines] {
-        if keys.contains(&key.name) {
+        if keys.contains(&key.name) || foreign.contains(&key.name) {
             continue;
         }
         keys.push(key.name);
@@ -111,7 +113,11 @@ pub fn params_text(model: &Architecture, training: Option<&TrainSpec>, outname: 
             _ if several => {}
             "val_loss_weights" => keys.push("kwargs"),
             "keepmodel" => keys.extend(["n_features", "reverse_complement"]),
-            "complement_pool" => keys.extend(["l_seqs", "n_classes"]),
+            "complement_pool" => {
+                keys.push("l_seqs");
+                keys.extend(model.bins().map(|_| "l_out"));
+                keys.push("n_classes");
+            }
             _ => {}
         }
     }
@@ -145,6 +151,9 @@ pub fn spec_options(model: &Architecture, training: Option<&TrainSpec>) -> Resul
     }
     list.fc(first);
     list.norms(first);
+    if let Some(profile) = &first.profile {
+        list.profile(profile);
+    }
     match &model.join {
         None => list.put("outclass", one_if_equal(first.heads.iter().map(|h| text(h.output.name())).collect())),
         Some(join) => list.join(first, join),
@@ -166,6 +175,7 @@ pub fn spec_options(model: &Architecture, training: Option<&TrainSpec>) -> Resul
             .collect(),
         tracks: model.outputs().into_iter().map(|(_, tracks)| tracks).collect(),
         names: vec![],
+        bins: model.bins(),
     };
     match resolve(&list.0, &facts) {
         Ok((same, _)) if canonical(&same) == canonical(model) => Ok(list.0),
@@ -338,6 +348,17 @@ impl List {
         self.put("fc_dropout", real(fc.dropout));
     }
 
+    fn profile(&mut self, profile: &ProfileSpec) {
+        self.put("final_kernel", number(profile.width));
+        self.put("final_strides", number(profile.stride));
+        self.put("predict_from_dist", Value::Bool(profile.counts.is_some()));
+        if let Some(f) = profile.counts {
+            self.unless_default("count_function", text(f.name()));
+        }
+        self.put("dropout", real(profile.dropout));
+        self.unless_default("stranded_tracks", Value::Bool(profile.stranded));
+    }
+
     /// `batch_norm` stands for all norms but those of the heads.
     fn norms(&mut self, model: &ModelSpec) {
         let conv = model.first_block.iter().chain(&model.second_block).next().map(|b| b.batch_norm);
@@ -419,6 +440,7 @@ impl List {
         }
         self.put("loss_weights", each(&|l| real(l.weight)));
         self.put("val_loss_weights", each(&|l| real(l.validation_weight)));
+        self.unless_default("count_loss_weight", each(&|l| real(l.count_weight)));
         self.put("lr", real(t.lr));
         self.put("kernel_lr", t.kernel_lr.map_or(Value::None, real));
         let list = |texts: Vec<String>| match texts.is_empty() {

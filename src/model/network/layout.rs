@@ -1,7 +1,7 @@
 //! How the tensors of a network's state dict lie here.
 
 use super::is_pointwise;
-use crate::model::spec::{Plan, Plans, TensorPlan};
+use crate::model::spec::{HeadPlan, Plan, Plans, TensorPlan, TracksPlan};
 use crate::nn::Layout;
 
 /// How a tensor of the state dict lies here.
@@ -25,8 +25,12 @@ pub(super) fn layout(plans: &Plans, t: &TensorPlan) -> Layout {
 }
 
 fn strided(plan: &Plan, name: &str) -> bool {
-    let blocks = plan.first_block.iter().chain(&plan.second_block);
-    blocks.flat_map(|b| &b.layers).any(|l| l.conv.name == name && !is_pointwise(&l.conv))
+    let blocks = plan.first_block.iter().chain(&plan.second_block).flat_map(|b| &b.layers).map(|l| &l.conv);
+    let profiles = plan.heads.iter().filter_map(|h| match &h.tracks {
+        TracksPlan::Profile(p) => Some(&p.conv),
+        TracksPlan::Dense(_) => None,
+    });
+    blocks.chain(profiles).any(|conv| conv.name == name && !is_pointwise(conv))
 }
 
 /// Whether a layer reads the flattened map: the first of every stack, its norm and skip, or a head without a stack.
@@ -41,7 +45,8 @@ fn reads_flattened(plan: &Plan, prefix: &str) -> bool {
         }
     });
     let heads = plan.heads.iter().filter(|h| h.stack.is_none());
-    stacks || heads.into_iter().any(|h| h.dense.name == prefix || h.norm.as_ref().is_some_and(|n| n.name == prefix))
+    let dense = |h: &HeadPlan| h.tracks.dense().is_some_and(|d| d.name == prefix);
+    stacks || heads.into_iter().any(|h| dense(h) || h.norm.as_ref().is_some_and(|n| n.name == prefix))
 }
 
 fn is_norm_of_flattened(plan: &Plan, prefix: &str) -> bool {

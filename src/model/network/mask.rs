@@ -59,6 +59,7 @@ impl Network {
         architecture.inputs[input].stem.bias = true;
         let mut made =
             Self::new(architecture, 0)?.to_dtype(self.parameters.dtype())?.to_device(&self.parameters.device())?;
+        made.readout = self.readout.clone();
         let added = format!("{}.bias", self.plans.inputs[input].stem.name);
         for id in 0..made.parameters.entries().len() {
             let entry = &made.parameters.entries()[id];
@@ -82,7 +83,7 @@ mod tests {
 
     fn network(options: &str) -> Network {
         let input = |length| InputFacts { length, reverse_complement: true };
-        let facts = DataFacts { inputs: vec![input(23), input(19)], tracks: vec![2], names: vec![] };
+        let facts = DataFacts { inputs: vec![input(23), input(19)], tracks: vec![2], names: vec![], bins: None };
         Network::new(resolve(&parse_option_string(options).unwrap(), &facts).unwrap().0, 5).unwrap()
     }
 

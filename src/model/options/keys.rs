@@ -61,7 +61,7 @@ pub const DATA_KEYS: &[&str] = &[
 ];
 
 /// Options that follow from the data or the command line, so that an option string must not set them.
-pub const DERIVED_KEYS: &[&str] = &["n_features", "l_seqs", "n_classes", "reverse_complement", "outname"];
+pub const DERIVED_KEYS: &[&str] = &["n_features", "l_seqs", "l_out", "n_classes", "reverse_complement", "outname"];
 
 /// Options of models with several inputs.
 pub const JOINT_KEYS: &[&str] = &[
@@ -79,8 +79,32 @@ pub const JOINT_KEYS: &[&str] = &[
 ];
 
 /// Options of base-resolution models.
-pub const PROFILE_KEYS: &[&str] =
-    &["l_out", "final_kernel", "final_strides", "predict_from_dist", "attention_multiplier"];
+pub const PROFILE_KEYS: &[&str] = &[
+    "attention_multiplier",
+    "final_kernel",
+    "final_strides",
+    "predict_from_dist",
+    "count_function",
+    "stranded_tracks",
+    "count_loss_weight",
+];
+
+/// Options that base-resolution models do not have.
+pub const FLAT_KEYS: &[&str] = &[
+    "fclayer_size",
+    "nfc_layers",
+    "nfc_residuals",
+    "fc_function",
+    "layer_widening",
+    "interaction_layer",
+    "neuralnetout",
+    "fc_batch_norm",
+    "fc_dropout",
+];
+
+/// Defaults of base-resolution models that are not those of the others.
+pub const PROFILE_DEFAULTS: &[(&str, &str)] =
+    &[("max_pooling", "False"), ("init_epochs", "3"), ("init_adjust", "True"), ("write_steps", "10")];
 
 const fn model(name: &'static str, default: &'static str) -> Key {
     Key { name, default, table: Table::Model, support: Support::Full }
@@ -169,6 +193,7 @@ pub const KEYS: &[Key] = &[
     model("attentionmax_pooling", "0"),
     model("attentionweighted_pooling", "0"),
     fixed("attentionconv_pooling", "1", LONG),
+    fixed("attention_multiplier", "0.5", LONG),
     model("transformer_convolutions", "0"),
     model("trpooling_residual", "1"),
     model("trpooling_steps", "1"),
@@ -180,6 +205,9 @@ pub const KEYS: &[Key] = &[
     model("trmean_pooling", "0"),
     model("trmax_pooling", "0"),
     model("trweighted_pooling", "0"),
+    model("final_kernel", "1"),
+    model("final_strides", "1"),
+    model("predict_from_dist", "False"),
     fixed("gapped_convs", "None", GAPPED),
     fixed("gapconv_residual", "True", GAPPED),
     fixed("gapconv_pooling", "False", GAPPED),
@@ -264,6 +292,9 @@ pub const KEYS: &[Key] = &[
     train("select", "loss"),
     train("lr_of", "None"),
     train("freeze", "None"),
+    model("count_function", "GELU"),
+    model("stranded_tracks", "False"),
+    train("count_loss_weight", "0"),
     // Of models with several inputs; also the reference's.
     model("cnn_embedding", "512"),
     model("n_combine_layers", "3"),
@@ -288,8 +319,9 @@ mod tests {
         for (i, key) in KEYS.iter().enumerate() {
             assert!(KEYS[..i].iter().all(|other| other.name != key.name), "{} twice", key.name);
             assert!(Value::parse(key.default).is_ok(), "{}", key.name);
-            assert!(![DERIVED_KEYS, PROFILE_KEYS].concat().contains(&key.name), "{}", key.name);
+            assert!(!DERIVED_KEYS.contains(&key.name), "{}", key.name);
         }
-        assert!(JOINT_KEYS.iter().all(|key| find(key).is_some()));
+        assert!([JOINT_KEYS, PROFILE_KEYS, FLAT_KEYS].concat().iter().all(|key| find(key).is_some()));
+        assert!(PROFILE_DEFAULTS.iter().all(|(key, value)| find(key).is_some() && Value::parse(value).is_ok()));
     }
 }

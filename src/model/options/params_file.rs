@@ -38,10 +38,6 @@ pub fn parse_params_file(text: &str, path: &Path) -> Result<ParamsFile> {
         let origin = Origin::Line(shared.clone(), number);
         let parse = |value: &str| Value::parse(value).map_err(|what| origin.error(key, what));
         match key {
-            "l_out" => {
-                let what = format!("a base-resolution model ({origin})");
-                return Err(Error::Unsupported { op: "parameter file", what });
-            }
             "outname" => outname = Some(value.to_string()),
             "kwargs" => {
                 for (key, value) in dictionary(value).map_err(|what| origin.error(key, what))? {
@@ -51,7 +47,9 @@ pub fn parse_params_file(text: &str, path: &Path) -> Result<ParamsFile> {
                     }
                 }
             }
-            "n_features" | "l_seqs" | "n_classes" | "reverse_complement" => known.push((key, parse(value)?, origin)),
+            "n_features" | "l_seqs" | "l_out" | "n_classes" | "reverse_complement" => {
+                known.push((key, parse(value)?, origin));
+            }
             _ if keys::find(key).is_some() => options.set(key, parse(value)?, origin.clone())?,
             _ => {}
         }
@@ -103,7 +101,9 @@ pub fn parse_params_file(text: &str, path: &Path) -> Result<ParamsFile> {
         origin.error("reverse_complement", what)
     })?;
     let input = |(&length, reverse_complement)| InputFacts { length, reverse_complement };
-    let facts = DataFacts { inputs: lengths.iter().zip(both).map(input).collect(), tracks, names: vec![] };
+    let bins = if known.iter().any(|(key, ..)| *key == "l_out") { Some(number("l_out")?) } else { None };
+    let inputs = lengths.iter().zip(both).map(input).collect();
+    let facts = DataFacts { inputs, tracks, names: vec![], bins };
     Ok(ParamsFile { options, facts, outname })
 }
 
@@ -181,7 +181,7 @@ mod tests {
             ("n_classes : [2, 3]", "n_classes : two", "x.dat:10: option 'n_classes'"),
             ("l_seqs : 166\n", "", "x.dat: expected a line 'l_seqs : value'"),
             ("n_features : 4", "n_features : 5", "not supported: n_features 5"),
-            ("seed : 1", "l_out : 2", "base-resolution model (x.dat:4)"),
+            ("seed : 1", "l_out : two", "x.dat:4: option 'l_out': expected a whole number, found 'two'"),
             ("l_seqs : 166", "l_seqs : [166, x]", "x.dat:9: option 'l_seqs'"),
             ("reverse_complement : True", "reverse_complement : [True, False]", "a list of 1 of them"),
             ("{'finetuning_rate'", "{finetuning_rate", "x.dat:6: option 'kwargs': expected a quoted key"),

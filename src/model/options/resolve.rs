@@ -1,8 +1,10 @@
 //! Options and facts of the data -> a complete architecture and training plan.
 
 mod join;
+mod profile;
 mod train;
 
+use super::keys::PROFILE_DEFAULTS;
 use super::{DataFacts, InputFacts, Options, Value};
 use crate::error::{Error, Result, hint};
 use crate::model::spec::*;
@@ -11,7 +13,7 @@ use crate::model::spec::*;
 /// default. Errors name the option, what was expected and what was found; options that this version does not do are an
 /// error unless they have their default.
 pub fn resolve(options: &Options, facts: &DataFacts) -> Result<(Architecture, TrainSpec)> {
-    options.check_support(facts.inputs.len())?;
+    options.check_support(facts.inputs.len(), facts.bins.is_some())?;
     let heads = facts.tracks.len();
     let lengths: Vec<usize> = facts.inputs.iter().map(|i| i.length).collect();
     if lengths.is_empty() || lengths.contains(&0) || heads == 0 || facts.tracks.contains(&0) {
@@ -28,16 +30,16 @@ pub fn resolve(options: &Options, facts: &DataFacts) -> Result<(Architecture, Tr
             facts.names.join(", ")
         )));
     }
+    if let Some(bins) = facts.bins {
+        let all = options.with_defaults(PROFILE_DEFAULTS);
+        return Reader { options: &all, heads }.profiles(facts, bins);
+    }
     if let [input] = facts.inputs[..] {
         let reader = Reader { options, heads };
         return Ok((reader.model(input, reader.heads(facts)?)?.into(), reader.training()?));
     }
     // Two defaults are others in the reference's program for several inputs.
-    let mut all = Options::new();
-    for (key, default) in [("patience", Value::Int(50)), ("init_adjust", Value::Bool(true))] {
-        all.set(key, default, super::Origin::Flag("default"))?;
-    }
-    all.extend(options.clone());
+    let all = options.with_defaults(&[("patience", "50"), ("init_adjust", "True")]);
     let reader = Reader { options: &all, heads };
     Ok((reader.joined(facts)?, reader.training()?))
 }
@@ -198,6 +200,7 @@ impl Reader<'_> {
             pool_align: self.named("pool_align")?,
             average_strands: self.flag("average_strands")?,
             residual,
+            profile: None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{FcSpec, HeadOutput, ModelSpec};
+use super::{FcSpec, HeadOutput, ModelSpec, ProfileSpec};
 use crate::error::{Error, Result};
 
 named! {
@@ -112,6 +112,16 @@ impl Architecture {
         self.outputs().iter().map(|o| o.1).sum()
     }
 
+    /// How the outputs give values to bins, where they are profiles.
+    pub fn profile(&self) -> Option<&ProfileSpec> {
+        self.inputs.first().and_then(|i| i.profile.as_ref())
+    }
+
+    /// Bins of every track, where the outputs are profiles.
+    pub fn bins(&self) -> Option<usize> {
+        self.profile().map(|p| p.bins)
+    }
+
     /// Bases of every input.
     pub fn lengths(&self) -> Vec<usize> {
         self.inputs.iter().map(|i| i.length).collect()
@@ -146,6 +156,7 @@ impl Architecture {
         let shift = self.inputs.first().map(|i| i.shift);
         need(self.inputs.iter().all(|i| Some(i.shift) == shift), "the same shift for all inputs".into())?;
         need(!self.inputs.is_empty() && !join.outputs.is_empty(), "inputs and outputs beside a join".into())?;
+        need(self.inputs.iter().all(|i| i.profile.is_none()), "no profiles beside a join".into())?;
         for o in &join.outputs {
             let known = !o.inputs.is_empty() && o.inputs.iter().all(|&i| i < self.inputs.len());
             need(o.tracks > 0, format!("at least 1 track of output '{}'", o.name))?;

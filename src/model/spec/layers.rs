@@ -195,13 +195,51 @@ pub struct FcPlan {
     pub width: usize,
 }
 
+/// What makes the bins of a profile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfilePlan {
+    /// Convolution of the last map.
+    pub conv: ConvPlan,
+    /// First bin, and the one behind the last, of its output.
+    pub bins: (usize, usize),
+    /// Linear layer of the total counts.
+    pub counts: Option<DensePlan>,
+}
+
+/// What makes the tracks of a head.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TracksPlan {
+    /// One value a sequence.
+    Dense(DensePlan),
+    /// One value a bin.
+    Profile(ProfilePlan),
+}
+
+impl TracksPlan {
+    /// Prefixes of the tensors whose rows are tracks.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Dense(dense) => vec![&dense.name],
+            Self::Profile(p) => p.counts.iter().map(|c| c.name.as_str()).chain([p.conv.name.as_str()]).collect(),
+        }
+    }
+
+    /// The linear layer of a head of one value a sequence.
+    pub fn dense(&self) -> Option<&DensePlan> {
+        match self {
+            Self::Dense(dense) => Some(dense),
+            Self::Profile(_) => None,
+        }
+    }
+}
+
 /// A head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadPlan {
     /// Batch norm in front.
     pub norm: Option<NormPlan>,
-    /// Linear layer.
-    pub dense: DensePlan,
+    /// What makes its tracks.
+    pub tracks: TracksPlan,
     /// What follows.
     pub output: HeadOutput,
     /// The fully connected stack that it reads; none = the flattened map.
@@ -323,11 +361,18 @@ impl Tensors {
 
     fn head(&mut self, head: &HeadPlan) {
         self.norm(&head.norm);
-        self.dense(&head.dense);
-        if let (HeadOutput::Complex, Some(prefix)) = (head.output, head.dense.name.strip_suffix(".Linear")) {
+        let dense = match &head.tracks {
+            TracksPlan::Dense(dense) => dense,
+            TracksPlan::Profile(profile) => {
+                profile.counts.iter().for_each(|dense| self.dense(dense));
+                return self.conv(&profile.conv);
+            }
+        };
+        self.dense(dense);
+        if let (HeadOutput::Complex, Some(prefix)) = (head.output, dense.name.strip_suffix(".Linear")) {
             for (part, init) in [("variables", Init::One), ("exponents", Init::Zero)] {
                 let name = format!("{prefix}.Complex.{part}");
-                self.push(name, &[1, head.dense.outputs, 2], init, Role::Parameter);
+                self.push(name, &[1, dense.outputs, 2], init, Role::Parameter);
             }
         }
     }
@@ -397,7 +442,12 @@ impl Plan {
         }
         for head in &mut self.heads {
             all.extend(norm(&mut head.norm));
-            all.push(&mut head.dense.name);
+            match &mut head.tracks {
+                TracksPlan::Dense(dense) => all.push(&mut dense.name),
+                TracksPlan::Profile(p) => {
+                    all.extend(p.counts.iter_mut().map(|c| &mut c.name).chain([&mut p.conv.name]));
+                }
+            }
         }
         all
     }

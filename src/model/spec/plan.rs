@@ -3,7 +3,7 @@
 use super::{
     Architecture, AttentionPlan, BlockLayerPlan, BlockPlan, BlockPool, BlockSpec, Combination, ConvPlan, DensePlan,
     FcLayerPlan, FcPlan, FcSpec, FirstChannels, HeadOutput, HeadPlan, HeadSpec, ModelSpec, NormPlan, Plan, Plans,
-    PoolAlign, PoolKind, PoolPlan, Pooling, SkipPlan,
+    PoolAlign, PoolKind, PoolPlan, Pooling, ProfilePlan, ProfileSpec, SkipPlan, TracksPlan,
 };
 use crate::error::{Error, Result};
 
@@ -87,7 +87,10 @@ impl ModelSpec {
         if fc.iter().flat_map(|stack| &stack.layers).any(|layer| layer.dense.outputs == 0) {
             return Err(no_features());
         }
-        let heads = self.head_plans(&fc, features);
+        let heads = match &self.profile {
+            None => self.head_plans(&fc, features),
+            Some(spec) => self.profile_plans(spec, channels, length)?,
+        };
         Ok(Plan { stem, pool, first_block, embedding, attention, second_block, channels, length, fc, heads })
     }
 
@@ -110,6 +113,21 @@ impl ModelSpec {
         }
         let pools = blocks().filter_map(|b| b.pool).chain(self.attention.iter().filter_map(|a| a.pool));
         need(!pools.into_iter().any(|p| p.kind == PoolKind::MeanMax), "'mean-max' after the first layer only")?;
+        if let Some(profile) = &self.profile {
+            need(
+                profile.bins > 0 && profile.width > 0 && profile.stride > 0,
+                "at least 1 bin, width and step of profiles",
+            )?;
+            need(
+                self.fc.is_none() && !self.head_batch_norm,
+                "profiles without fully connected layers and norms of heads",
+            )?;
+            need(self.heads.iter().all(|h| h.output != HeadOutput::Complex), "profiles without outputs 'Complex'")?;
+            let over_tracks = self.heads.iter().any(|h| h.output == HeadOutput::MultiClass);
+            need(profile.counts.is_none() || !over_tracks, "no total counts beside outputs 'Multi_class'")?;
+            let paired = |h: &HeadSpec| h.tracks.is_multiple_of(2);
+            need(!profile.stranded || self.heads.iter().all(paired), "two tracks for every stranded signal")?;
+        }
         if let Some(fc) = &self.fc {
             let stacks = [1, self.heads.len()].contains(&fc.layers.len());
             need(stacks, "one number of fully connected layers, or one per head")?;
@@ -249,6 +267,38 @@ impl ModelSpec {
         };
         self.heads.iter().enumerate().map(plan).collect()
     }
+
+    /// Heads that read a map of `length` positions.
+    fn profile_plans(&self, spec: &ProfileSpec, channels: usize, from: usize) -> Result<Vec<HeadPlan>> {
+        let length = (from - 1) / spec.stride + 1;
+        let Some(rest) = length.checked_sub(spec.bins) else {
+            return Err(Error::Usage(format!(
+                "{} bins of a profile do not fit the last map, which has {length} positions of {} bases",
+                spec.bins,
+                self.padded_length().div_ceil(length)
+            )));
+        };
+        let several = self.heads.len() > 1;
+        let plan = |(m, head): (usize, &HeadSpec)| {
+            let prefix = if several { format!("linear_classifier.{m}") } else { "linear_classifier".into() };
+            let conv = ConvPlan {
+                name: format!("{prefix}.fconvlayer"),
+                inputs: channels,
+                outputs: head.tracks,
+                width: spec.width,
+                dilation: 1,
+                stride: spec.stride,
+                padding: same_padding(spec.width, 1),
+                bias: true,
+                length,
+            };
+            let name = format!("{prefix}.cpred.0");
+            let counts = spec.counts.map(|_| DensePlan { name, inputs: channels, outputs: head.tracks, bias: true });
+            let tracks = TracksPlan::Profile(ProfilePlan { conv, bins: (rest / 2, rest / 2 + spec.bins), counts });
+            HeadPlan { norm: None, tracks, output: head.output, stack: None }
+        };
+        Ok(self.heads.iter().enumerate().map(plan).collect())
+    }
 }
 
 fn pointwise(name: &str, inputs: usize, outputs: usize, length: usize) -> ConvPlan {
@@ -311,7 +361,7 @@ fn head_plan(
     let prefix = m.map_or_else(|| "classifier.classifier".into(), |m| format!("classifier.{m}.classifier"));
     let norm = batch_norm.then(|| NormPlan { name: format!("{prefix}.ClassBnorm"), features: inputs });
     let dense = DensePlan { name: format!("{prefix}.Linear"), inputs, outputs: tracks, bias: true };
-    HeadPlan { norm, dense, output, stack }
+    HeadPlan { norm, tracks: TracksPlan::Dense(dense), output, stack }
 }
 
 fn no_features() -> Error {
@@ -403,7 +453,7 @@ mod tests {
             assert_eq!(found, expected, "{}", case.name);
             compared += 1;
         }
-        assert_eq!(compared, 26);
+        assert_eq!(compared, 28);
     }
 
     #[test]

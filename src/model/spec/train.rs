@@ -13,6 +13,12 @@ named! {
         Bce = "BCELoss",
         /// `exp(p) - t p`
         Poisson = "PoissonNNL",
+        /// `p - t ln p`
+        PoissonRate = "Poisson",
+        /// Distribution of a profile's counts over its bins.
+        Multinomial = "MultinomialNLL",
+        /// Squared error of the logarithm of a profile's total count.
+        LogCountMse = "LogCountMSE",
         /// Kullback-Leibler divergence, prediction in log space.
         Kl = "KL",
         /// `1 - r` over the tracks of a sequence.
@@ -135,6 +141,14 @@ pub struct LossSpec {
     pub validation: Option<LossName>,
     /// Its weight.
     pub validation_weight: f64,
+    /// Weight of the squared error of logarithmic total counts (`LogCountMSE`) that is added to the loss, and to the one that is
+    /// watched where that is the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub count_weight: f64,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 /// Optimiser with its own parameters; `eps` is 1e-8 throughout.

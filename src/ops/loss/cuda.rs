@@ -19,6 +19,7 @@ enum Each {
     CrossEntropy,
     Symmetric,
     LessEntropy,
+    PoissonRate,
 }
 
 /// A loss of a row or column.
@@ -31,6 +32,8 @@ enum Line {
     JensenShannon,
     ContrastSquare,
     ContrastAbsolute,
+    Multinomial,
+    LogCount,
 }
 
 /// Parts with their weights.
@@ -54,6 +57,9 @@ fn recipe(loss: Loss, b: usize, t: usize) -> Recipe {
         Loss::L1 => each(Each::Absolute),
         Loss::Bce => each(Each::BinaryCrossEntropy),
         Loss::PoissonNll => each(Each::Poisson),
+        Loss::PoissonRate => each(Each::PoissonRate),
+        Loss::Multinomial => rows(Line::Multinomial, 1.0),
+        Loss::LogCountMse => rows(Line::LogCount, 1.0),
         Loss::Kl => each(Each::KullbackLeibler),
         Loss::CeData | Loss::CeClass => each(Each::CrossEntropy),
         Loss::SceData | Loss::SceClass => each(Each::Symmetric),
@@ -78,21 +84,21 @@ fn recipe(loss: Loss, b: usize, t: usize) -> Recipe {
     }
 }
 
-/// `weight` times the sum of the loss, `[1]`, and its gradient if it is wanted.
+/// `weight` times the sum of the loss, `[1]`, and its gradient if it is wanted; p and t are read as so many rows and columns.
 pub(super) fn forward(
     gpu: &Gpu,
     loss: Loss,
     weight: f64,
     [p, t]: [&Tensor; 2],
+    (b, tracks): (usize, usize),
     gradient: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let [b, tracks] = p.dims("loss", "prediction [B, T]")?;
     if p.is_empty() || loss == Loss::Bce && (outside(gpu, p)? || outside(gpu, t)?) {
         // The CPU says what is wrong.
         formulas::evaluate(loss, &p.to_cpu()?.to_f64(), &t.to_cpu()?.to_f64(), tracks)?;
     }
     let Recipe { each, rows, columns, sums } = recipe(loss, b, tracks);
-    let mut g = if gradient { Some(Tensor::on(gpu, DType::F32, &[b, tracks])?) } else { None };
+    let mut g = if gradient { Some(Tensor::on(gpu, DType::F32, p.shape())?) } else { None };
     let (row_blocks, column_blocks) = (b.div_ceil(8), tracks.div_ceil(8));
     let memory = gpu.allocate((row_blocks + column_blocks) * size_of::<f64>())?;
     let partial = PtrMut::<f64>::new(memory.address());

@@ -32,6 +32,15 @@ pub(super) fn evaluate(loss: Loss, p: &[f64], t: &[f64], tracks: usize) -> Resul
         Loss::L1 => sum.each(1.0, absolute),
         Loss::Bce => sum.each(1.0, binary_cross_entropy),
         Loss::PoissonNll => sum.each(1.0, |p, t| (p.exp() - t * p, p.exp() - t)),
+        Loss::PoissonRate => sum.each(1.0, |p, t| (p - t * (p + EPSILON).ln(), 1.0 - t / (p + EPSILON))),
+        Loss::Multinomial => {
+            sum.values = sum.lines(Rows, 1.0, multinomial);
+            vec![sum.rows]
+        }
+        Loss::LogCountMse => {
+            sum.values = sum.lines(Rows, 1.0, log_count);
+            vec![sum.rows]
+        }
         Loss::Kl => sum.each(1.0, |p, t| (if t == 0.0 { 0.0 } else { t * t.ln() } - t * p, -t)),
         Loss::CrossEntropy => {
             sum.values = sum.lines(Rows, 1.0, softmax_cross_entropy);
@@ -275,6 +284,25 @@ fn softmax_cross_entropy(p: &[f64], t: &[f64], g: &mut [f64]) -> f64 {
         *g = (p - log_sum).exp() * total - t;
     }
     value
+}
+
+/// `-sum t ln(q)` of the shares q of the row's sum.
+fn multinomial(p: &[f64], t: &[f64], g: &mut [f64]) -> f64 {
+    let total: f64 = p.iter().map(|p| p + EPSILON).sum();
+    let counts: f64 = t.iter().sum();
+    let mut value = 0.0;
+    for ((g, p), t) in g.iter_mut().zip(p).zip(t) {
+        value -= t * ((p + EPSILON) / total).ln();
+        *g = counts / total - t / (p + EPSILON);
+    }
+    value
+}
+
+fn log_count(p: &[f64], t: &[f64], g: &mut [f64]) -> f64 {
+    let (p, t) = (p.iter().sum::<f64>(), t.iter().sum::<f64>());
+    let error = p.ln_1p() - t.ln_1p();
+    g.fill(2.0 * error / (1.0 + p));
+    error * error
 }
 
 fn correlation(p: &[f64], t: &[f64], g: &mut [f64]) -> f64 {

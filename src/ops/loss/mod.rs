@@ -1,11 +1,15 @@
 //! Losses between predictions p and targets t, both `[B, T]` (rows, tracks). Every loss is a tensor of values that are then
-//! **summed**, never averaged; the trainer divides where it reports.
+//! **summed**, never averaged; the trainer divides where it reports. Of profiles `[B, T, bins]` the last axis, which losses of
+//! rows read, is the bins of a track; losses of columns read every bin of every track over the batch.
 //!
 //! | name | value at (i, c) |
 //! |---|---|
 //! | `MSE`, `L1Loss` | (p - t)², \|p - t\| |
 //! | `BCELoss` | -t ln p - (1 - t) ln(1 - p), logarithms not below -100; p and t within 0 to 1 |
 //! | `PoissonNNL`, `KL` | exp(p) - t p, t ln t - t p |
+//! | `Poisson` | p - t ln(p + e): negative log likelihood of counts t at rates p above 0 |
+//! | `MultinomialNLL` | one a row: -sum of t ln((p + e) / sum(p + e)), the shape of a profile of rates p |
+//! | `LogCountMSE` | one a row: (ln(1 + sum p) - ln(1 + sum t))², its total |
 //! | `CrossEntropy` | one a row: -sum of t log softmax(p) over tracks |
 //! | `Correlationdata`, `Correlationclass` | 1 - r of row i, of column c: the same value for every element of the line |
 //! | `Correlationmse`, `MSECorrelation` | 0.95 `Correlationdata`, 0.95 `Correlationclass`, + 0.05 (p - t)² |
@@ -22,7 +26,9 @@
 //! | `None` | 0: the modality is left out |
 //!
 //! r is Pearson's correlation with each norm floored at 1e-16: a constant line has r = 0, loss 1. There the floored formula
-//! has slopes of 1e16, which end a training run; a constant line of predictions gets no gradient instead.
+//! has slopes of 1e16, which end a training run; a constant line of predictions gets no gradient instead. `MultinomialNLL` is
+//! the likelihood without the multinomial coefficient, which does not depend on p; with `LogCountMSE` beside it, it is the loss
+//! of BPNet (Avsec et al. 2021).
 //!
 //! Names and formulas are those of the models that `--cnn` strings describe; values equal `reduction='none'` of PyTorch where
 //! it has the loss. Everything is computed in f64 and in fixed order, and rounded once at the end. NaN passes through.
@@ -31,7 +37,6 @@ mod cuda;
 mod formulas;
 
 use crate::error::{Error, Result, hint};
-use crate::ops::checked_rank;
 use crate::real;
 use crate::tape::{Cx, Grads, Op, Save, Tape, Var};
 use crate::tensor::{DType, Real, Tensor};
@@ -62,6 +67,9 @@ losses! {
     L1 "L1Loss": "absolute error",
     Bce "BCELoss": "binary cross entropy of probabilities",
     PoissonNll "PoissonNNL": "negative log likelihood of Poisson counts, the prediction being the log rate",
+    PoissonRate "Poisson": "negative log likelihood of Poisson counts, the prediction being the rate",
+    Multinomial "MultinomialNLL": "negative log likelihood of the distribution of a row's counts",
+    LogCountMse "LogCountMSE": "squared error of the logarithm of a row's total count",
     Kl "KL": "Kullback-Leibler, the prediction being log probabilities",
     CrossEntropy "CrossEntropy": "softmax cross entropy over tracks",
     CorrelationData "Correlationdata": "correlation over tracks",
@@ -101,7 +109,7 @@ const OTHERS: &[(&[&str], &str)] = &[
             "LogCountDistLoss",
             "CountDistLoss",
         ],
-        "a mixture over windows of base-resolution profiles; use PoissonNNL or MSE",
+        "a mixture over windows of base-resolution profiles; use MultinomialNLL with count_loss_weight, Poisson or JSD",
     ),
     (&["NLL", "GNLL", "LogMSE", "DLogMSE"], "it never ran on a matrix of tracks; use PoissonNNL or MSE"),
 ];
@@ -139,6 +147,39 @@ impl Loss {
         }
     }
 
+    /// Rows and columns in which the loss reads predictions of this shape: `[B, T]`, or `[B, T, bins]` of profiles.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other ranks; [`Error::Unsupported`] for profiles and a loss that compares tracks with each other.
+    pub fn lines(self, shape: &[usize]) -> Result<(usize, usize)> {
+        match *shape {
+            [b, t] => Ok((b, t)),
+            [b, t, bins] => match self {
+                Self::CorrelationClass | Self::MseCorrelation | Self::CosineClass => Ok((b, t * bins)),
+                Self::CeClass | Self::SceClass | Self::HceClass => Ok((b, t * bins)),
+                Self::CorrelationBoth | Self::CosineBoth | Self::CorrelationSumData => Err(self.no_profile()),
+                _ if self.name().contains("contrast") => Err(self.no_profile()),
+                _ => Ok((b * t, bins)),
+            },
+            _ => Err(Error::Shape {
+                op: "loss",
+                arg: "prediction",
+                expected: "rank 2 ([B, T]), or 3 ([B, T, bins])".into(),
+                found: shape.to_vec(),
+            }),
+        }
+    }
+
+    /// Whether it takes predictions as rates of counts: they must be above 0.
+    pub fn wants_rates(self) -> bool {
+        matches!(self, Self::PoissonRate | Self::Multinomial | Self::LogCountMse | Self::Jsd)
+    }
+
+    fn no_profile(self) -> Error {
+        let what = format!("'{self}' of profiles: it compares tracks with each other; use Correlationdata or JSD");
+        Error::Unsupported { op: "loss", what }
+    }
+
     /// Sum of the loss over a matrix of predictions and one of targets, `tracks` numbers a row each.
     ///
     /// # Errors
@@ -169,12 +210,12 @@ impl std::fmt::Display for Loss {
     }
 }
 
-/// `weight` times the sum of `loss` between `prediction` `[B, T]` and the constant `target` `[B, T]`, as `[1]`, of the
-/// prediction's type. A loss reads the whole batch: its backward sweep refuses a selection of rows.
+/// `weight` times the sum of `loss` between `prediction` `[B, T]` (or `[B, T, bins]`) and the constant `target` of the same shape,
+/// as `[1]`, of the prediction's type. A loss reads the whole batch: its backward sweep refuses a selection of rows.
 ///
 /// # Errors
-/// [`Error::Shape`] if the prediction is no matrix or the target's shape differs, [`Error::DType`] if one is not of floats,
-/// [`Error::Argument`] as [`Loss::sum`].
+/// [`Error::Shape`] if the target's shape differs, [`Error::DType`] if one is not of floats, [`Error::Argument`] as [`Loss::sum`],
+/// and those of [`Loss::lines`].
 ///
 /// ```
 /// use drg::{ops::{Loss, loss}, tape::{Keep, Mode, Tape}, tensor::Tensor};
@@ -187,24 +228,26 @@ impl std::fmt::Display for Loss {
 /// # Ok::<(), drg::Error>(())
 /// ```
 pub fn loss(tape: &mut Tape, prediction: &Var, target: &Tensor, loss: Loss, weight: f64) -> Result<Var> {
-    let [b, t] = checked_rank(prediction, "loss", "prediction [B, T]")?;
-    if target.shape() != [b, t] {
+    let lines = loss.lines(prediction.shape())?;
+    if target.shape() != prediction.shape() {
         return Err(Error::Shape {
             op: "loss",
             arg: "target",
-            expected: format!("[{b}, {t}], as the prediction"),
+            expected: format!("{:?}, as the prediction", prediction.shape()),
             found: target.shape().to_vec(),
         });
     }
     if target.dtype() == DType::U8 {
         return Err(Error::DType { op: "loss", expected: "a target of f32 or f64", found: DType::U8 });
     }
-    tape.apply(LossOp { loss, weight }, &[prediction, &Var::constant(target.clone())])
+    tape.apply(LossOp { loss, weight, lines }, &[prediction, &Var::constant(target.clone())])
 }
 
 struct LossOp {
     loss: Loss,
     weight: f64,
+    /// Rows and columns in which the loss reads its operands.
+    lines: (usize, usize),
 }
 
 impl Op for LossOp {
@@ -213,20 +256,20 @@ impl Op for LossOp {
     }
 
     fn forward(&self, x: &[&Tensor], save: &mut Save) -> Result<Tensor> {
-        let [b, t] = x[0].dims("loss", "prediction [B, T]")?;
         if let Some(gpu) = Tensor::place("loss", x)? {
-            let (y, gradient) = cuda::forward(gpu, self.loss, self.weight, [x[0], x[1]], save.keep.backward)?;
+            let operands = [x[0], x[1]];
+            let (y, gradient) = cuda::forward(gpu, self.loss, self.weight, operands, self.lines, save.keep.backward)?;
             if let Some(gradient) = &gradient {
                 save.put(0, true, gradient);
             }
             return Ok(y);
         }
         real!("loss", x[0], T => {
-            let (values, gradient) = formulas::evaluate(self.loss, &x[0].to_f64(), &x[1].to_f64(), t)?;
+            let (values, gradient) = formulas::evaluate(self.loss, &x[0].to_f64(), &x[1].to_f64(), self.lines.1)?;
             if save.keep.backward {
                 // The gradient falls out of the same formulas, so backward has only to scale it.
                 let gradient = gradient.iter().map(|g| T::of(g * self.weight)).collect();
-                save.put(0, true, &Tensor::of::<T>(&[b, t], gradient));
+                save.put(0, true, &Tensor::of::<T>(x[0].shape(), gradient));
             }
             let sum: f64 = values.values.iter().sum();
             Ok(Tensor::of(&[1], vec![T::of(sum * self.weight)]))
@@ -297,6 +340,54 @@ mod tests {
         check::precision(name, &inputs, |tape, v| loss(tape, &v[0], &v[1].value, kind, weight));
     }
 
+    /// The last axis of a profile are the bins of a track: rows of the loss, or as many columns as tracks have bins.
+    #[test]
+    fn profiles() {
+        let mut taken = 0;
+        for &kind in Loss::ALL {
+            let mut r = Random::new(9);
+            let [p, target] = [0, 1].map(|_| r.uniform(&[3, 2, 7], 0.05, 0.95));
+            let x = Var::constant(p.clone());
+            let Ok((rows, columns)) = kind.lines(&[3, 2, 7]) else {
+                let message = loss(&mut Tape::predict(), &x, &target, kind, 1.0).unwrap_err().to_string();
+                assert!(message.contains("compares tracks with each other"), "{message}");
+                continue;
+            };
+            assert!([(6, 7), (3, 14)].contains(&(rows, columns)), "{kind}");
+            let flat = |t: &Tensor| t.reshape(&[rows, columns]).unwrap();
+            let got = loss(&mut Tape::predict(), &x, &target, kind, 0.7).unwrap().value.to_f64();
+            let as_matrix = loss(&mut Tape::predict(), &Var::constant(flat(&p)), &flat(&target), kind, 0.7).unwrap();
+            assert_eq!(got, as_matrix.value.to_f64(), "{kind}");
+            if kind != Loss::None {
+                let mode = Mode::Train(Pass { seed: 0, number: 0, samples: vec![0].into() });
+                let f = |tape: &mut Tape, v: &[Var]| loss(tape, &v[0], &target, kind, 0.7);
+                check::gradients_in(kind.name(), &mode, std::slice::from_ref(&p), f);
+                everywhere(kind.name(), &p, &target, kind, 0.7);
+            }
+            taken += 1;
+        }
+        assert_eq!(taken, Loss::ALL.len() - 8);
+        // Twice the bins of one track are two rows.
+        assert_eq!(Loss::CorrelationData.lines(&[5, 4, 9]).unwrap(), (20, 9));
+        assert_eq!(Loss::CorrelationClass.lines(&[5, 4, 9]).unwrap(), (5, 36));
+    }
+
+    #[test]
+    fn counts_and_shapes() {
+        let (p, t) = ([2.0, 6.0, 4.0, 4.0], [0.0, 3.0, 1.0, 1.0]);
+        let want = [-3.0 * 0.75f64.ln(), 2.0 * 2f64.ln()];
+        let got = Loss::Multinomial.values(&p, &t, 2).unwrap();
+        got.values.iter().zip(want).for_each(|(g, w)| assert!((g - w).abs() < 1e-7, "{g} instead of {w}"));
+        let got = Loss::LogCountMse.values(&p, &t, 2).unwrap();
+        let want = [(9f64 / 4.0).ln().powi(2), 3f64.ln().powi(2)];
+        got.values.iter().zip(want).for_each(|(g, w)| assert!((g - w).abs() < 1e-12, "{g} instead of {w}"));
+        // A shape has no size: its gradient leaves the total of the row as it is.
+        let (_, g) = formulas::evaluate(Loss::Multinomial, &p, &t, 2).unwrap();
+        assert!((2.0 * g[0] + 6.0 * g[1]).abs() < 1e-6, "{g:?}");
+        let rate = Loss::PoissonRate.sum(&[2.0], &[3.0], 1).unwrap();
+        assert!((rate - (2.0 - 3.0 * 2f64.ln())).abs() < 1e-7);
+    }
+
     /// More rows than a block takes, more tracks than a warp and than a block of columns, lines longer than their teams.
     #[test]
     fn teams_of_the_kernels() {
@@ -346,7 +437,7 @@ mod tests {
         let (p, target) = (r.normal(&[5, 7]), r.normal(&[5, 7]));
         for &kind in Loss::ALL.iter().filter(|k| {
             let name = k.name();
-            ["MSE", "L1", "Corr", "Cos", "Poisson", "CrossE"].iter().any(|start| name.starts_with(start))
+            ["MSE", "L1", "Corr", "Cos", "PoissonN", "CrossE"].iter().any(|start| name.starts_with(start))
         }) {
             let f = |tape: &mut Tape, v: &[Var]| loss(tape, &v[0], &target, kind, -1.3);
             check::gradients(kind.name(), std::slice::from_ref(&p), f);
@@ -381,6 +472,7 @@ mod tests {
             let want: &[usize] = match kind {
                 Loss::CorrelationBoth | Loss::CosineBoth => &[],
                 Loss::CrossEntropy | Loss::CeData | Loss::SceData | Loss::HceData => &[3],
+                Loss::Multinomial | Loss::LogCountMse => &[3],
                 Loss::CeClass | Loss::SceClass | Loss::HceClass => &[5],
                 _ => &[3, 5],
             };

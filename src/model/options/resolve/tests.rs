@@ -21,7 +21,13 @@ fn defaults_are_the_references() {
     assert_eq!((model.fc, model.pool_padding, model.residual), (None, PoolPadding::Exclude, Residual::Reference));
     assert_eq!(
         train.losses,
-        [LossSpec { train: LossName::Mse, weight: 1.0, validation: Some(LossName::Mse), validation_weight: 1.0 }]
+        [LossSpec {
+            train: LossName::Mse,
+            weight: 1.0,
+            validation: Some(LossName::Mse),
+            validation_weight: 1.0,
+            count_weight: 0.0
+        }]
     );
     assert_eq!(train.optimizer, Optimizer::Adam { betas: (0.9, 0.999) });
     assert_eq!((train.lr, train.epochs, train.patience, train.seed, train.batch_size), (0.01, 1000, 25, 101010, None));

@@ -111,11 +111,13 @@ impl Reader<'_> {
         }
         let weights = |key: &str| self.per_head(key, "a number from 0", |v| Ok(v.as_f64().filter(|&w| w >= 0.0)));
         let (weight, validation_weight) = (weights("loss_weights")?, weights("val_loss_weights")?);
+        let count_weight = weights("count_loss_weight")?;
         let spec = |m: usize| LossSpec {
             train: train[m],
             weight: weight[m],
             validation: validation[m],
             validation_weight: validation_weight[m],
+            count_weight: count_weight[m],
         };
         Ok((0..self.heads).map(spec).collect())
     }
