@@ -96,6 +96,9 @@ pub(super) struct Control {
     /// Fine-tuning: rounds done, epochs without a better one in this round.
     round: usize,
     missed: usize,
+    /// Whether the last score before fine-tuning was no number.
+    #[serde(default)]
+    pub diverged: bool,
 }
 
 impl Control {
@@ -121,6 +124,7 @@ impl Control {
             restarts: 0,
             round: 0,
             missed: 0,
+            diverged: false,
         };
         control.cool(spec);
         control
@@ -187,6 +191,7 @@ impl Control {
 
     fn judge_main(&mut self, spec: &TrainSpec, training: Losses, validation: Losses, score: f64) -> Vec<Action> {
         let mut actions = vec![];
+        self.diverged = score.is_nan();
         let control = match &spec.schedule {
             Schedule::Reference { control, .. } => Some(control),
             _ => None,
