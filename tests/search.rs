@@ -138,8 +138,8 @@ fn schedules_span_the_whole_run() {
 #[test]
 fn failures_are_rows() {
     let room = Room::simulated();
-    // Kernels that are longer than the sequence, and rates at which everything becomes infinite.
-    let vary = "--vary dilated_convolutions=0,3 --vary lr=0.001,1e30 --set l_dilkernels=9 --set strides=8 --set init_adjust=False";
+    // Layers that shrink to nothing, and rates at which everything becomes infinite.
+    let vary = "--vary layer_widening=0.1,1.1 --vary lr=0.001,1e30 --set nfc_layers=4 --set fclayer_size=3 --set init_adjust=False";
     let ran = room.run(&format!("{DATA} -o f {OPTIONS} {vary} --trials 9 --epochs 2"));
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.err.contains("the space has 4 trials that differ, not 9"), "{}", ran.err);
@@ -168,14 +168,18 @@ fn what_is_wrong_is_said_before_anything_is_trained() {
         ("--vary lrr=1,2", ["'lrr'", "did you mean"]),
         ("--space space.toml", ["space.toml", "did you mean 'log'?"]),
         ("--space none.toml", ["none.toml", "cannot read"]),
-        ("--vary kernel_function=GELU,Relu,Rellu", ["kernel_function", "expected one of"]),
-        ("--vary lr=0.1,-0.1", ["trial ", "'lr'"]),
+        ("--vary kernel_function=GELU,Rellu --set num_kernels=4", ["trial ", "'kernel_function'"]),
+        ("--vary lr=0.1,-0.1 --set num_kernels=4", ["option 'lr'", "above 0"]),
         ("--vary lr=0.1,0.2 --trials 0", ["--trials", "at least 1"]),
         ("--vary lr=0.1,0.2 --eta 3", ["--eta", "--method halving"]),
+        ("--vary lr=0.1,0.2 --set num_kernels=4 --epochs 0", ["option 'epochs'", "at least 1"]),
         ("--vary epochs=1,2 --method halving", ["epochs cannot vary", "--method halving"]),
-        ("--vary lr=log:1e-4..1 --method halving --trials 2", ["nothing to halve", "at least 3 trials (found 2)"]),
-        ("--vary loss_function=MSE,L1Loss", ["cannot be compared", "validation_loss"]),
-        ("--vary batchsize=7,8", ["of 12 validation sequences they see", "drop_last=never"]),
+        (
+            "--vary lr=log:1e-4..1 --method halving --trials 2 --set num_kernels=4",
+            ["nothing to halve", "at least 3 trials (found 2)"],
+        ),
+        ("--vary loss_function=MSE,L1Loss --set num_kernels=4", ["cannot be compared", "validation_loss"]),
+        ("--vary batchsize=4,50 --set num_kernels=4", ["validation sequences they see", "drop_last=never"]),
     ] {
         let err = room.refused(&format!("-o x {line}"));
         for part in parts {

@@ -20,7 +20,7 @@ use crate::engine::search::{self, Method, Plan, Row, Space, Status, comparable};
 use crate::engine::train::{Progress, Trainer, state_path};
 use crate::error::{Error, Result};
 use crate::model::options::{DataFacts, Options, Origin, Value, resolve};
-use crate::model::spec::{Architecture, TrainSpec};
+use crate::model::spec::{Architecture, Schedule, TrainSpec};
 use crate::util::fs::write_bytes;
 
 const EXAMPLE: &str = "\
@@ -35,8 +35,8 @@ What varies stands in the table [search] of --space, or after --vary, which deci
   fc_dropout = { range = [0, 0.5], when = { nfc_layers = [2, 3, 4] } }       varies only in such trials
 
 All else is as in drg train: --config, --cnn, --set, the data and their folds. A trial's values follow from --seed and its
-number. Trials are compared by the validation score that chooses the best epoch (option select); the test set is looked at
-once, with the best model.
+number. Trials are compared by their best validation score in an epoch of training (the score that chooses the best epoch, option
+select); the test set is looked at once, with the best model.
 
 --method random trains every trial to its end. --method halving (successive halving; Jamieson and Talwalkar, 2016) gives
 all trials a few epochs, the best 1/eta of them eta times as many, and so on; the last ones train to their end. A trial that
@@ -229,6 +229,9 @@ impl<'a> Search<'a> {
         let trials: Vec<Trial> = values.iter().enumerate().map(trial).collect::<Result<_>>()?;
         let specs: Vec<TrainSpec> = trials.iter().map(|t| t.training.clone()).collect();
         comparable(&specs, prepared.split.validation.len())?;
+        if let Some(i) = specs.iter().position(|s| s.epochs == 0) {
+            return Err(Error::Usage(format!("trial {i}: option 'epochs': a search needs at least 1, found 0")));
+        }
         let plan = Plan::new(method, trials.len(), specs.first().map_or(0, |s| s.epochs))?;
         let computing = args.arithmetic.of(context)?;
         if computing.double {
@@ -261,24 +264,22 @@ impl<'a> Search<'a> {
         };
         let row = Row { parameters: parameters.ok(), seconds: 0.0, ..Row::failed(trial, rung, String::new()) };
         let seconds = clock.elapsed().as_secs_f64();
-        let (score, best_epoch, epochs, diverged, status) = match found {
-            Ok(Progress::Done(o)) => (o.score, o.best_epoch, o.epochs, o.diverged, Status::Done),
-            Ok(Progress::Paused { score, best_epoch, epochs, diverged }) => {
-                (score, best_epoch, epochs, diverged, Status::Paused)
-            }
+        let (reached, status) = match found {
+            Ok(Progress::Done(outcome)) => (outcome.reached, Status::Done),
+            Ok(Progress::Paused(reached)) => (reached, Status::Paused),
             Err(e) if meets_all(&e) => return Err(e),
             Err(e) => {
                 self.forget(trial)?;
                 return Ok(Row { seconds, status: Status::Failed(e.to_string()), ..row });
             }
         };
-        if diverged || !score.is_finite() {
+        let row = Row { seconds, epochs: Some(reached.epochs), ..row };
+        if reached.diverged || !reached.score.is_finite() {
             self.forget(trial)?;
             let why = "the validation score became NaN or infinite; a smaller lr may help".into();
-            return Ok(Row { seconds, epochs: Some(epochs), status: Status::Failed(why), ..row });
+            return Ok(Row { status: Status::Failed(why), ..row });
         }
-        let (score, best_epoch, epochs) = (Some(score), Some(best_epoch), Some(epochs));
-        Ok(Row { seconds, epochs, score, best_epoch, status, ..row })
+        Ok(Row { score: Some(reached.score), best_epoch: Some(reached.epoch), status, ..row })
     }
 
     /// Trains a trial until `epochs` epochs ran, or to its end.
@@ -339,6 +340,17 @@ impl<'a> Search<'a> {
                 Method::Halving { .. } => format!("halving: {}", rungs.join("; ")),
             },
         ));
+        let warm_up = |t: &Trial| match t.training.schedule {
+            Schedule::Reference { warm_up, .. } => warm_up.epochs,
+            _ => 0,
+        };
+        let (warm_up, first) = (self.trials.iter().map(warm_up).max().unwrap_or(0), self.plan.rungs[0].epochs);
+        if let Some(first) = first.filter(|first| *first <= warm_up) {
+            self.context.talk.say(format_args!(
+                "rung 0 ends after {first} epochs, within the warm-up of the learning rate ({warm_up}), and says little about it: \
+                 raise --min-epochs, or --set warm_up_epochs to less"
+            ));
+        }
         if !rows.is_empty() {
             self.context.talk.say(format_args!("resumed after {} runs", rows.len()));
         }

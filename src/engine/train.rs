@@ -113,8 +113,8 @@ pub struct Outcome {
     pub best_epoch: usize,
     /// Epochs that ran, fine-tuning and restarts included.
     pub epochs: usize,
-    /// Whether the validation score of the last epoch before fine-tuning was no number, so that the weights are older ones.
-    pub diverged: bool,
+    /// What its epochs led to.
+    pub reached: Reached,
     /// Text of the log.
     pub log: String,
 }
@@ -125,16 +125,21 @@ pub enum Progress {
     /// To the end of the run; the model is written.
     Done(Box<Outcome>),
     /// To the asked number of epochs; the run goes on from its state file.
-    Paused {
-        /// The best score so far.
-        score: f64,
-        /// Epoch that it is from.
-        best_epoch: usize,
-        /// Epochs that ran.
-        epochs: usize,
-        /// Whether the last of them had a validation score that is no number.
-        diverged: bool,
-    },
+    Paused(Reached),
+}
+
+/// What the epochs of a run led to so far. The network before the first step, which the best epoch of an [`Outcome`] may be, does
+/// not count here.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reached {
+    /// The best score of an epoch that trained: validation loss, or 1 - mean correlation; NaN if there is none.
+    pub score: f64,
+    /// Epoch that it is from.
+    pub epoch: usize,
+    /// Epochs that ran, fine-tuning and restarts included.
+    pub epochs: usize,
+    /// Whether the last epoch before fine-tuning had a score that is no number.
+    pub diverged: bool,
 }
 
 /// File in which a run that trains towards `model` keeps its state.
@@ -233,7 +238,7 @@ impl<'a> Trainer<'a> {
     pub fn run(self, resume: bool, report: impl FnMut(&Event) -> Result<()>) -> Result<Outcome> {
         match self.run_until(usize::MAX, resume, report)? {
             Progress::Done(outcome) => Ok(*outcome),
-            Progress::Paused { .. } => unreachable!("no run has usize::MAX epochs"),
+            Progress::Paused(_) => unreachable!("no run has usize::MAX epochs"),
         }
     }
 
@@ -292,8 +297,7 @@ impl<'a> Trainer<'a> {
         }
         while self.control.phase != Phase::Finished {
             if self.control.trained >= epochs {
-                let Control { best: score, best_epoch, trained: epochs, diverged, .. } = self.control;
-                return Ok(Progress::Paused { score, best_epoch, epochs, diverged });
+                return Ok(Progress::Paused(self.reached()));
             }
             let training = self.pass(PassKind::Training, true, Some(&mut optimizer), report)?.losses;
             let warmed = self.control.trained(&self.spec);
@@ -387,6 +391,11 @@ impl<'a> Trainer<'a> {
         self.log_path.as_ref().map_or(Ok(()), |path| write_bytes(path, self.log.as_bytes()))
     }
 
+    fn reached(&self) -> Reached {
+        let Control { reached: score, reached_epoch: epoch, trained: epochs, diverged, .. } = self.control;
+        Reached { score, epoch, epochs, diverged }
+    }
+
     /// The result; the model is on the CPU.
     fn outcome(&self) -> Result<Outcome> {
         let record = Record {
@@ -403,7 +412,7 @@ impl<'a> Trainer<'a> {
             score: self.control.best,
             best_epoch: self.control.best_epoch,
             epochs: self.control.trained,
-            diverged: self.control.diverged,
+            reached: self.reached(),
             log: self.log.clone(),
             model: Model {
                 network,

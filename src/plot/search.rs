@@ -39,6 +39,8 @@ pub struct SearchPanel<'a> {
     pub name: &'a str,
     /// Its axis.
     pub scale: SearchScale<'a>,
+    /// Whether only whole numbers are marked.
+    pub whole: bool,
     /// Its value in every run, or the number of its category; none where it did not vary.
     pub values: &'a [Option<f64>],
 }
@@ -82,6 +84,8 @@ const HEAD: f64 = 14.0;
 /// A score this many times as far from the best as three quarters of all are is beyond the axis.
 const FAR: f64 = 3.0;
 const FAILED: Colour = Colour::GREY;
+/// Around the best, told apart from the colours of all rungs.
+const BEST: Colour = Colour(0xd5, 0x5e, 0x00);
 
 impl SearchFigure {
     /// Draws the scores of `runs` in their order with the best so far as a line, and below it a panel an option with each trial
@@ -217,8 +221,10 @@ impl SearchFigure {
                 names.iter().enumerate().map(tick).collect()
             }
             _ => {
-                let fits = |t: &Vec<Tick>| (axis::widest(t) + 8.0) * t.len() as f64 <= frame.width;
-                (1..=5).rev().map(|n| x.ticks(n)).find(fits).unwrap_or_default()
+                let fits = |t: &Vec<Tick>| (axis::widest(t) + 6.0) * (t.len() as f64 - 1.0) <= frame.width - 12.0;
+                let whole = |t: &Tick| !panel.whole || t.value.fract().abs() < 1e-9;
+                let ticks = |n| x.ticks(n).into_iter().filter(whole).map(|t| unpadded(t, panel.whole)).collect();
+                (1..=6).rev().map(ticks).find(fits).unwrap_or_default()
             }
         };
         frame.x_axis(page, &x, &below, "");
@@ -241,7 +247,7 @@ impl SearchFigure {
         }
         if let Some(best) = scale.best {
             let score = axis::significant(runs[best].score.unwrap_or(0.0), 4);
-            let ring = Mark::Ring(Style::fill(scale.colour(runs[best].rung)).outlined(Colour::INK, 1.4));
+            let ring = Mark::Ring(Style::fill(scale.colour(runs[best].rung)).outlined(BEST, 1.6));
             entries.push((ring, format!("best: trial {}, {score}", runs[best].trial)));
         }
         if runs.iter().any(|r| r.score.is_none()) {
@@ -284,7 +290,7 @@ impl Scores {
                 page.path(&format!("M{}Z", corners.join("L")), &Style::fill(colour));
             }
             Some(score) if self.is_best(run) => {
-                page.circle(x, y.at(score), RADIUS + 1.2, &Style::fill(colour).outlined(Colour::INK, 1.4));
+                page.circle(x, y.at(score), RADIUS + 1.2, &Style::fill(colour).outlined(BEST, 1.6));
             }
             Some(score) => page.circle(x, y.at(score), RADIUS, &Style::fill(colour).fill_opacity(0.75)),
         }
@@ -301,6 +307,11 @@ fn best(runs: &[SearchRun]) -> Option<usize> {
     let of_rung = runs.iter().enumerate().filter(|(_, r)| r.rung == rung);
     let scored = of_rung.filter_map(|(i, r)| Some((i, r.trial, r.score?)));
     scored.min_by(|a, b| a.2.total_cmp(&b.2).then(a.1.cmp(&b.1))).map(|(i, ..)| i)
+}
+
+/// A mark at a whole number without decimals.
+fn unpadded(tick: Tick, whole: bool) -> Tick {
+    if whole { Tick { label: axis::label(tick.value, 1.0), ..tick } } else { tick }
 }
 
 /// Range of the scores that are not far beyond the others, with room at both ends.
@@ -332,17 +343,22 @@ mod tests {
         let lr: Vec<_> = (0..12).map(|i| Some(1e-5 * 1.7f64.powi(i))).collect();
         let kernels: Vec<_> = (0..12).map(|i| (i != 7).then(|| f64::from(i % 2))).collect();
         let panels = [
-            SearchPanel { name: "lr", scale: SearchScale::Log(1e-5, 1e-2), values: &lr },
-            SearchPanel { name: "dropout", scale: SearchScale::Linear(0.0, 0.5), values: &[Some(0.2); 12] },
-            SearchPanel { name: "num_kernels", scale: SearchScale::Categories(&names), values: &kernels },
-            SearchPanel { name: "other", scale: SearchScale::Linear(0.0, 0.5), values: &[None; 12] },
+            SearchPanel { name: "lr", scale: SearchScale::Log(1e-5, 1e-2), whole: false, values: &lr },
+            SearchPanel {
+                name: "dropout",
+                scale: SearchScale::Linear(0.0, 0.5),
+                whole: false,
+                values: &[Some(0.2); 12],
+            },
+            SearchPanel { name: "num_kernels", scale: SearchScale::Categories(&names), whole: false, values: &kernels },
+            SearchPanel { name: "other", scale: SearchScale::Linear(0.0, 0.5), whole: false, values: &[None; 12] },
         ];
         let svg = SearchFigure { title: "A & B".into(), ..SearchFigure::default() }.render(&runs, &panels).unwrap();
         check(&svg);
         // 12 above, 12 and 12 and 11 and 0 below, three in the legend less the line.
         assert_eq!(count(&svg, "<circle"), 12 + 12 + 12 + 11 + 2);
         assert_eq!((count(&svg, "<polyline"), count(&svg, ">failed<")), (1, 1));
-        assert!(count(&svg, "10⁻") >= 3 && count(&svg, "…") >= 1, "{svg}");
+        assert!(count(&svg, ">0.001<") == 1 && count(&svg, "10⁻⁵") == 1 && count(&svg, "…") >= 1, "{svg}");
     }
 
     #[test]
@@ -351,7 +367,7 @@ mod tests {
         runs[4].score = Some(1e9);
         runs.extend([run(0, 1, 0.8), run(1, 1, 0.7), run(2, 1, f64::NAN), run(1, 2, 0.6)]);
         let values: Vec<_> = runs.iter().map(|r| Some(r.trial as f64)).collect();
-        let panels = [SearchPanel { name: "x", scale: SearchScale::Linear(0.0, 8.0), values: &values }];
+        let panels = [SearchPanel { name: "x", scale: SearchScale::Linear(0.0, 8.0), whole: true, values: &values }];
         let figure =
             SearchFigure { rungs: ["1 epoch", "3 epochs"].map(String::from).into(), ..SearchFigure::default() };
         let svg = figure.render(&runs, &panels).unwrap();
@@ -363,6 +379,7 @@ mod tests {
         );
         // Above 12 points and a triangle, below one point or ring a trial; 5 marks in the legend.
         assert_eq!(count(&svg, "<circle"), 12 + 8 + 5);
+        assert_eq!((count(&svg, ">7<"), count(&svg, ">0.5<")), (1, 0), "{svg}");
         assert_eq!(svg, figure.render(&runs, &panels).unwrap());
         let none = [run(0, 0, f64::NAN)];
         check(&figure.render(&none, &[]).unwrap());
@@ -373,7 +390,7 @@ mod tests {
     fn refuses_what_cannot_be_drawn() {
         let figure = SearchFigure::default();
         let refused = |scale, values: &[Option<f64>]| {
-            let panel = SearchPanel { name: "lr", scale, values };
+            let panel = SearchPanel { name: "lr", scale, whole: false, values };
             figure.render(&[run(0, 0, 1.0)], &[panel]).unwrap_err().to_string()
         };
         assert!(figure.render(&[], &[]).is_err());

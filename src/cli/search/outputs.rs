@@ -117,6 +117,7 @@ pub(super) fn figure(search: &Search, rows: &[Row]) -> Result<()> {
                 Range::Integer(a, b) => SearchScale::Linear(a as f64, b as f64),
                 Range::LogInteger(a, b) => SearchScale::Log(a as f64, b as f64),
             },
+            whole: matches!(v.range, Range::Integer(..) | Range::LogInteger(..)),
             values: &values[i],
         })
         .collect();

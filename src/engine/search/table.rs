@@ -30,7 +30,7 @@ pub struct Row {
     pub rung: usize,
     /// Epochs that ran, from the beginning.
     pub epochs: Option<usize>,
-    /// Its best score, small is good; none if it failed.
+    /// Its best score in an epoch that trained, small is good; none if it failed.
     pub score: Option<f64>,
     /// Epoch that the score is from.
     pub best_epoch: Option<usize>,

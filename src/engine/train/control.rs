@@ -96,6 +96,11 @@ pub(super) struct Control {
     /// Fine-tuning: rounds done, epochs without a better one in this round.
     round: usize,
     missed: usize,
+    /// Smallest score of an epoch that trained, and its number.
+    #[serde(with = "exact", default = "unknown")]
+    pub reached: f64,
+    #[serde(default)]
+    pub reached_epoch: usize,
     /// Whether the last score before fine-tuning was no number.
     #[serde(default)]
     pub diverged: bool,
@@ -124,6 +129,8 @@ impl Control {
             restarts: 0,
             round: 0,
             missed: 0,
+            reached: f64::NAN,
+            reached_epoch: 0,
             diverged: false,
         };
         control.cool(spec);
@@ -182,6 +189,9 @@ impl Control {
 
     /// The validation pass is over: decides how to go on. Actions are to be done in order.
     pub fn judge(&mut self, spec: &TrainSpec, training: Losses, validation: Losses, score: f64) -> Vec<Action> {
+        if score < self.reached || (self.reached.is_nan() && !score.is_nan()) {
+            (self.reached, self.reached_epoch) = (score, self.epoch);
+        }
         match self.phase {
             Phase::Main => self.judge_main(spec, training, validation, score),
             Phase::FineTuning => self.judge_fine_tuning(spec, score),
@@ -311,6 +321,11 @@ impl Control {
         };
         self.rates = self.full.iter().map(|r| r / by).collect();
     }
+}
+
+/// Stands for a score that an older state does not hold.
+fn unknown() -> f64 {
+    f64::NAN
 }
 
 /// Floats as their bits: JSON has no NaN, and a resumed run must go on with the same numbers.
