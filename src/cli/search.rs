@@ -221,7 +221,11 @@ impl<'a> Search<'a> {
         let trial = |(number, values): (usize, &Vec<Option<Value>>)| -> Result<Trial> {
             let options = space.options(&base, values)?;
             let (model, training) = resolve(&options, &facts).map_err(|e| match e {
-                Error::Usage(text) => Error::Usage(format!("trial {number} ({}): {text}", space.describe(values))),
+                Error::Usage(text) => Error::Usage(format!(
+                    "trial {number} ({}): {text}; an option that goes with some values of another only needs a condition (when, \
+                     in a file for --space)",
+                    space.describe(values)
+                )),
                 other => other,
             })?;
             Ok(Trial { options, model, training })

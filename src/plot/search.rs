@@ -6,7 +6,7 @@ use super::legend::{Legend, Mark};
 use super::svg::{Canvas, Style, Svg, Type, number};
 use super::{check_positive, extent, font, refuse};
 use crate::error::Result;
-use crate::stat::quantile;
+use crate::stat::median;
 
 const OP: &str = "plot::search";
 
@@ -81,8 +81,8 @@ const COLUMNS: usize = 3;
 const RADIUS: f64 = 2.6;
 /// Room above the highest point, in which runs stand that failed.
 const HEAD: f64 = 14.0;
-/// A score this many times as far from the best as three quarters of all are is beyond the axis.
-const FAR: f64 = 3.0;
+/// A score this many times as far from the best as half of all are is beyond the axis.
+const FAR: f64 = 5.0;
 const FAILED: Colour = Colour::GREY;
 /// Around the best, told apart from the colours of all rungs.
 const BEST: Colour = Colour(0xd5, 0x5e, 0x00);
@@ -104,7 +104,13 @@ impl SearchFigure {
         let header = if self.title.is_empty() { 4.0 } else { 24.0 };
         let legend = self.legend(runs, &scale);
         let top = header + legend.height() + 10.0;
-        let each = HEAD + self.panel_height + axis::below("name") + 8.0;
+        let wide = self.width / COLUMNS as f64;
+        let crowded = panels.iter().any(|p| match p.scale {
+            SearchScale::Categories(names) => !fits_below(names, 0.75 * wide / names.len().max(1) as f64 - 4.0),
+            _ => false,
+        });
+        let extra = if crowded { SMALL + 2.0 } else { 0.0 };
+        let each = HEAD + self.panel_height + axis::below("name") + extra + 8.0;
         let rows = panels.len().div_ceil(COLUMNS) as f64;
         let second = top + HEAD + self.height + axis::below("Run") + 10.0;
         let mut page = Canvas::new(self.width, second + rows * each, &self.title);
@@ -115,11 +121,10 @@ impl SearchFigure {
             Frame { left, top: top + HEAD, width: right - 12.0 - left, height }
         };
         self.runs(&mut page, runs, &scale, &frame(0.0, self.width, top, self.height));
-        let wide = self.width / COLUMNS as f64;
         for (i, panel) in panels.iter().enumerate() {
             let (column, row) = ((i % COLUMNS) as f64, (i / COLUMNS) as f64);
             let frame = frame(wide * column, wide * (column + 1.0), second + each * row, self.panel_height);
-            self.option(&mut page, runs, panel, &scale, &frame);
+            self.option(&mut page, runs, panel, &scale, &frame, extra);
         }
         Ok(page.finish())
     }
@@ -159,9 +164,9 @@ impl SearchFigure {
         let y = scale.axis(frame.bottom(), frame.top);
         let ticks = y.ticks(5);
         frame.grid(page, &y, &ticks);
-        let x = Axis::linear(0.5, runs.len() as f64 + 0.5, frame.left, frame.right());
+        let x = Axis::linear(-0.5, runs.len() as f64 - 0.5, frame.left, frame.right());
         for i in (1..runs.len()).filter(|&i| runs[i].rung > runs[i - 1].rung) {
-            let at = x.at(i as f64 + 0.5);
+            let at = x.at(i as f64 - 0.5);
             page.line(
                 (at, frame.top - HEAD),
                 (at, frame.bottom()),
@@ -173,26 +178,34 @@ impl SearchFigure {
             let before = least;
             least = least.min(run.score.unwrap_or(f64::INFINITY));
             if before.is_finite() {
-                steps.push((x.at(i as f64 + 1.0), y.at(before.min(y.high))));
+                steps.push((x.at(i as f64), y.at(before.min(y.high))));
             }
             if least.is_finite() {
-                steps.push((x.at(i as f64 + 1.0), y.at(least.min(y.high))));
+                steps.push((x.at(i as f64), y.at(least.min(y.high))));
             }
         }
         if steps.len() > 1 {
             page.polyline(&steps, &Style::stroke(Colour::INK, 1.2));
         }
         for (i, run) in runs.iter().enumerate() {
-            scale.point(page, run, x.at(i as f64 + 1.0), &y, frame);
+            scale.point(page, run, x.at(i as f64), &y, frame);
         }
         frame.y_axis(page, &y, &ticks, &self.score_label, axis::widest(&ticks));
         let whole: Vec<Tick> = x.ticks(10).into_iter().filter(|t| t.value.fract().abs() < 1e-9).collect();
-        let title = if scale.last == 0 { "Trial, in order" } else { "Run of a trial on a rung, in order" };
+        let title = if scale.last == 0 { "Trial" } else { "Run of a trial on a rung, in order" };
         frame.x_axis(page, &x, &whole, title);
     }
 
     /// Scores of the trials against an option, each on the last rung that it came to.
-    fn option(&self, page: &mut Canvas, runs: &[SearchRun], panel: &SearchPanel, scale: &Scores, frame: &Frame) {
+    fn option(
+        &self,
+        page: &mut Canvas,
+        runs: &[SearchRun],
+        panel: &SearchPanel,
+        scale: &Scores,
+        frame: &Frame,
+        extra: f64,
+    ) {
         let y = scale.axis(frame.bottom(), frame.top);
         let ticks = y.ticks(4);
         frame.grid(page, &y, &ticks);
@@ -203,7 +216,10 @@ impl SearchFigure {
             SearchScale::Categories(names) => Axis::linear(-0.5, names.len() as f64 - 0.5, frame.left, frame.right()),
         };
         let last = |run: &SearchRun| !runs.iter().any(|r| r.trial == run.trial && r.rung > run.rung);
-        for (run, value) in runs.iter().zip(panel.values).filter(|(r, _)| last(r)) {
+        let mut shown: Vec<_> = runs.iter().zip(panel.values).filter(|(r, _)| last(r)).collect();
+        // Those that failed first: a score beyond the axis stands at the same height.
+        shown.sort_by_key(|(r, _)| r.score.is_some());
+        for (run, value) in shown {
             let Some(value) = *value else { continue };
             // Points of a category stand beside each other, at places that follow from the trial.
             let spread = match panel.scale {
@@ -213,28 +229,42 @@ impl SearchFigure {
             scale.point(page, run, x.at(value + spread), &y, frame);
         }
         frame.y_axis(page, &y, &ticks, &self.score_label, axis::widest(&ticks));
-        let below = match panel.scale {
+        match panel.scale {
             SearchScale::Categories(names) => {
+                // Names stand on two lines by turns where one has no room for them.
                 let room = frame.width / names.len().max(1) as f64 - 4.0;
-                let tick =
-                    |(i, name): (usize, &String)| Tick { value: i as f64, label: font::fit(name, SMALL, false, room) };
-                names.iter().enumerate().map(tick).collect()
+                let lines = if fits_below(names, room) { 1 } else { 2 };
+                frame.x_axis(page, &x, &[], "");
+                for (i, name) in names.iter().enumerate() {
+                    let (at, line) = (x.at(i as f64), (i % lines) as f64);
+                    let y = frame.bottom() + 4.5 + SMALL + line * (SMALL + 2.0);
+                    let edge = 2.0 * (frame.right() + 10.0 - at).min(at - frame.left + 20.0);
+                    let name = font::fit(name, SMALL, false, (room * lines as f64).min(edge));
+                    page.line(
+                        (at, frame.bottom()),
+                        (at, frame.bottom() + 3.5),
+                        &Style::stroke(Colour::INK, axis::HAIR),
+                    );
+                    page.text(at, y, &name, &Type::new(SMALL).middle());
+                }
             }
             _ => {
-                let fits = |t: &Vec<Tick>| (axis::widest(t) + 6.0) * (t.len() as f64 - 1.0) <= frame.width - 12.0;
                 let whole = |t: &Tick| !panel.whole || t.value.fract().abs() < 1e-9;
-                let ticks = |n| x.ticks(n).into_iter().filter(whole).map(|t| unpadded(t, panel.whole)).collect();
-                (1..=6).rev().map(ticks).find(fits).unwrap_or_default()
+                let ticks = |n| -> Vec<Tick> {
+                    x.ticks(n).into_iter().filter(whole).map(|t| unpadded(t, panel.whole)).collect()
+                };
+                let apart = |pair: &[Tick]| {
+                    let half = |t: &Tick| font::width(&t.label, SMALL, false) / 2.0;
+                    x.at(pair[1].value) - x.at(pair[0].value) >= half(&pair[0]) + half(&pair[1]) + 4.0
+                };
+                let fits = |t: &Vec<Tick>| t.windows(2).all(apart);
+                let below = (1..=6).rev().map(ticks).find(fits).unwrap_or_default();
+                frame.x_axis(page, &x, &below, "");
             }
-        };
-        frame.x_axis(page, &x, &below, "");
+        }
         let name = font::fit(panel.name, TEXT, true, frame.width);
-        page.text(
-            frame.left + frame.width / 2.0,
-            frame.bottom() + 18.0 + TEXT,
-            &name,
-            &Type::new(TEXT).bold().middle(),
-        );
+        let baseline = frame.bottom() + 18.0 + TEXT + extra;
+        page.text(frame.left + frame.width / 2.0, baseline, &name, &Type::new(TEXT).bold().middle());
     }
 
     fn legend(&self, runs: &[SearchRun], scale: &Scores) -> Legend {
@@ -309,6 +339,11 @@ fn best(runs: &[SearchRun]) -> Option<usize> {
     scored.min_by(|a, b| a.2.total_cmp(&b.2).then(a.1.cmp(&b.1))).map(|(i, ..)| i)
 }
 
+/// Whether all names are narrower than that.
+fn fits_below(names: &[String], room: f64) -> bool {
+    names.iter().all(|name| font::width(name, SMALL, false) <= room)
+}
+
 /// A mark at a whole number without decimals.
 fn unpadded(tick: Tick, whole: bool) -> Tick {
     if whole { Tick { label: axis::label(tick.value, 1.0), ..tick } } else { tick }
@@ -317,8 +352,8 @@ fn unpadded(tick: Tick, whole: bool) -> Tick {
 /// Range of the scores that are not far beyond the others, with room at both ends.
 fn range(scores: &[f64]) -> (f64, f64) {
     let Some((low, high)) = extent(scores.iter().copied()) else { return (0.0, 1.0) };
-    let limit = low + FAR * (quantile(scores, 0.75) - low);
-    let shown = scores.iter().copied().filter(|s| *s <= limit || high <= limit);
+    let limit = low + FAR * (median(scores) - low);
+    let shown = scores.iter().copied().filter(|s| *s <= limit || limit == low);
     let (low, high) = extent(shown).unwrap_or((low, high));
     match high > low {
         true => (low - 0.06 * (high - low), high + 0.04 * (high - low)),
@@ -379,7 +414,7 @@ mod tests {
         );
         // Above 12 points and a triangle, below one point or ring a trial; 5 marks in the legend.
         assert_eq!(count(&svg, "<circle"), 12 + 8 + 5);
-        assert_eq!((count(&svg, ">7<"), count(&svg, ">0.5<")), (1, 0), "{svg}");
+        assert_eq!((count(&svg, ">0.5<"), count(&svg, ">2.5<")), (0, 0), "{svg}");
         assert_eq!(svg, figure.render(&runs, &panels).unwrap());
         let none = [run(0, 0, f64::NAN)];
         check(&figure.render(&none, &[]).unwrap());

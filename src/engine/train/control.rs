@@ -392,6 +392,15 @@ mod tests {
         (numbers, rates, actions, c)
     }
 
+    #[test]
+    fn what_is_reached_is_of_an_epoch_that_trained() {
+        let s = spec("epochs=3+patience=5+finetuning=False");
+        let (.., c) = run(&s, 1.0, &[(1.0, 0.1), (0.9, 0.5), (0.8, 0.4), (0.7, 0.6)]);
+        assert_eq!((c.best, c.best_epoch, c.reached, c.reached_epoch, c.diverged), (0.1, 0, 0.4, 2, false));
+        let (.., c) = run(&s, 1.0, &[(1.0, 0.1), (0.9, 0.5), (f64::NAN, f64::NAN)]);
+        assert_eq!((c.reached, c.reached_epoch, c.diverged), (0.5, 1, true));
+    }
+
     /// Fixture 12c: early stop, two rounds of fine-tuning. Validation losses and rates as the reference recorded them.
     #[test]
     fn stop_and_fine_tuning_of_the_reference() {
