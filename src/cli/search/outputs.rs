@@ -72,7 +72,9 @@ pub(super) fn finish(search: &Search, rows: &[Row]) -> Result<Vec<PathBuf>> {
         "test_r": scores.iter().map(|(track, r)| json!({ "track": track, "r": r })).collect::<Vec<Json>>(),
     });
     let mut staged = Staged::new(out)?;
-    staged.provenance(Path::new("search.json"), search.context, search.args, results)?;
+    for name in ["best.drg.json", "search.json"] {
+        staged.provenance(Path::new(name), search.context, search.args, results.clone())?;
+    }
     staged.finish()?;
     let mut paths = vec![out.join(TABLE), model, config, ranks, out.join("search.svg")];
     if cfg!(feature = "png") {
