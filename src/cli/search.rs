@@ -21,7 +21,7 @@ use crate::engine::train::{Progress, Trainer, state_path};
 use crate::error::{Error, Result};
 use crate::model::options::{DataFacts, Options, Origin, Value, resolve};
 use crate::model::spec::{Architecture, Schedule, TrainSpec};
-use crate::util::fs::write_bytes;
+use crate::util::fs::{remove_leftovers, write_bytes};
 
 const EXAMPLE: &str = "\
 What varies stands in the table [search] of --space, or after --vary, which decides where both name an option:
@@ -44,13 +44,13 @@ moves up goes on where it was paused: it is the run of all its epochs, with the 
 watched on its way.
 
 Files in -o: trials.tsv (a line a trial and rung; score: small is good), best.toml and best.drg (drg train --config best.toml
-gives the same bytes) with its losses, predictions and scores, importance.tsv (rank correlation of options with the score),
-search.svg and search.png, trials/ (losses of every trial). A trial that fails is a line with the reason. After an
-interruption the same line with --resume goes on, and ends with the same files.
+gives the same bytes) with its losses, predictions and scores, importance.tsv (rank correlation of options with the score
+on the first rung), search.svg and search.png, trials/ (losses of every trial). A trial that fails is a line with the
+reason. After an interruption the same line with --resume goes on, and ends with the same files.
 
 Example:
   drg simulate -o sim --sequences 400 --length 60
-  drg search sim/sequences.fa sim/targets.tsv -o found --cnn l_kernels=11+epochs=4 --trials 9 --method halving \\
+  drg search sim/sequences.fa sim/targets.tsv -o found --cnn l_kernels=11+epochs=4+warm_up_epochs=0 --trials 9 --method halving \\
     --vary num_kernels=8,16,32 --vary lr=log:1e-4..1e-1";
 
 /// Search for the options of a model that predict best
@@ -165,6 +165,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let search = Search::new(args, context)?;
     let mut rows = vec![];
+    if args.out.is_dir() && args.resume {
+        remove_leftovers(&args.out)?;
+    }
     if plan_path.exists() {
         record::check(&plan_path, &search)?;
         if table_path.exists() {
@@ -351,7 +354,7 @@ impl<'a> Search<'a> {
         let (warm_up, first) = (self.trials.iter().map(warm_up).max().unwrap_or(0), self.plan.rungs[0].epochs);
         if let Some(first) = first.filter(|first| *first <= warm_up) {
             self.context.talk.say(format_args!(
-                "rung 0 ends after {first} epochs, within the warm-up of the learning rate ({warm_up}), and says little about it: \
+                "rung 0 ends with epoch {first}, within the warm-up of the learning rate ({warm_up} epochs), and says little about it: \
                  raise --min-epochs, or --set warm_up_epochs to less"
             ));
         }

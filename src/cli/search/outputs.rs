@@ -57,8 +57,15 @@ pub(super) fn finish(search: &Search, rows: &[Row]) -> Result<Vec<PathBuf>> {
     let values = search.space.describe(&search.values[best.trial]);
     let score = best.score.unwrap_or(f64::NAN);
     search.context.talk.say(format_args!("best: trial {} with score {score:.5}: {values}", best.trial));
+    let found = Model::load(&model)?;
+    if found.record.as_ref().is_some_and(|r| r.best_epoch == 0) {
+        search
+            .context
+            .talk
+            .say("its best epoch is 0: no epoch of training was better than the network that it started with");
+    }
     let test = Test { prepared: &search.prepared, measured: &search.args.measured, saved: &[] };
-    let scores = test.run(&model, &Model::load(&model)?, &search.computing, search.context, search.args)?;
+    let scores = test.run(&model, &found, &search.computing, search.context, search.args)?;
     let trial = &search.trials[best.trial];
     let results = json!({
         "model": trial.model, "train": trial.training,
