@@ -154,6 +154,11 @@ fn failures_are_rows() {
     }
     assert!(status.iter().any(|s| s == "done"));
 
+    // A trial that would end the program can be passed over.
+    room.search("h", "--vary lr=0.001,0.002,0.003 --epochs 1 --stop-after 1");
+    room.search("h", "--vary lr=0.001,0.002,0.003 --epochs 1 --trials 3 --resume --give-up 1");
+    assert_eq!(room.column("h", "status"), ["done", "failed: given up (--give-up)", "done"]);
+
     let ran = room.run(&format!("{DATA} -q -o g {OPTIONS} --vary lr=1e30,2e30 --set init_adjust=False --epochs 1"));
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("no trial came to its end") && ran.err.contains("NaN"), "{}", ran.err);

@@ -99,6 +99,9 @@ pub(super) struct Args {
     /// Stop after so many runs; --resume goes on
     #[arg(long, value_name = "N")]
     stop_after: Option<usize>,
+    /// Count these trials as failed, for instance one that needs more memory than there is and ends the program
+    #[arg(long, value_name = "TRIAL,...", value_delimiter = ',')]
+    give_up: Vec<usize>,
     /// Keep the models of all trials that came to their end
     #[arg(long)]
     keep_models: bool,
@@ -258,6 +261,10 @@ impl<'a> Search<'a> {
     /// # Errors
     /// Those that would meet every trial: files, the GPU itself. All others are the row of a trial that failed.
     fn advance(&self, trial: usize, rung: usize, rows: &[Row]) -> Result<Row> {
+        if self.args.give_up.contains(&trial) {
+            self.forget(trial)?;
+            return Ok(Row::failed(trial, rung, "given up (--give-up)".into()));
+        }
         let below = rows.iter().filter(|r| r.trial == trial && r.status == Status::Done).max_by_key(|r| r.rung);
         if let Some(done) = below {
             return Ok(Row { rung, seconds: 0.0, ..done.clone() });
