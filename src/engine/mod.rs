@@ -4,4 +4,5 @@ pub mod bench;
 pub mod encode;
 pub mod mutate;
 pub mod predict;
+pub mod search;
 pub mod train;
