@@ -29,6 +29,7 @@ mod readout;
 mod report;
 mod score_table;
 mod scores;
+mod search;
 mod shell;
 mod simulate;
 mod talk;
@@ -94,6 +95,7 @@ enum Verb {
     Demo(demo::Args),
     Simulate(simulate::Args),
     Train(train::Args),
+    Search(search::Args),
     Predict(predict::Args),
     Baseline(baseline::Args),
     Eval(eval::Args),
@@ -194,6 +196,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<()> {
         Verb::Demo(args) => demo::run(&args, context),
         Verb::Simulate(args) => simulate::run(&args, context),
         Verb::Train(args) => train::run(&args, context),
+        Verb::Search(args) => search::run(&args, context),
         Verb::Predict(args) => predict::run(&args, context),
         Verb::Baseline(args) => baseline::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),

@@ -1,9 +1,10 @@
 //! `drg train`: from sequences and measurements to a model.
 
+pub(super) mod chosen;
 pub(super) mod data;
 mod name;
-mod start;
-mod watch;
+pub(super) mod start;
+pub(super) mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -19,13 +20,12 @@ use crate::engine;
 use crate::engine::embed::{Embedding, Layer, Positions};
 use crate::engine::train::{Outcome, Trainer, state_path};
 use crate::error::{Error, Result};
-use crate::model::options::{
-    self, DataFacts, InputFacts, Options, Origin, parse_option_string, parse_params_file, parse_toml, resolve,
-};
+use crate::model::options::{Options, resolve};
 use crate::model::spec::{Architecture, TrainSpec};
 use crate::model::{Model, Readout};
 use crate::seq::Sequences;
-use crate::stat::{Profiles, Table};
+use crate::stat::{Axis, Metric, Profiles, Table};
+use chosen::Chosen;
 use data::{Flags, Measured, Prepared, Wanted};
 
 const EXAMPLE: &str = "\
@@ -74,15 +74,9 @@ pub(super) struct Args {
     out: Option<PathBuf>,
     #[command(flatten)]
     name: name::Naming,
-    /// Configuration with the tables [model], [train] and [data]
-    #[arg(long, value_name = "TOML")]
-    config: Option<PathBuf>,
-    /// Options as key=value+key=value, or a reference parameter file (_model_params.dat)
-    #[arg(long, value_name = "OPTIONS")]
-    cnn: Option<String>,
-    /// One option; can be given several times
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    chosen: Chosen,
     /// Both strands are read by the first layer; for several inputs True or False for each, with commas
     #[arg(long, alias = "reverse_complement", value_name = "BOOL,...", num_args = 0..=1, default_missing_value = "True")]
     reverse_complement: Option<String>,
@@ -98,13 +92,6 @@ pub(super) struct Args {
     /// Seed of weights, batches, dropout and augmentation
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// Tensors with such names keep their numbers, as convolutions.* (* = any text); batch norms among them keep, and use, their
-    /// running statistics; can be given several times
-    #[arg(long, value_name = "PATTERN")]
-    freeze: Vec<String>,
-    /// Learning rate of tensors with such names, 0 = frozen; can be given several times, the later ones deciding
-    #[arg(long, alias = "lr_of", value_name = "PATTERN=RATE")]
-    lr_of: Vec<String>,
     #[command(flatten)]
     start: start::Start,
     #[command(flatten)]
@@ -119,16 +106,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let (options, wanted) = args.validated()?;
     let prepared = data::prepare(&wanted, context.talk)?;
-    let lengths = prepared.dataset.inputs.iter().map(|s| s.length);
-    let facts = DataFacts {
-        inputs: lengths
-            .zip(&wanted.reverse_complement)
-            .map(|(length, &reverse_complement)| InputFacts { length, reverse_complement })
-            .collect(),
-        tracks: prepared.dataset.targets.iter().map(|t| t.tracks.len()).collect(),
-        names: wanted.labels.clone(),
-        bins: prepared.dataset.targets[0].bins,
-    };
+    let facts = prepared.facts(&wanted, &wanted.labels);
     let (model_spec, train_spec) = resolve(&options, &facts)?;
     if let Some(layer) = &args.name.save_embedding {
         Layer::parse(layer, &model_spec)?;
@@ -169,7 +147,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     .files(out, Some(&log))
     .run(args.resume, |event| watch.hear(event))?;
     watch.finish();
-    let scores = args.test(out, &outcome, &prepared, &computing, context)?;
+    let saved = &args.name.saved.chosen();
+    let embedding = args.name.save_embedding.as_deref();
+    let test = Test { prepared: &prepared, measured: &args.measured, saved, embedding };
+    let scores = test.run(out, &outcome.model, &computing, context, args)?;
     let seconds = clock.elapsed().as_secs_f64();
     args.record(out, context, &outcome, &prepared, (&model_spec, &train_spec, start), &scores, seconds)?;
     talk::print(format_args!("{}\n", out.display()))
@@ -192,69 +173,33 @@ fn unreached(model: &Architecture, training: &TrainSpec, context: &Context) {
     }
 }
 
-impl Args {
-    fn validated(&self) -> Result<(Options, Wanted)> {
-        let mut options = Options::new();
-        let mut table = toml::Table::new();
-        if let Some(path) = &self.config {
-            let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-            let config = parse_toml(&text, path)?;
-            options.extend(config.options);
-            table = config.data;
-        }
-        if let Some(text) = &self.cnn {
-            let path = Path::new(text);
-            if path.extension().is_some_and(|e| e == "dat") || path.is_file() {
-                let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-                options.extend(parse_params_file(&text, path)?.options);
-            } else {
-                options.extend(parse_option_string(text)?);
-            }
-        }
-        for item in &self.set {
-            options.set_text(item)?;
-        }
-        if let Some(seed) = self.seed {
-            options.set_text(&format!("seed={seed}"))?;
-        }
-        for (key, flag, patterns) in [("freeze", "--freeze", &self.freeze), ("lr_of", "--lr-of", &self.lr_of)] {
-            if !patterns.is_empty() {
-                let list = patterns.iter().cloned().map(options::Value::Str).collect();
-                options.set(key, options::Value::List(list), Origin::Flag(flag))?;
-            }
-        }
-        let wanted = Wanted::new(&self.flags(), &table)?;
-        Ok((options, wanted))
-    }
+/// The test set of a run, and what is to be written of it as DRG does: scores, activations of a layer.
+pub(super) struct Test<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) measured: &'a Measured,
+    pub(super) saved: &'a [(Axis, Metric)],
+    /// Layer whose activations are written.
+    pub(super) embedding: Option<&'a str>,
+}
 
-    fn flags(&self) -> Flags<'_> {
-        Flags {
-            sequences: &self.sequences,
-            targets: self.targets.as_deref(),
-            measured: &self.measured,
-            reverse_complement: self.reverse_complement.as_deref(),
-            select_tracks: self.select_tracks.as_deref(),
-            reading: &self.reading,
-            config: self.config.as_deref(),
-        }
-    }
-
-    /// Predicts the test set, writes it, and says how well it went: Pearson r a track.
-    fn test(
+impl Test<'_> {
+    /// Predicts the test set, writes that beside the model `out`, and says how well it went: Pearson r a track.
+    pub(super) fn run(
         &self,
         out: &Path,
-        outcome: &Outcome,
-        prepared: &Prepared,
+        model: &Model,
         computing: &Computing,
         context: &Context,
+        args: &impl Serialize,
     ) -> Result<Vec<(String, f64)>> {
+        let Self { prepared, measured, saved, embedding } = *self;
         let rows = &prepared.split.test;
         if rows.is_empty() {
             return Ok(vec![]);
         }
         let model = &Model {
-            network: outcome.model.network.with_readout(Readout::Bins)?.to_device(&computing.device)?,
-            ..outcome.model.clone()
+            network: model.network.with_readout(Readout::Bins)?.to_device(&computing.device)?,
+            ..model.clone()
         };
         let inputs: Vec<Sequences> = prepared.dataset.inputs.iter().map(|s| s.select(rows)).collect();
         let sequences = Sequences::side_by_side(&inputs)?;
@@ -268,7 +213,7 @@ impl Args {
         let columns = model.track_names();
         let bins = model.network.architecture().bins();
         predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &columns, bins, &values)?;
-        if let Some(layer) = &self.name.save_embedding {
+        if let Some(layer) = embedding {
             let place = Layer::parse(layer, model.network.architecture())?;
             let embedding = Embedding::new(&model.network, place, Positions::All, computing.precision)?;
             let path = suffixed(out, &format!("_embed{layer}.npz"));
@@ -282,7 +227,7 @@ impl Args {
         let total = |x: &[f64]| -> Vec<f64> { x.chunks_exact(bins.unwrap_or(1)).map(|b| b.iter().sum()).collect() };
         let (guess_of_tracks, truth_of_tracks) = (total(&guess), total(&truth));
         let names: Vec<String> = columns.iter().map(|c| c.to_string()).collect();
-        let classes = self.measured.classes_of(prepared)?;
+        let classes = measured.classes_of(prepared)?;
         let table = Table {
             prediction: &guess_of_tracks,
             target: &truth_of_tracks,
@@ -291,13 +236,35 @@ impl Args {
             classes: classes.as_deref(),
             profiles: bins.map(|bins| Profiles { bins, prediction: &guess, target: &truth }),
         };
-        let of_classes = self.measured.averaged(&table, prepared)?;
+        let of_classes = measured.averaged(&table, prepared)?;
         let table = of_classes.as_ref().map_or(table, |a| a.table(&sequences.names));
-        let saved = self.name.saved.chosen();
         if !saved.is_empty() {
-            save_as_drg(&suffixed(out, ""), &table, &saved, context, self)?;
+            save_as_drg(&suffixed(out, ""), &table, saved, context, args)?;
         }
         write_scores(out, &table, context)
+    }
+}
+
+impl Args {
+    fn validated(&self) -> Result<(Options, Wanted)> {
+        let (mut options, table) = self.chosen.read()?;
+        if let Some(seed) = self.seed {
+            options.set_text(&format!("seed={seed}"))?;
+        }
+        let wanted = Wanted::new(&self.flags(), &table)?;
+        Ok((options, wanted))
+    }
+
+    fn flags(&self) -> Flags<'_> {
+        Flags {
+            sequences: &self.sequences,
+            targets: self.targets.as_deref(),
+            measured: &self.measured,
+            reverse_complement: self.reverse_complement.as_deref(),
+            select_tracks: self.select_tracks.as_deref(),
+            reading: &self.reading,
+            config: self.chosen.config.as_deref(),
+        }
     }
 
     fn record(

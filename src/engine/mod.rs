@@ -6,4 +6,5 @@ pub mod encode;
 pub mod kernels;
 pub mod mutate;
 pub mod predict;
+pub mod search;
 pub mod train;

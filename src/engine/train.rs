@@ -14,6 +14,7 @@ mod state;
 use std::path::{Path, PathBuf};
 
 pub use control::{Losses, RateChange};
+pub use state::DataIdentity;
 
 use crate::device::{Device, Precision};
 use crate::error::{Error, Result};
@@ -112,8 +113,33 @@ pub struct Outcome {
     pub best_epoch: usize,
     /// Epochs that ran, fine-tuning and restarts included.
     pub epochs: usize,
+    /// What its epochs led to.
+    pub reached: Reached,
     /// Text of the log.
     pub log: String,
+}
+
+/// How far [`Trainer::run_until`] came.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// To the end of the run; the model is written.
+    Done(Box<Outcome>),
+    /// To the asked number of epochs; the run goes on from its state file.
+    Paused(Reached),
+}
+
+/// What the epochs of a run led to so far. The network before the first step, which the best epoch of an [`Outcome`] may be, does
+/// not count here.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reached {
+    /// The best score of an epoch that trained: validation loss, or 1 - mean correlation; NaN if there is none.
+    pub score: f64,
+    /// Epoch that it is from.
+    pub epoch: usize,
+    /// Epochs that ran, fine-tuning and restarts included.
+    pub epochs: usize,
+    /// Whether the last epoch before fine-tuning had a score that is no number.
+    pub diverged: bool,
 }
 
 /// File in which a run that trains towards `model` keeps its state.
@@ -121,6 +147,11 @@ pub fn state_path(model: &Path) -> PathBuf {
     let mut path = model.as_os_str().to_owned();
     path.push(".state");
     path.into()
+}
+
+/// Sequences that a pass over `n` of them sees: all but those of an incomplete batch that is left out.
+pub fn rows_of_pass(n: usize, spec: &TrainSpec) -> usize {
+    data::batch_sizes(n, spec.batch_size, spec.drop_last).iter().sum()
 }
 
 /// A training run.
@@ -204,7 +235,26 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// Those of `report`; [`Error::Usage`] if the state is of another run, or an order is no permutation; [`Error::Io`].
-    pub fn run(mut self, resume: bool, mut report: impl FnMut(&Event) -> Result<()>) -> Result<Outcome> {
+    pub fn run(self, resume: bool, report: impl FnMut(&Event) -> Result<()>) -> Result<Outcome> {
+        match self.run_until(usize::MAX, resume, report)? {
+            Progress::Done(outcome) => Ok(*outcome),
+            Progress::Paused(_) => unreachable!("no run has usize::MAX epochs"),
+        }
+    }
+
+    /// Trains to the end, or until `epochs` epochs ran, those of an earlier call included if `resume` goes on from its state file.
+    /// However often a run is paused, its result has the bytes of one that is not: the specification, and with it the number of
+    /// epochs that schedules of the learning rate span, is that of the whole run. A state that is further than `epochs` is not
+    /// used; the run begins anew. Without files a run that is paused is lost.
+    ///
+    /// # Errors
+    /// As [`Trainer::run`].
+    pub fn run_until(
+        mut self,
+        epochs: usize,
+        resume: bool,
+        mut report: impl FnMut(&Event) -> Result<()>,
+    ) -> Result<Progress> {
         let report: Report = &mut report;
         let parameters = self.network.parameters();
         let group = |name: &str| parameters.id(name).map_or(0, |id| self.groups[id]);
@@ -219,9 +269,12 @@ impl<'a> Trainer<'a> {
             parameters,
         )?;
         let (mut best, start);
-        match state_path.as_deref().filter(|p| resume && p.exists()) {
-            Some(path) => {
-                let state = state::read(path, &identity, self.network.parameters())?;
+        let state = match state_path.as_deref().filter(|p| resume && p.exists()) {
+            Some(path) => Some(state::read(path, &identity, self.network.parameters())?),
+            None => None,
+        };
+        match state.filter(|s| s.control.trained <= epochs) {
+            Some(state) => {
                 state.current.restore(self.network.parameters_mut())?;
                 optimizer.restore(state.optimizer)?;
                 (self.control, self.log, best, start) = (state.control, state.log, state.best, state.start);
@@ -243,6 +296,9 @@ impl<'a> Trainer<'a> {
             }
         }
         while self.control.phase != Phase::Finished {
+            if self.control.trained >= epochs {
+                return Ok(Progress::Paused(self.reached()));
+            }
             let training = self.pass(PassKind::Training, true, Some(&mut optimizer), report)?.losses;
             let warmed = self.control.trained(&self.spec);
             let epoch = self.control.epoch;
@@ -288,7 +344,7 @@ impl<'a> Trainer<'a> {
             outcome.model.save(model)?;
             std::fs::remove_file(state).map_err(Error::io("remove", state))?;
         }
-        Ok(outcome)
+        Ok(Progress::Done(Box::new(outcome)))
     }
 
     fn init_epochs(&self) -> usize {
@@ -335,6 +391,11 @@ impl<'a> Trainer<'a> {
         self.log_path.as_ref().map_or(Ok(()), |path| write_bytes(path, self.log.as_bytes()))
     }
 
+    fn reached(&self) -> Reached {
+        let Control { reached: score, reached_epoch: epoch, trained: epochs, diverged, .. } = self.control;
+        Reached { score, epoch, epochs, diverged }
+    }
+
     /// The result; the model is on the CPU.
     fn outcome(&self) -> Result<Outcome> {
         let record = Record {
@@ -351,6 +412,7 @@ impl<'a> Trainer<'a> {
             score: self.control.best,
             best_epoch: self.control.best_epoch,
             epochs: self.control.trained,
+            reached: self.reached(),
             log: self.log.clone(),
             model: Model {
                 network,

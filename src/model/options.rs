@@ -330,7 +330,8 @@ fn table_hint(key: &str) -> String {
     }
 }
 
-fn from_toml(value: toml::Value) -> std::result::Result<Value, String> {
+/// The value that a TOML value stands for; a string is read like text in an option string.
+pub(crate) fn from_toml(value: toml::Value) -> std::result::Result<Value, String> {
     Ok(match value {
         toml::Value::String(text) => Value::parse(&text)?,
         toml::Value::Integer(i) => Value::Int(i),

@@ -11,6 +11,7 @@
 //! | [`BarFigure`] | one score a track, several models beside each other |
 //! | [`DistFigure`] | distributions of scores, several models beside each other |
 //! | [`ProfileFigure`] | measured and predicted bins of a sequence |
+//! | [`SearchFigure`] | a search for hyper-parameters: scores in order, and against every option |
 //! | [`MatrixFigure`] | a labelled matrix as a heat map |
 //!
 //! [`Report`] puts figures, tables and provenance into one HTML file that needs nothing else.
@@ -34,6 +35,7 @@ pub mod profile;
 pub mod pwm_logo;
 pub mod report;
 pub mod scatter;
+pub mod search;
 pub mod svg;
 
 pub use attr::{Attribution, AttributionFigure, Letters};
@@ -48,6 +50,7 @@ pub use profile::{Profile, ProfileFigure, ProfilePanel};
 pub use pwm_logo::{Motif, MotifFigure};
 pub use report::{Provenance, Report, ReportFigure, Section, Table};
 pub use scatter::{ScatterFigure, ScatterPanel};
+pub use search::{SearchFigure, SearchPanel, SearchRun, SearchScale};
 pub use svg::Svg;
 
 use crate::error::{Error, Result};

@@ -11,6 +11,7 @@ use crate::io::folds::Folds;
 use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::io::table::Table;
 use crate::io::targets::{TargetOptions, read_modalities};
+use crate::model::options::{DataFacts, InputFacts};
 use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
 use crate::stat::{self, Averaged};
 
@@ -85,7 +86,7 @@ pub(in crate::cli) struct Wanted {
     pub(super) cutoff: f64,
     group_until: Option<String>,
     /// Names of the modalities.
-    pub(super) labels: Vec<String>,
+    pub(in crate::cli) labels: Vec<String>,
     /// Files of classes that the configuration names.
     classes: Option<PathBuf>,
     class_means: Option<PathBuf>,
@@ -118,6 +119,76 @@ pub(in crate::cli) struct Prepared {
     class_means: Option<PathBuf>,
     /// Names of the tracks of every file before some were selected.
     pub(super) all_tracks: Vec<Vec<String>>,
+}
+
+impl Prepared {
+    /// What the data say about a model; `names` are those of the modalities.
+    pub(in crate::cli) fn facts(&self, wanted: &Wanted, names: &[String]) -> DataFacts {
+        let lengths = self.dataset.inputs.iter().map(|s| s.length);
+        DataFacts {
+            inputs: lengths
+                .zip(&wanted.reverse_complement)
+                .map(|(length, &reverse_complement)| InputFacts { length, reverse_complement })
+                .collect(),
+            tracks: self.dataset.targets.iter().map(|t| t.tracks.len()).collect(),
+            names: names.to_vec(),
+            bins: self.dataset.targets[0].bins,
+        }
+    }
+}
+
+impl Flags<'_> {
+    /// The table `[data]` that says the same as these flags over `table`, and words of a command line for what it cannot say.
+    ///
+    /// # Errors
+    /// As [`Wanted::new`].
+    pub(in crate::cli) fn table(&self, table: &toml::Table) -> Result<(toml::Table, Vec<String>)> {
+        let (mut table, mut rest) = (table.clone(), vec![]);
+        let Measured { crossvalidation, group_until, target_columns, classes, class_means, file_classes } =
+            self.measured;
+        let list = |words: &[String]| toml::Value::Array(words.iter().cloned().map(toml::Value::String).collect());
+        for (key, words) in [("crossvalidation", crossvalidation), ("target_columns", target_columns)] {
+            if !words.is_empty() {
+                table.insert(key.into(), list(words));
+            }
+        }
+        let texts = [
+            ("group_until", group_until),
+            ("seq_column", &self.reading.seq_column),
+            ("name_column", &self.reading.name_column),
+        ];
+        for (key, text) in texts {
+            if let Some(text) = text {
+                table.insert(key.into(), text.clone().into());
+            }
+        }
+        if let Some(text) = self.select_tracks {
+            table.insert("select_tracks".into(), list(&names(text)?));
+        }
+        if let Some(text) = self.reverse_complement {
+            match strands(Some(text), false, self.sequences.split(',').count())?[..] {
+                [first, ref others @ ..] if others.iter().all(|o| *o == first) => {
+                    table.insert("reverse_complement".into(), first.into());
+                }
+                _ => rest.extend(["--reverse-complement".into(), text.to_string()]),
+            }
+        }
+        for (flag, path) in [("--classes", classes), ("--class-means", class_means)] {
+            if let Some(path) = path {
+                rest.extend([flag.into(), path.display().to_string()]);
+            }
+        }
+        if !file_classes.is_empty() {
+            rest.extend(["--file-classes".into(), file_classes.join(",")]);
+        }
+        if let Some(sign) = self.reading.delimiter {
+            rest.extend(["--delimiter".into(), if sign == '\t' { "tab".into() } else { sign.to_string() }]);
+        }
+        if self.reading.regionless {
+            rest.push("--regionless".into());
+        }
+        Ok((table, rest))
+    }
 }
 
 impl Wanted {

@@ -20,7 +20,7 @@ const SHOWN: usize = 6;
 /// Flags about another model.
 #[derive(Debug, Default, clap::Args, Serialize)]
 #[command(next_help_heading = "Starting from another model")]
-pub(super) struct Start {
+pub(in crate::cli) struct Start {
     /// Start from this model: every tensor of the same name and shape is taken, rows of heads by the names of their tracks; what
     /// does not fit starts as drawn, and is told
     #[arg(long, value_name = "MODEL", conflicts_with = "load_parameters")]
@@ -40,8 +40,22 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// The flags as words of a command line.
+    pub(in crate::cli) fn words(&self) -> Vec<String> {
+        let mut words = vec![];
+        if let Some(path) = &self.from {
+            words.extend(["--from".into(), path.display().to_string()]);
+        }
+        self.take.iter().for_each(|pattern| words.extend(["--take".into(), pattern.clone()]));
+        if !self.load_parameters.is_empty() {
+            words.push("--load-parameters".into());
+            words.extend(self.load_parameters.iter().cloned());
+        }
+        words
+    }
+
     /// The network, and what the record of the run says about its start.
-    pub(super) fn network(
+    pub(in crate::cli) fn network(
         &self,
         spec: Architecture,
         seed: u64,

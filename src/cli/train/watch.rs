@@ -10,7 +10,7 @@ use crate::engine::train::{Event, PassKind};
 use crate::error::Result;
 
 /// Listens to a run.
-pub(super) struct Watch {
+pub(in crate::cli) struct Watch {
     talk: Talk,
     bar: ProgressBar,
     epochs: usize,
@@ -20,7 +20,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(talk: Talk, epochs: usize) -> Self {
+    pub(in crate::cli) fn new(talk: Talk, epochs: usize) -> Self {
         let shown = talk > Talk::Quiet && std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(
             Some(0),
@@ -33,7 +33,12 @@ impl Watch {
         Self { talk, bar, epochs, epoch: 0, rate: 0.0, started: Instant::now() }
     }
 
-    pub(super) fn hear(&mut self, event: &Event) -> Result<()> {
+    /// The same with the lines of another talk; the bar stays.
+    pub(in crate::cli) fn lines(self, talk: Talk) -> Self {
+        Self { talk, ..self }
+    }
+
+    pub(in crate::cli) fn hear(&mut self, event: &Event) -> Result<()> {
         match event {
             Event::Resumed { epoch } => {
                 self.epoch = *epoch;
@@ -73,7 +78,7 @@ impl Watch {
         self.bar.suspend(|| self.talk.say(line));
     }
 
-    pub(super) fn finish(&self) {
+    pub(in crate::cli) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -96,6 +96,14 @@ pub(super) struct Control {
     /// Fine-tuning: rounds done, epochs without a better one in this round.
     round: usize,
     missed: usize,
+    /// Smallest score of an epoch that trained, and its number.
+    #[serde(with = "exact", default = "unknown")]
+    pub reached: f64,
+    #[serde(default)]
+    pub reached_epoch: usize,
+    /// Whether the last score before fine-tuning was no number.
+    #[serde(default)]
+    pub diverged: bool,
 }
 
 impl Control {
@@ -121,6 +129,9 @@ impl Control {
             restarts: 0,
             round: 0,
             missed: 0,
+            reached: f64::NAN,
+            reached_epoch: 0,
+            diverged: false,
         };
         control.cool(spec);
         control
@@ -178,6 +189,9 @@ impl Control {
 
     /// The validation pass is over: decides how to go on. Actions are to be done in order.
     pub fn judge(&mut self, spec: &TrainSpec, training: Losses, validation: Losses, score: f64) -> Vec<Action> {
+        if score < self.reached || (self.reached.is_nan() && !score.is_nan()) {
+            (self.reached, self.reached_epoch) = (score, self.epoch);
+        }
         match self.phase {
             Phase::Main => self.judge_main(spec, training, validation, score),
             Phase::FineTuning => self.judge_fine_tuning(spec, score),
@@ -187,6 +201,7 @@ impl Control {
 
     fn judge_main(&mut self, spec: &TrainSpec, training: Losses, validation: Losses, score: f64) -> Vec<Action> {
         let mut actions = vec![];
+        self.diverged = score.is_nan();
         let control = match &spec.schedule {
             Schedule::Reference { control, .. } => Some(control),
             _ => None,
@@ -308,6 +323,11 @@ impl Control {
     }
 }
 
+/// Stands for a score that an older state does not hold.
+fn unknown() -> f64 {
+    f64::NAN
+}
+
 /// Floats as their bits: JSON has no NaN, and a resumed run must go on with the same numbers.
 mod exact {
     use serde::{Deserialize, Deserializer, Serializer};
@@ -370,6 +390,15 @@ mod tests {
             c = serde_json::from_str(&text).unwrap();
         }
         (numbers, rates, actions, c)
+    }
+
+    #[test]
+    fn what_is_reached_is_of_an_epoch_that_trained() {
+        let s = spec("epochs=3+patience=5+finetuning=False");
+        let (.., c) = run(&s, 1.0, &[(1.0, 0.1), (0.9, 0.5), (0.8, 0.4), (0.7, 0.6)]);
+        assert_eq!((c.best, c.best_epoch, c.reached, c.reached_epoch, c.diverged), (0.1, 0, 0.4, 2, false));
+        let (.., c) = run(&s, 1.0, &[(1.0, 0.1), (0.9, 0.5), (f64::NAN, f64::NAN)]);
+        assert_eq!((c.reached, c.reached_epoch, c.diverged), (0.5, 1, true));
     }
 
     /// Fixture 12c: early stop, two rounds of fine-tuning. Validation losses and rates as the reference recorded them.

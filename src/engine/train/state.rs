@@ -81,6 +81,48 @@ pub(super) struct State {
     pub optimizer: OptimizerState,
 }
 
+/// Tells whether data are those that a run was started with: a hash of each part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataIdentity {
+    /// Of names and bases.
+    pub sequences: String,
+    /// Of tracks and values.
+    pub targets: String,
+    /// Of the rows that are trained on and those that are watched.
+    pub sets: String,
+}
+
+impl DataIdentity {
+    /// That of data with these rows to train on and to watch.
+    pub fn of(dataset: &Dataset, train: &[usize], validation: &[usize]) -> Self {
+        let mut sequences = Hash::default();
+        dataset.names.iter().for_each(|n| sequences.add(n.as_bytes()));
+        dataset.inputs.iter().for_each(|s| sequences.add(&s.bases));
+        let mut targets = Hash::default();
+        for t in &dataset.targets {
+            t.tracks.iter().for_each(|n| targets.add(n.as_bytes()));
+            t.values.iter().for_each(|v| targets.add(&v.to_bits().to_le_bytes()));
+        }
+        let mut sets = Hash::default();
+        for set in [train, validation] {
+            set.iter().for_each(|row| sets.add(&(*row as u64).to_le_bytes()));
+            sets.add(b"end");
+        }
+        Self { sequences: sequences.text(), targets: targets.text(), sets: sets.text() }
+    }
+
+    /// The first part that differs, in words.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let parts = [
+            ("the sequences", &self.sequences, &other.sequences),
+            ("the targets", &self.targets, &other.targets),
+            ("the training and validation sets", &self.sets, &other.sets),
+        ];
+        parts.into_iter().find(|(_, a, b)| a != b).map(|(what, ..)| format!("{what} are others"))
+    }
+}
+
 /// What a run was started with: a run with another one cannot go on from its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,46 +152,34 @@ impl Identity {
         data: &Data,
         start: &Parameters,
     ) -> Result<Self> {
-        let mut sequences = Hash::default();
-        dataset.names.iter().for_each(|n| sequences.add(n.as_bytes()));
-        data.inputs.iter().for_each(|s| sequences.add(&s.bases));
-        let mut targets = Hash::default();
-        for t in &dataset.targets {
-            t.tracks.iter().for_each(|n| targets.add(n.as_bytes()));
-            t.values.iter().for_each(|v| targets.add(&v.to_bits().to_le_bytes()));
-        }
-        let mut sets = Hash::default();
-        for set in [&data.train, &data.validation] {
-            set.iter().for_each(|row| sets.add(&(*row as u64).to_le_bytes()));
-            sets.add(b"end");
-        }
+        let DataIdentity { sequences, targets, sets } = DataIdentity::of(dataset, &data.train, &data.validation);
         let mut weights = Hash::default();
         for t in [start.values(), start.buffers()] {
             t.to_cpu()?.to_f64().iter().for_each(|v| weights.add(&v.to_bits().to_le_bytes()));
         }
-        let text = |h: Hash| format!("{:016x}", h.0);
         Ok(Self {
             model: model.clone(),
             training: spec.clone(),
             precision: precision.name().into(),
-            sequences: text(sequences),
-            targets: text(targets),
-            sets: text(sets),
-            start: text(weights),
+            sequences,
+            targets,
+            sets,
+            start: weights.text(),
         })
+    }
+
+    fn data(&self) -> DataIdentity {
+        let (sequences, targets, sets) = (self.sequences.clone(), self.targets.clone(), self.sets.clone());
+        DataIdentity { sequences, targets, sets }
     }
 
     /// What differs, in words.
     fn difference(&self, other: &Self) -> Option<String> {
-        for (what, a, b) in [
-            ("the sequences", &self.sequences, &other.sequences),
-            ("the targets", &self.targets, &other.targets),
-            ("the training and validation sets", &self.sets, &other.sets),
-            ("the precisions (--precision)", &self.precision, &other.precision),
-        ] {
-            if a != b {
-                return Some(format!("{what} are others"));
-            }
+        if let Some(what) = self.data().difference(&other.data()) {
+            return Some(what);
+        }
+        if self.precision != other.precision {
+            return Some("the precisions (--precision) are others".into());
         }
         let json = |i: &Self| serde_json::to_value((&i.model, &i.training)).unwrap_or_default();
         let option = differing(&json(self), &json(other), "");
@@ -318,6 +348,10 @@ impl Default for Hash {
 }
 
 impl Hash {
+    fn text(&self) -> String {
+        format!("{:016x}", self.0)
+    }
+
     fn add(&mut self, bytes: &[u8]) {
         let mut word = |w: u64| self.0 = (self.0 ^ w).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
         let (words, rest) = bytes.as_chunks::<8>();
