@@ -121,7 +121,10 @@ fn profiles_continue_and_are_exchanged() {
     let panels = |file: &str| room.read(file).matches(">Reads<").count();
     assert_eq!((panels("a.svg"), panels("b.svg")), (4, 4));
     room.fails("plot profile sim/targets.tsv sim/targets.tsv -o c.svg", &["expected profiles"]);
-    room.fails("plot profile m_pred.npz sim/profiles.npz -o c.svg --tracks 0 --strands -q", &["an even number of tracks"]);
+    room.fails(
+        "plot profile m_pred.npz sim/profiles.npz -o c.svg --tracks 0 --strands -q",
+        &["an even number of tracks"],
+    );
 }
 
 #[test]

@@ -115,7 +115,8 @@ impl ProfileFigure {
             page.line((frame.left, y.at(0.0)), (frame.right(), y.at(0.0)), &Style::stroke(Colour::GREY, axis::HAIR));
             frame.y_axis(&mut page, y, ticks, &self.unit, room);
             if i + 1 == panels.len() {
-                let ticks = x.ticks(bins.min(8)).into_iter().filter(|t| t.value.fract().abs() < 1e-9).collect::<Vec<_>>();
+                let ticks =
+                    x.ticks(bins.min(8)).into_iter().filter(|t| t.value.fract().abs() < 1e-9).collect::<Vec<_>>();
                 frame.x_axis(&mut page, &x, &ticks, "Position");
             }
         }
