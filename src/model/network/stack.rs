@@ -65,15 +65,13 @@ impl Stack {
     /// One output, `[N, tracks]`.
     pub(super) fn forward(&self, tape: &mut Tape, bound: &Bound, x: &Var, mut watch: Option<Observer>) -> Result<Var> {
         let mut x = x.clone();
+        let head = self.layers.iter().rposition(|layer| matches!(layer, Layer::Dense(_)));
         for (i, layer) in self.layers.iter().enumerate() {
-            if let Some(observe) = &mut watch {
-                let last = matches!(layer, Layer::Dense(_))
-                    && !self.layers[i + 1..].iter().any(|layer| matches!(layer, Layer::Dense(_)));
-                if last {
-                    observe(0, Tap::HeadInput, &x);
-                }
+            if let Some(observe) = watch.as_mut().filter(|_| head == Some(i)) {
+                observe(0, Tap::HeadInput, &x);
             }
-            let product = matches!(self.layers.get(i + 1), Some(Layer::Conv(..) | Layer::Dense(_)));
+            // What is watched is not only read by products.
+            let product = matches!(self.layers.get(i + 1), Some(Layer::Conv(..) | Layer::Dense(_))) && watch.is_none();
             x = tape.scoped(format!("layer{i}"), |t| match layer {
                 Layer::Activation(_) if product => t.for_products(|t| apply(layer, t, bound, &x)),
                 _ => apply(layer, t, bound, &x),
