@@ -3,8 +3,8 @@
 use crate::device::{Device, Precision};
 use crate::engine::predict::batch_on;
 use crate::error::{Error, Result};
+use crate::model::Network;
 use crate::model::spec::PoolPadding;
-use crate::model::{Network, ZooModel};
 use crate::nn::Parameters;
 use crate::ops;
 use crate::tape::{Keep, Mode, NodeId, Tape, Var};
@@ -161,11 +161,11 @@ impl Predictor for Network {
     }
 
     fn flank(&self) -> usize {
-        self.inputs()[0].shift
+        self.flanks().0
     }
 
     fn flank_code(&self) -> u8 {
-        crate::seq::UNIFORM
+        self.flanks().1
     }
 
     fn is_batch_independent(&self) -> bool {
@@ -181,7 +181,8 @@ impl Predictor for Network {
         let mut inputs = vec![];
         let mut from = 0;
         match self.inputs() {
-            [_] => inputs.push(x.clone()),
+            // A published architecture has one sequence and no networks.
+            [] | [_] => inputs.push(x.clone()),
             several => {
                 for spec in several {
                     let to = from + spec.padded_length();
@@ -199,40 +200,5 @@ impl Predictor for Network {
 
     fn to_device(&self, device: &Device) -> Result<Self> {
         Network::to_device(self, device)
-    }
-}
-
-impl Predictor for ZooModel {
-    fn length(&self) -> usize {
-        self.name().length()
-    }
-
-    fn tracks(&self) -> usize {
-        ZooModel::tracks(self)
-    }
-
-    fn flank(&self) -> usize {
-        ZooModel::flank(self)
-    }
-
-    fn flank_code(&self) -> u8 {
-        crate::seq::UNKNOWN
-    }
-
-    fn parameters(&self) -> &Parameters {
-        ZooModel::parameters(self)
-    }
-
-    fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
-        let bound = ZooModel::parameters(self).bind(tape, false)?;
-        ZooModel::forward(self, tape, &bound, x)
-    }
-
-    fn to_dtype(&self, dtype: DType) -> Result<Self> {
-        ZooModel::to_dtype(self, dtype)
-    }
-
-    fn to_device(&self, device: &Device) -> Result<Self> {
-        ZooModel::to_device(self, device)
     }
 }
