@@ -182,15 +182,21 @@ class Beluga(nn.Module):
 
     def __init__(self):
         super().__init__()
-        layers = []
-        for i, (inputs, outputs) in enumerate(((4, 320), (320, 480), (480, 640))):
-            layers += [nn.MaxPool1d(4)] if i else []
-            layers += [nn.Conv1d(inputs, outputs, 8), nn.ReLU(), nn.Conv1d(outputs, outputs, 8), nn.ReLU()]
-        self.conv = nn.Sequential(*layers)
-        self.fc = nn.Sequential(nn.Linear(67840, 2003), nn.ReLU(), nn.Linear(2003, 2002))
+        layers, at = [], 0
+        for inputs, outputs in ((4, 320), (320, 480), (480, 640)):
+            layers += [nn.MaxPool1d(4)] if at else []
+            for width in (inputs, outputs):
+                layers += [place(self, f"model.0.{at}", nn.Conv1d(width, outputs, 8)), nn.ReLU()]
+                at += 2
+            at += 2
+        dense = [place(self, "model.1.2.1", nn.Linear(67840, 2003)), place(self, "model.1.4.1", nn.Linear(2003, 2002))]
+        # Registered under the published names; here they are in the order of the forward pass.
+        self.layers = [*layers, nn.Flatten(), dense[0], nn.ReLU(), dense[1]]
 
     def forward(self, x):
-        return self.fc(self.conv(x).flatten(1))
+        for layer in self.layers:
+            x = layer(x)
+        return x
 
 
 MODELS = {

@@ -311,9 +311,7 @@ fn what_does_not_fit_is_told() {
     room.fails("convert m.pth -o o.drg --params p.dat --track-names names.txt", &["names.txt:2: 'a' comes twice"]);
     room.write("names.txt", "a\n");
     room.fails("convert m.pth -o o.drg --params p.dat --track-names names.txt", &["expected 2 names", "found 1"]);
-    let beluga = PthTensor { shape: vec![320, 4, 1, 8], data: PthData::F32(vec![0.0; 320 * 32]) };
-    write_pth(&room.path("beluga.pth"), &[("model.0.0.weight".into(), beluga)]).unwrap();
-    room.fails("convert beluga.pth -o o.drg", &["not supported", "beluga.pth is DeepSEA Beluga"]);
+    room.fails("convert m.pth -o o.drg --params p.dat --sigmoid", &["--sigmoid", "outclass=Class"]);
     room.fails("convert m.pth -o o.pth", &["no drg model"]);
     room.fails("convert m.pth -o o.drg --fresh", &["--fresh"]);
     room.fails("convert m.drg -o o.drg", &["is a model already"]);

@@ -127,6 +127,44 @@ fn profiles_continue_and_are_exchanged() {
     );
 }
 
+/// Other scales of the counts, by our words and by the reference's.
+#[test]
+fn counts_are_transformed() {
+    let room = Room::new();
+    room.ok("simulate -o sim --sequences 60 --length 40 --tracks 1 --classes 1 --motifs 2 --negative 0 --profile-bins 30 -q");
+    let train = "train sim/sequences.fa sim/profiles.npz --crossvalidation sim/folds.txt 0 -q --cnn num_kernels=4+l_kernels=5+epochs=1";
+    for (flag, alias) in [
+        ("--transform log", "--logcounts"),
+        ("--transform log2", "--log2counts"),
+        ("--transform share", "--norm1outputbins"),
+    ] {
+        room.ok(&format!("{train} -o a.drg {flag}"));
+        room.ok(&format!("{train} -o b.drg {alias}"));
+        assert_eq!(room.read("a_loss.txt"), room.read("b_loss.txt"), "{flag}");
+        room.ok(&format!("{train} -o c.drg"));
+        assert_ne!(room.read("a_loss.txt"), room.read("c_loss.txt"), "{flag}");
+    }
+    let (_, counts) = room.array::<3>("sim/profiles.npz", "counts");
+    assert!(counts.iter().any(|c| *c > 1.0));
+    room.fails(
+        "train sim/sequences.fa sim/targets.tsv -o x.drg --transform share -q --cnn num_kernels=4",
+        &["expected profiles"],
+    );
+    let lines: String = room
+        .read("sim/sequences.fa")
+        .lines()
+        .filter_map(|l| l.strip_prefix('>'))
+        .map(|n| format!("{n}\t-3\n"))
+        .collect();
+    room.write("low.tsv", &lines);
+    room.fails(
+        "train sim/sequences.fa low.tsv -o x.drg --transform log -q --cnn num_kernels=4",
+        &["measurements above -1, found -3"],
+    );
+    let ran = room.run(&format!("{train} -o x.drg --logcounts --log2counts"));
+    assert!(ran.code == 2 && ran.err.contains("cannot be used with"), "{}", ran.err);
+}
+
 #[test]
 fn wrong_use_is_told() {
     let room = Room::with_profiles("epochs=0");

@@ -9,11 +9,13 @@ use super::{Context, talk};
 use crate::error::{Error, Result};
 use crate::io::pth::{Checkpoint, PthData, PthTensor, read_checkpoint, write_pth};
 use crate::io::text::Lines;
-use crate::model::checkpoint::{import_state, params_text, read_safetensors, reference_state};
+use crate::model::checkpoint::{import_state, params_text, read_safetensors, recognise_beluga, reference_state};
 use crate::model::options::{
     DataFacts, InputFacts, Options, Origin, ParamsFile, Value, parse_option_string, parse_params_file, resolve,
 };
-use crate::model::spec::{Plan, PoolAlign, PoolKind, PoolPadding, Residual};
+use crate::model::spec::{
+    self, Beluga, HeadOutput, Plan, PoolAlign, PoolKind, PoolPadding, Published, Residual, TrainSpec,
+};
 use crate::model::{Model, Network};
 use crate::util::fs;
 
@@ -22,6 +24,10 @@ From PyTorch: drg convert X_parameter.pth -o model.drg. The architecture is in t
 the reference, X_model_params.dat, which is found beside X_parameter.pth or named with --params, or
 in options: --cnn OPTIONS --length 600. Files of PyTorch (zip, legacy) may hold a state dict or a
 dictionary with one in it. No code of a file is run: a file that asks for it is refused.
+
+DeepSEA Beluga's file needs no options: drg convert deepsea.beluga.pth -o beluga.drg. Its channels are
+A, G, C, T, as they were in its training (programs that feed it A, C, G, T swap C and G; --alphabet ACGT
+does as they do); its outputs are logits, with --sigmoid probabilities.
 
 A written .pth has the names and the order of the reference's state dicts and is what torch.load
 takes by default. Weighted pools of models that come from the reference pad as there
@@ -88,9 +94,13 @@ struct Architecture {
     #[arg(long, alias = "reverse_complement", value_name = "BOOL,...", value_delimiter = ',', num_args = 0..=1)]
     #[arg(default_missing_value = "true", value_parser = truth)]
     reverse_complement: Vec<bool>,
-    /// Letters of the four channels in the file's order; they are brought into ours [default: ACGT]
+    /// Letters of the four channels in the file's order; they are brought into ours [default: ACGT, of
+    /// DeepSEA Beluga AGCT]
     #[arg(long, value_name = "LETTERS")]
     alphabet: Option<String>,
+    /// End DeepSEA Beluga with the sigmoid that its file leaves out: probabilities instead of logits
+    #[arg(long)]
+    sigmoid: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
@@ -162,30 +172,14 @@ fn import(args: &Args, mut checkpoint: Checkpoint, out: &Path, context: &Context
     if rounded > 0 {
         say(&format!("{rounded} tensors of float64 are rounded to float32"));
     }
-    let beluga = |(name, tensor): &(String, PthTensor)| name == "model.0.0.weight" && tensor.shape == [320, 4, 1, 8];
-    if checkpoint.tensors.iter().any(beluga) {
-        let what =
-            format!("{} is DeepSEA Beluga, whose convolutions without padding no options describe", input.display());
-        return Err(Error::Unsupported { op: "convert", what });
-    }
-    let file = given.parameter_file(input, context)?;
-    let options = given.options(file.as_ref())?;
-    let facts = given.facts(file.as_ref(), &checkpoint.tensors)?;
-    let alike = facts.inputs.windows(2).all(|pair| pair[0].reverse_complement == pair[1].reverse_complement);
-    if facts.inputs.len() > 1 && alike && given.reverse_complement.is_empty() && file.is_some() {
-        say("a parameter file has one reverse_complement for all inputs; if they differed in training, say so with \
-             --reverse-complement True,False");
-    }
-    let (mut architecture, training) = resolve(&options, &facts)?;
-    if let Some(letters) = &given.alphabet {
-        let both_strands = architecture.inputs.iter().any(|spec| spec.stem.strands.is_some());
-        reorder_bases(&mut checkpoint.tensors, letters, both_strands)?;
-        architecture.inputs.iter_mut().for_each(|spec| spec.alphabet = BASES.into());
-    }
+    let (architecture, training) = match given.beluga(&mut checkpoint.tensors, &say)? {
+        Some(sizes) => (Published::Beluga(sizes).into(), None),
+        None => given.resolved(input, &mut checkpoint.tensors, context)?,
+    };
     let mut network = Network::new(architecture, 0)?;
     import_state(&mut network, &checkpoint.tensors).map_err(|e| Error::Usage(format!("{}: {e}", input.display())))?;
     let mut model = Model::untrained(network);
-    model.training = file.map(|_| training);
+    model.training = training;
     if let Some(path) = &given.track_names {
         name_tracks(&mut model, path)?;
     }
@@ -234,6 +228,91 @@ fn reorder_rows<T: Copy>(kernels: &mut [T], width: usize, places: &[usize]) {
 }
 
 impl Architecture {
+    /// The sizes of DeepSEA Beluga, if the tensors are its; then they have its names.
+    fn beluga(&self, tensors: &mut [(String, PthTensor)], say: &dyn Fn(&str)) -> Result<Option<Beluga>> {
+        let wrong = |what: String| Err(Error::Usage(what));
+        let Some((mut sizes, missing)) = recognise_beluga(tensors) else {
+            return match self.sigmoid {
+                true => {
+                    wrong("--sigmoid: the file is not DeepSEA Beluga's; other models have --cnn outclass=Class".into())
+                }
+                false => Ok(None),
+            };
+        };
+        for (flag, given) in [
+            ("--cnn", self.cnn.is_some()),
+            ("--params", self.params.is_some()),
+            ("--tracks", !self.tracks.is_empty()),
+            ("--file-classes", !self.file_classes.is_empty()),
+            ("--reverse-complement", !self.reverse_complement.is_empty()),
+        ] {
+            if given {
+                return wrong(format!("{flag}: the file is DeepSEA Beluga's, whose layers are known; leave it out"));
+            }
+        }
+        let shortest = Beluga::shortest(sizes.positions().unwrap_or(1));
+        let fits = shortest..=shortest + Beluga::POOL * Beluga::POOL - 1;
+        match self.length[..] {
+            [] if sizes.length == Beluga::default().length => {}
+            [length] if fits.contains(&length) => sizes.length = length,
+            [] => {
+                return wrong(format!(
+                    "--length: the tensors fit sequences of {} to {} bases; give their number",
+                    fits.start(),
+                    fits.end()
+                ));
+            }
+            ref given => {
+                let (from, to) = (fits.start(), fits.end());
+                let given = given.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+                return wrong(format!("--length {given}: expected the {from} to {to} bases that the tensors fit"));
+            }
+        }
+        if let Some(letters) = &self.alphabet {
+            sizes.alphabet = letters.to_ascii_uppercase();
+            sizes.bases().map_err(|e| Error::Usage(format!("--{e}")))?;
+        }
+        if !missing.is_empty() {
+            say(&format!("put '{missing}' in front of every name, as the published file has it"));
+            tensors.iter_mut().for_each(|(name, _)| name.insert_str(0, missing));
+        }
+        let published = Beluga { alphabet: sizes.alphabet.clone(), ..Beluga::default() };
+        let which = if sizes == published { "DeepSEA Beluga" } else { "a model of DeepSEA Beluga's layers" };
+        let output = if self.sigmoid { "probabilities" } else { "logits" };
+        say(&format!("{which}; its channels are {}, its outputs become {output}", sizes.alphabet));
+        if self.sigmoid {
+            sizes.output = HeadOutput::Class;
+        }
+        Ok(Some(sizes))
+    }
+
+    /// The architecture of options or a parameter file, and the training of the latter; tensors get our order of bases.
+    fn resolved(
+        &self,
+        input: &Path,
+        tensors: &mut [(String, PthTensor)],
+        context: &Context,
+    ) -> Result<(spec::Architecture, Option<TrainSpec>)> {
+        let file = self.parameter_file(input, context)?;
+        let options = self.options(file.as_ref())?;
+        let facts = self.facts(file.as_ref(), tensors)?;
+        let alike = facts.inputs.windows(2).all(|pair| pair[0].reverse_complement == pair[1].reverse_complement);
+        if facts.inputs.len() > 1 && alike && self.reverse_complement.is_empty() && file.is_some() {
+            context.talk.say(format_args!(
+                "{}: a parameter file has one reverse_complement for all inputs; if they differed in training, say so \
+                 with --reverse-complement True,False",
+                input.display()
+            ));
+        }
+        let (mut architecture, training) = resolve(&options, &facts)?;
+        if let Some(letters) = &self.alphabet {
+            let both_strands = architecture.inputs.iter().any(|spec| spec.stem.strands.is_some());
+            reorder_bases(tensors, letters, both_strands)?;
+            architecture.inputs.iter_mut().for_each(|spec| spec.alphabet = BASES.into());
+        }
+        Ok((architecture, file.map(|_| training)))
+    }
+
     /// The parameter file that was named, or else, if there are no options, the one beside the checkpoint.
     fn parameter_file(&self, checkpoint: &Path, context: &Context) -> Result<Option<ParamsFile>> {
         let as_file =
@@ -409,6 +488,11 @@ fn differences(model: &Model) -> Vec<String> {
     tell(stream, "residual=stream", "its skips begin at the previous convolution");
     let mean = specs.iter().any(|s| s.average_strands);
     tell(mean, "average_strands=True", "it predicts from the given strand");
+    if let Some(Published::Beluga(sizes)) = &model.network.architecture().published
+        && sizes.output == HeadOutput::Class
+    {
+        told.push("a state dict has no sigmoid: PyTorch predicts logits with it".into());
+    }
     if model.scaling.is_some() {
         told.push("targets were standardised in training: a .pth predicts them so, without the way back".into());
     }

@@ -14,6 +14,11 @@ use crate::model::Network;
 /// [`Error::Usage`] for an input or a kernel that is not there, a kernel that is named twice, and for no input where there are several.
 pub(super) fn chosen(list: &[String], network: &Network, input: Option<usize>) -> Result<Vec<(usize, usize)>> {
     let inputs = network.inputs();
+    if inputs.is_empty() {
+        return Err(Error::Usage(
+            "kernels of published architectures cannot be knocked out; expected a DRG network".into(),
+        ));
+    }
     if list.is_empty() {
         let all = input.map_or(0..inputs.len(), |i| i..i + 1);
         return Ok(all.flat_map(|i| (0..inputs[i].stem.kernels).map(move |k| (i, k))).collect());

@@ -62,7 +62,7 @@ impl Layer {
     /// # Errors
     /// [`Error::Usage`] for a text that names no layer of this architecture.
     pub fn parse(text: &str, architecture: &Architecture) -> Result<Self> {
-        let inputs = architecture.inputs.len();
+        let inputs = architecture.lengths().len();
         let (name, place) = match text.split_once('@') {
             None => (text, None),
             Some((name, place)) => (name, Some(place)),
@@ -85,6 +85,10 @@ impl Layer {
         };
         let several = architecture.join.is_some();
         if let Some((.., tap)) = LAYERS.iter().find(|l| l.0 == name || l.1 == name) {
+            if architecture.published.is_some() && !matches!(tap, Tap::Stem | Tap::HeadInput) {
+                let what = format!("layer '{text}': of a published architecture there are stem and head-input");
+                return Err(Error::Usage(what));
+            }
             if *tap == Tap::Flat && architecture.bins().is_some() {
                 let what =
                     format!("layer '{text}': a base-resolution model flattens nothing; second-block is its last map");
@@ -219,6 +223,7 @@ fn channels_first(values: &[f32], n: usize, l: usize, c: usize) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
+    use crate::model::spec::{Beluga, Published};
 
     fn network(options: &str, inputs: &[usize], tracks: Vec<usize>) -> Network {
         let inputs = inputs.iter().map(|&length| InputFacts { length, reverse_complement: true }).collect();
@@ -248,6 +253,21 @@ mod tests {
         assert!(of("6").unwrap_err().to_string().contains("the model has 2 inputs; expected 6@INPUT"));
         assert!(of("combined").unwrap_err().to_string().contains("is a formula of the heads"));
         assert_eq!(of("joined").unwrap().tap, Tap::Joined);
+    }
+
+    #[test]
+    fn layers_of_other_architectures() {
+        let sizes = Beluga { length: 330, channels: [3, 4, 5], hidden: 7, tracks: 6, ..Beluga::default() };
+        let net = Network::new(Published::Beluga(sizes), 1).unwrap();
+        let parse = |text: &str| Layer::parse(text, net.architecture());
+        assert!(parse("4").unwrap_err().to_string().contains("there are stem and head-input"));
+        assert!(parse("heads").is_err() && parse("stem@1").is_err());
+        let shape = |text: &str| {
+            let made = Embedding::new(&net, parse(text).unwrap(), Positions::All, Precision::F32).unwrap();
+            (made.shape().to_vec(), made.values(&[2; 660]).unwrap().len())
+        };
+        assert_eq!(shape("stem"), (vec![3, 323], 2 * 3 * 323));
+        assert_eq!(shape("-1@0"), (vec![7], 14));
     }
 
     #[test]

@@ -52,8 +52,7 @@ pub fn predict_in(
 
 /// Sequences whose widest map takes about 16 MB: enough for full speed, little enough for the caches.
 pub(super) fn automatic_batch(network: &Network) -> usize {
-    let widest = network.inputs().iter().map(|i| i.padded_length() * i.stem.kernels * 4).max();
-    batch_on(&network.parameters().device(), widest.unwrap_or(1))
+    batch_on(&network.parameters().device(), 4 * network.widest())
 }
 
 /// Sequences of a batch whose widest map has `widest` bytes a sequence.

@@ -18,7 +18,7 @@ pub use table::{Row, Status, parse, text};
 
 use crate::error::{Error, Result};
 use crate::model::options::Value;
-use crate::model::spec::{Select, TrainSpec};
+use crate::model::spec::{LossSpec, Select, TrainSpec};
 use crate::stat;
 
 /// How trials are run.
@@ -185,7 +185,9 @@ pub fn comparable(specs: &[TrainSpec], validation: usize) -> Result<()> {
             return differ("option 'select' varies; give it as a base option".into());
         }
         let watched = |s: &TrainSpec| -> Vec<_> {
-            let loss = |l: &crate::model::spec::LossSpec| (by_loss.then_some(l.validation), l.validation_weight);
+            // Totals are watched where the loss to minimise is.
+            let counted = |l: &LossSpec| if l.validation == Some(l.train) { l.count_weight } else { 0.0 };
+            let loss = |l: &LossSpec| (by_loss.then_some(l.validation), l.validation_weight, counted(l));
             let heads = s.losses.iter().filter(|l| l.validation.is_some() && l.validation_weight != 0.0);
             if by_loss { heads.map(loss).collect() } else { vec![] }
         };

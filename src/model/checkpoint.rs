@@ -9,6 +9,7 @@ mod export;
 mod fit;
 mod import;
 mod params;
+mod published;
 
 use std::io::Read;
 use std::path::Path;
@@ -19,6 +20,7 @@ pub use export::{export_state, reference_state};
 pub use fit::{FitReport, Match, import_fitting};
 pub use import::{Partial, PartialReport, import_partial, import_state};
 pub use params::{params_text, spec_options};
+pub use published::recognise_beluga;
 
 use crate::error::{Error, Result, hint};
 use crate::io::pth::{PthData, PthTensor};

@@ -13,4 +13,4 @@ pub mod zoo;
 pub use checkpoint::Model;
 pub use network::{Network, Tap};
 pub use readout::Readout;
-pub use zoo::{ZooModel, ZooName};
+pub use zoo::ZooName;

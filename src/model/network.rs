@@ -1,4 +1,6 @@
-//! The DRG network: from an [`Architecture`] to parameters, and from sequences to its outputs.
+//! Networks: from an [`Architecture`] to parameters, and from sequences to its outputs.
+//!
+//! A published architecture is a chain of layers (`stack`); everything else is the DRG network.
 //!
 //! For every input: stem on both strands, activation, pool; a block of dilated convolutions; attention; a block of convolutions
 //! with pools; flatten; fully connected layers; heads. Several inputs are joined behind their heads (`join`). Tensors carry
@@ -7,10 +9,12 @@
 mod join;
 mod layout;
 mod profile;
+mod stack;
 
 mod mask;
 
 use layout::layout;
+use stack::Stack;
 
 use std::sync::Arc;
 
@@ -40,6 +44,8 @@ const EPS: f64 = 1e-5;
 pub struct Network {
     architecture: Arc<Architecture>,
     plans: Arc<Plans>,
+    /// The layers of a published architecture.
+    stack: Option<Arc<Stack>>,
     parameters: Parameters,
     readout: Readout,
 }
@@ -81,6 +87,11 @@ impl Network {
     pub fn new(architecture: impl Into<Architecture>, seed: u64) -> Result<Self> {
         let architecture = architecture.into();
         let plans = architecture.plan()?;
+        if let Some(published) = &architecture.published {
+            let (stack, parameters) = Stack::new(published, seed)?;
+            let (architecture, plans, stack) = (Arc::new(architecture), Arc::new(plans), Some(Arc::new(stack)));
+            return Ok(Self { architecture, plans, stack, parameters, readout: Readout::default() });
+        }
         let mut builder = Builder::default();
         for t in plans.tensors() {
             let initial = match t.init {
@@ -111,7 +122,7 @@ impl Network {
             parameters.set_torch(id, &torch)?;
         }
         let (architecture, plans) = (Arc::new(architecture), Arc::new(plans));
-        Ok(Self { parameters, architecture, plans, readout: Readout::default() })
+        Ok(Self { parameters, architecture, plans, stack: None, readout: Readout::default() })
     }
 
     /// The architecture.
@@ -119,12 +130,12 @@ impl Network {
         &self.architecture
     }
 
-    /// Architectures of the networks of the inputs.
+    /// Architectures of the networks of the inputs; none of a published architecture.
     pub fn inputs(&self) -> &[ModelSpec] {
         &self.architecture.inputs
     }
 
-    /// Its layers.
+    /// Its layers; none of a published architecture.
     pub fn plans(&self) -> &Plans {
         &self.plans
     }
@@ -137,6 +148,26 @@ impl Network {
     /// The numbers, for loading and training.
     pub fn parameters_mut(&mut self) -> &mut Parameters {
         &mut self.parameters
+    }
+
+    /// Bases that stand before and after every input, and their code: 0.25 in every channel where sequences shift, zeros that are
+    /// part of the first convolution's padding in published architectures.
+    pub fn flanks(&self) -> (usize, u8) {
+        match &self.stack {
+            Some(stack) => (stack.flank, crate::seq::UNKNOWN),
+            None => (self.inputs()[0].shift, crate::seq::UNIFORM),
+        }
+    }
+
+    /// Multiply-adds of convolutions, dense layers and attention for one sequence, the first layer counted on one-hot input.
+    pub fn multiply_adds(&self) -> f64 {
+        self.stack.as_ref().map_or_else(|| self.plans.multiply_adds(), |stack| stack.products)
+    }
+
+    /// Numbers of the widest map of a sequence, which of the DRG network is that of the first layer.
+    pub(crate) fn widest(&self) -> usize {
+        let first = self.inputs().iter().map(|i| i.padded_length() * i.stem.kernels).max();
+        self.stack.as_ref().map_or(first.unwrap_or(1), |stack| stack.widest)
     }
 
     /// The same network in another float type.
@@ -193,8 +224,8 @@ impl Network {
         }
     }
 
-    /// Runs the network on packed bases `[N, L]` or numbers `[N, L, 4]` for every input, L = [`ModelSpec::padded_length`]; one
-    /// result an output, `[N, tracks]`, or `[N, tracks, bins]` of a base-resolution model.
+    /// Runs the network on packed bases `[N, L]` or numbers `[N, L, 4]` for every input, L its length with both flanks
+    /// ([`Network::flanks`]); one result an output, `[N, tracks]`, or `[N, tracks, bins]` of a base-resolution model.
     ///
     /// # Errors
     /// [`crate::Error::Argument`] for another number of inputs; shapes that do not fit, with the layer's path.
@@ -211,10 +242,13 @@ impl Network {
     }
 
     fn pass(&self, tape: &mut Tape, bound: &Bound, x: &[Var], mut watch: Option<Observer>) -> Result<Vec<Var>> {
-        let inputs = self.inputs();
-        if x.len() != inputs.len() {
-            let what = format!("{} sequences for a network of {} inputs", x.len(), inputs.len());
+        let (inputs, expected) = (self.inputs(), self.architecture.lengths().len());
+        if x.len() != expected {
+            let what = format!("{} sequences for a network of {expected} inputs", x.len());
             return Err(Error::Argument { op: "network", what });
+        }
+        if let Some(stack) = &self.stack {
+            return Ok(vec![stack.forward(tape, bound, &x[0], watch)?]);
         }
         let Some(join) = &self.architecture.join else {
             let heads = self.run(bound, 0, 0).heads(tape, &x[0], Strand::Given, watch)?.0;

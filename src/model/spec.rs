@@ -61,11 +61,13 @@ macro_rules! named {
 mod join;
 mod layers;
 mod plan;
+mod published;
 mod train;
 
 pub use join::*;
 pub use layers::*;
 pub use plan::*;
+pub use published::*;
 pub use train::*;
 
 named! {

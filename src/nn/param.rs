@@ -17,8 +17,10 @@ use crate::util::philox::Philox;
 pub enum Layout {
     /// The same.
     Plain,
-    /// `[O, C, k]` there, `[k, C, O]` here.
+    /// `[O, C, k]` (or `[O, C, 1, k]`) there, `[k, C, O]` here.
     Conv,
+    /// A convolution on bases whose channels have another order there: channel `c` there is base `bases[c]` here.
+    Bases([usize; 4]),
     /// `[O, F]` (or `[O, F, 1]`) there, `[F, O]` here.
     Dense,
     /// A dense layer behind a flattened map: column `c * l + p` there, row `p * C + c` here. Also a vector over such a map.
@@ -126,7 +128,7 @@ impl Builder {
     pub fn push(&mut self, name: &str, torch_shape: &[usize], layout: Layout, kind: Kind, initial: Initial) -> ParamId {
         let shape = match layout {
             Layout::Plain => torch_shape.to_vec(),
-            Layout::Conv => vec![torch_shape[2], torch_shape[1], torch_shape[0]],
+            Layout::Conv | Layout::Bases(_) => vec![torch_shape[torch_shape.len() - 1], torch_shape[1], torch_shape[0]],
             Layout::Flattened { .. } if torch_shape.len() == 1 => torch_shape.to_vec(),
             Layout::Dense | Layout::Flattened { .. } => vec![torch_shape[1], torch_shape[0]],
         };
@@ -416,8 +418,12 @@ fn permuted(e: &Entry, from: &[f64], inward: bool) -> Vec<f64> {
     let place: Box<dyn Fn(usize) -> usize> = match e.layout {
         Layout::Plain => return from.to_vec(),
         Layout::Conv => {
-            let (o, c, k) = (e.torch_shape[0], e.torch_shape[1], e.torch_shape[2]);
+            let (o, c, k) = (e.torch_shape[0], e.torch_shape[1], e.shape[0]);
             Box::new(move |i| (i % k * c + i / k % c) * o + i / (k * c))
+        }
+        Layout::Bases(bases) => {
+            let (o, k) = (e.torch_shape[0], e.shape[0]);
+            Box::new(move |i| (i % k * 4 + bases[i / k % 4]) * o + i / (k * 4))
         }
         Layout::Dense => {
             let (o, f) = (e.torch_shape[0], e.torch_shape[1]);
@@ -474,6 +480,15 @@ mod tests {
         assert_eq!(p.to_torch(flat), numbers[..12]);
         assert_eq!((p.to_torch(mean), p.to_torch(count)), (vec![1.0; 3], vec![7.0]));
         assert!(p.set_torch(mean, &[1.0]).is_err());
+        let mut b = Builder::default();
+        let bases = Layout::Bases([0, 2, 1, 3]);
+        let stem = b.push("s.weight", &[2, 4, 1, 3], bases, Kind::Parameter, Initial::Uniform(0.5));
+        let mut q = b.finish(DType::F32, 1).unwrap();
+        q.set_torch(stem, &numbers).unwrap();
+        assert_eq!(q.to_torch(stem), numbers);
+        // [o=1, c=1, k=2] is base 2.
+        assert_eq!(q.tensor(stem).unwrap().shape(), [3, 4, 2]);
+        assert_eq!(q.tensor(stem).unwrap().cpu::<f32>().unwrap()[(2 * 4 + 2) * 2 + 1], 12.0 + 3.0 + 2.0);
         assert!(p.id("n.running_maen").unwrap_err().to_string().contains("'n.running_mean'"));
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::{Context, talk};
 use crate::engine::mutate::{Engine, Options, Pairs, pairs};
 use crate::error::{Error, Result};
-use crate::model::{ZooModel, ZooName};
+use crate::model::ZooName;
 use crate::util::par;
 use crate::util::philox::Philox;
 
@@ -40,11 +40,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let model = ZooModel::new(ZooName::parse(&args.model)?, 1)?;
-    let l = model.name().length();
+    let name = ZooName::parse(&args.model)?;
+    let (model, l) = (name.network(1)?, name.length());
     let n = args.positions.map_or(l, |n| usize::from(n.get()));
     if n < 2 || n > l {
-        return Err(Error::Usage(format!("--positions {n}: expected 2 to {l}, the length of {}", model.name())));
+        return Err(Error::Usage(format!("--positions {n}: expected 2 to {l}, the length of {name}")));
     }
     let mut random = Philox::new(1, BASES);
     let codes: Vec<u8> = (0..l).map(|_| random.below(4) as u8).collect();
@@ -80,14 +80,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     context.talk.detail(format_args!("{} pairs by the naive engine in {:.1} s", naive.0, naive.1));
     if args.json {
         let row = json!({
-            "model": model.name().name(), "pairs": m, "seconds": s, "threads": par::threads(), "precision": "f32",
+            "model": name.name(), "pairs": m, "seconds": s, "threads": par::threads(), "precision": "f32",
             "pairs_per_s": delta, "naive_pairs_per_s": whole, "naive_sample": naive.0, "ratio": delta / whole,
         });
         return talk::print(format_args!("{row:#}\n"));
     }
     talk::print(format_args!(
-        "{}: {m} pairs in {s:.1} s, {delta:.0} pairs/s; naive {whole:.0} pairs/s on {} pairs; ratio {:.2}\n",
-        model.name(),
+        "{name}: {m} pairs in {s:.1} s, {delta:.0} pairs/s; naive {whole:.0} pairs/s on {} pairs; ratio {:.2}\n",
         naive.0,
         delta / whole
     ))

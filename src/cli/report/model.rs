@@ -8,7 +8,7 @@ use crate::cli::plot::read_losses;
 use crate::error::Result;
 use crate::model::checkpoint::Model;
 use crate::model::spec::{
-    Architecture, BlockSpec, Combination, HeadOutput, ModelSpec, PoolKind, StrandPool, TrainSpec,
+    Architecture, BlockSpec, Combination, HeadOutput, ModelSpec, PoolKind, Published, StrandPool, TrainSpec,
 };
 use crate::nn::Kind;
 use crate::plot::{LossCurve, LossFigure, LossRow, ReportFigure, Section};
@@ -93,6 +93,9 @@ fn gap(best: &LossRow) -> String {
 
 /// Sentences about the networks and what joins them.
 fn architecture(model: &Architecture) -> Result<String> {
+    if let Some(model) = &model.published {
+        return Ok(published(model));
+    }
     let Some(join) = &model.join else { return Ok(network(&model.inputs[0])?.join(" ")) };
     let mut text = format!("The model has {}, with a network each.", of(model.inputs.len(), "input"));
     for (i, spec) in model.inputs.iter().enumerate() {
@@ -114,6 +117,25 @@ fn architecture(model: &Architecture) -> Result<String> {
         text.push_str(&format!("Output {} ({}): {how}. ", o.name, of(o.tracks, "track")));
     }
     Ok(text.trim_end().into())
+}
+
+/// Sentences about a model of other groups.
+fn published(model: &Published) -> String {
+    let (name, layers) = match model {
+        Published::SeqToFunc251 => ("SeqToFunc", "convolutions with mean pools and wide fully connected layers"),
+        Published::Bpnet2114 => ("BPNet", "dilated convolutions, which give a profile and a count"),
+        Published::Beluga(_) => ("DeepSEA Beluga", "three pairs of convolutions and two fully connected layers"),
+    };
+    let output = match model {
+        Published::Beluga(sizes) if sizes.output == HeadOutput::Linear => "logits",
+        Published::Beluga(sizes) => output(sizes.output),
+        _ => "linear",
+    };
+    format!(
+        "The architecture is a published one, {name}: {layers}. It reads {} bases; the output is one number for each of {} ({output}).",
+        count(model.length()),
+        of(model.tracks(), "track")
+    )
 }
 
 /// Sentences about the layers of a network, from the input on.

@@ -10,7 +10,7 @@ use crate::io::dataset::{Dataset, align};
 use crate::io::folds::Folds;
 use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::io::table::Table;
-use crate::io::targets::{TargetOptions, read_modalities};
+use crate::io::targets::{TargetOptions, Targets, read_modalities};
 use crate::model::options::{DataFacts, InputFacts};
 use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
 use crate::stat::{self, Averaged};
@@ -33,12 +33,83 @@ pub(in crate::cli) struct Measured {
     /// Scores are of means: tracks of one class of this file are averaged before, within the classes of --classes
     #[arg(long, alias = "average_outclasses", value_name = "FILE")]
     class_means: Option<PathBuf>,
+    /// Learn another scale of the measurements: log = ln(1 + x), log2 = log2(2 + x), share = the share of a bin in its profile
+    #[arg(long, value_name = "log|log2|share")]
+    transform: Option<Transform>,
+    /// As --transform log
+    #[arg(long, hide = true, conflicts_with = "transform")]
+    logcounts: bool,
+    /// As --transform log2
+    #[arg(long, hide = true, conflicts_with_all = ["transform", "logcounts"])]
+    log2counts: bool,
+    /// As --transform share
+    #[arg(long, hide = true, conflicts_with_all = ["transform", "logcounts", "log2counts"])]
+    norm1outputbins: bool,
     /// Names of the modalities
     #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
     pub(in crate::cli) file_classes: Vec<String>,
 }
 
+/// Another scale of measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::cli) enum Transform {
+    Log,
+    Log2,
+    Share,
+}
+
+impl Transform {
+    /// Its word on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Log2 => "log2",
+            Self::Share => "share",
+        }
+    }
+
+    /// Brings measurements to the scale.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for values that have no logarithm, and for shares of values without bins.
+    fn apply(self, targets: &mut Targets) -> Result<()> {
+        let least = if self == Self::Log2 { -2.0 } else { -1.0 };
+        if self != Self::Share
+            && let Some(&bad) = targets.values.iter().find(|&&v| v <= least)
+        {
+            return Err(Error::Usage(format!("--transform: expected measurements above {least}, found {bad}")));
+        }
+        match self {
+            Self::Log => targets.values.iter_mut().for_each(|v| *v = v.ln_1p()),
+            Self::Log2 => targets.values.iter_mut().for_each(|v| *v = (2.0 + *v).log2()),
+            Self::Share => {
+                let Some(bins) = targets.bins else {
+                    let what = "--transform share: expected profiles, npz with counts (N, T, bins)";
+                    return Err(Error::Usage(what.into()));
+                };
+                for profile in targets.values.chunks_exact_mut(bins) {
+                    let total: f64 = profile.iter().sum();
+                    // An empty profile stays empty.
+                    profile.iter_mut().filter(|_| total != 0.0).for_each(|v| *v /= total);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Measured {
+    /// The scale that is learned, if it is another one.
+    fn scale(&self) -> Option<Transform> {
+        let words = [
+            (self.logcounts, Transform::Log),
+            (self.log2counts, Transform::Log2),
+            (self.norm1outputbins, Transform::Share),
+        ];
+        self.transform.or(words.into_iter().find(|(given, _)| *given).map(|(_, scale)| scale))
+    }
+
     /// Class of each track for the scores, where a file names them.
     ///
     /// # Errors
@@ -92,6 +163,8 @@ pub(in crate::cli) struct Wanted {
     class_means: Option<PathBuf>,
     /// Names of the only tracks to learn; all if there is none.
     select: Vec<String>,
+    /// Scale of the measurements, if it is another one.
+    scale: Option<Transform>,
 }
 
 enum Source {
@@ -144,7 +217,7 @@ impl Flags<'_> {
     /// As [`Wanted::new`].
     pub(in crate::cli) fn table(&self, table: &toml::Table) -> Result<(toml::Table, Vec<String>)> {
         let (mut table, mut rest) = (table.clone(), vec![]);
-        let Measured { crossvalidation, group_until, target_columns, classes, class_means, file_classes } =
+        let Measured { crossvalidation, group_until, target_columns, classes, class_means, file_classes, .. } =
             self.measured;
         let list = |words: &[String]| toml::Value::Array(words.iter().cloned().map(toml::Value::String).collect());
         for (key, words) in [("crossvalidation", crossvalidation), ("target_columns", target_columns)] {
@@ -180,6 +253,9 @@ impl Flags<'_> {
         }
         if !file_classes.is_empty() {
             rest.extend(["--file-classes".into(), file_classes.join(",")]);
+        }
+        if let Some(scale) = self.measured.scale() {
+            rest.extend(["--transform".into(), scale.name().into()]);
         }
         if let Some(sign) = self.reading.delimiter {
             rest.extend(["--delimiter".into(), if sign == '\t' { "tab".into() } else { sign.to_string() }]);
@@ -239,6 +315,7 @@ impl Wanted {
             },
             classes: config.text("split_outclasses")?.map(PathBuf::from),
             class_means: config.text("average_outclasses")?.map(PathBuf::from),
+            scale: measured.scale(),
             select,
             sequences,
             targets,
@@ -332,6 +409,9 @@ pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
     let mut dataset = align(inputs, targets)?;
     if bins.is_some() {
         drop_empty(&mut dataset, talk)?;
+    }
+    if let Some(scale) = wanted.scale {
+        dataset.targets.iter_mut().try_for_each(|t| scale.apply(t))?;
     }
     let of: Vec<&[String]> = dataset.targets.iter().map(|t| t.tracks.as_slice()).collect();
     let mut tracks = Tracks::new(&of, &wanted.labels)?;

@@ -12,7 +12,7 @@ use super::{Case, Work};
 use crate::device::{Device, Gpu, Moment, Precision};
 use crate::engine::mutate::{Edits, Engine, Options, Reference, each_block};
 use crate::error::Result;
-use crate::model::{ZooModel, ZooName};
+use crate::model::{Network, ZooName};
 use crate::tensor::DType;
 use crate::util::philox::Philox;
 
@@ -122,7 +122,8 @@ pub fn model(gpu: &Gpu, name: ZooName, work: Work, batch: usize, precision: Prec
 /// All single mutants of some sequences by delta sweeps on a GPU, timed from bases on the host to effects on the host, the
 /// reference pass included.
 pub struct Mutation {
-    model: ZooModel,
+    name: ZooName,
+    model: Network,
     codes: Vec<u8>,
     /// Made when it is first asked for: it takes some mutants in f64 on the CPU.
     exact: Option<Exact>,
@@ -137,13 +138,13 @@ impl Mutation {
     pub fn new(gpu: &Gpu, name: ZooName, sequences: usize) -> Result<Self> {
         let mut random = Philox::new(1, BASES);
         let codes = (0..sequences * name.length()).map(|_| random.below(4) as u8).collect();
-        let model = ZooModel::new(name, 1)?.to_device(&Device::Cuda(gpu.clone()))?;
-        Ok(Self { model, codes, exact: None, gpu: gpu.clone() })
+        let model = name.network(1)?.to_device(&Device::Cuda(gpu.clone()))?;
+        Ok(Self { name, model, codes, exact: None, gpu: gpu.clone() })
     }
 
     /// Name of the model.
     pub fn name(&self) -> ZooName {
-        self.model.name()
+        self.name
     }
 
     /// Mutants of a run.
@@ -157,7 +158,7 @@ impl Mutation {
     /// Those of the operations.
     pub fn run_s(&self, precision: Precision) -> Result<f64> {
         let options = Options { engine: Engine::Delta, precision, ..Options::default() };
-        let edits = Edits::Substitutions(0..self.model.name().length());
+        let edits = Edits::Substitutions(0..self.name.length());
         self.gpu.synchronize()?;
         let (clock, mut mutants) = (Instant::now(), 0);
         each_block(&self.model, &self.codes, &edits, &options, |block| {
@@ -174,7 +175,7 @@ impl Mutation {
     /// # Errors
     /// Those of the operations.
     pub fn errors(&mut self, precision: Precision, n: usize) -> Result<IsmErrors> {
-        let name = self.model.name();
+        let name = self.name;
         let codes = &self.codes[..name.length()];
         if self.exact.is_none() {
             let wide = self.model.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::device::Precision;
 use crate::engine::mutate::{Edit, Edits, Predictor, Reference, apply};
 use crate::error::Result;
-use crate::model::{ZooModel, ZooName};
+use crate::model::{Network, ZooName};
 use crate::tensor::DType;
 use crate::util::philox::Philox;
 
@@ -21,9 +21,9 @@ const LONG_SAMPLE: usize = 3000;
 
 /// A model with a sequence and its mutants, ready to be timed.
 pub struct IsmCase {
-    model: ZooModel,
+    model: Network,
     /// The same in f64.
-    wide: ZooModel,
+    wide: Network,
     codes: Vec<u8>,
     /// All mutants of the sample, position by position.
     edits: Vec<Vec<Edit>>,
@@ -52,7 +52,7 @@ impl IsmCase {
     pub fn new(name: ZooName, mutants: Option<usize>, seconds: f64) -> Result<Self> {
         let mut random = Philox::new(1, BASES);
         let codes: Vec<u8> = (0..name.length()).map(|_| random.below(4) as u8).collect();
-        let model = ZooModel::new(name, 1)?;
+        let model = name.network(1)?;
         let wide = model.to_dtype(DType::F64)?;
         let reference = Reference::rounded(&model, &wide, &codes)?;
         let mut case = Self { model, wide, codes, edits: vec![], batch: name.default_batch(), reference };
@@ -151,7 +151,7 @@ impl Exact {
     ///
     /// # Errors
     /// Those of the operations.
-    pub fn new(wide: &ZooModel, codes: &[u8], n: usize, batch: usize) -> Result<Self> {
+    pub fn new(wide: &Network, codes: &[u8], n: usize, batch: usize) -> Result<Self> {
         let (l, n) = (codes.len(), n.max(2));
         let spread = |i: usize| {
             let at = i * (l - 1) / (n - 1);
@@ -163,7 +163,7 @@ impl Exact {
     }
 
     /// Predictions of the mutants minus that of the sequence, `[M, T]`.
-    fn naive(&self, model: &ZooModel, precision: Precision) -> Result<Vec<f64>> {
+    fn naive(&self, model: &Network, precision: Precision) -> Result<Vec<f64>> {
         let old = model.predict_in(&self.codes, precision)?.to_f64();
         let mut all = vec![];
         for mutants in self.edits.chunks(self.batch) {
@@ -178,7 +178,7 @@ impl Exact {
     ///
     /// # Errors
     /// Those of the operations.
-    pub fn errors(&self, model: &ZooModel, reference: &Reference, precision: Precision) -> Result<IsmErrors> {
+    pub fn errors(&self, model: &Network, reference: &Reference, precision: Precision) -> Result<IsmErrors> {
         let delta = reference.effects(&vec![0; self.edits.len()], &self.edits)?.to_f64();
         let power: f64 = self.effects.iter().map(|v| v * v).sum();
         let error =

@@ -11,9 +11,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::device::{Device, Precision};
+use crate::engine::mutate::Predictor;
 use crate::error::{Error, Result, hint};
-use crate::model::{ZooModel, ZooName};
-use crate::nn::{Optimizer, Rule};
+use crate::model::{Network, ZooName};
+use crate::nn::{Bound, Optimizer, Rule};
 use crate::ops::{self, Loss};
 use crate::tape::{Keep, Mode, Pass, Tape, Var};
 use crate::tensor::Tensor;
@@ -85,7 +86,8 @@ pub struct Timing {
 
 /// A model with a batch, ready to be timed.
 pub struct Case {
-    model: ZooModel,
+    name: ZooName,
+    model: Network,
     work: Work,
     batch: usize,
     x: Tensor,
@@ -113,7 +115,7 @@ impl Case {
         let batch = if batch == 0 { name.default_batch() } else { batch };
         let mut random = Philox::new(1, BASES);
         let codes: Vec<u8> = (0..batch * name.length()).map(|_| random.below(4) as u8).collect();
-        let model = ZooModel::new(name, 1)?.to_device(device)?;
+        let model = name.network(1)?.to_device(device)?;
         let rule = Rule::Sgd { momentum: MOMENTUM, nesterov: false };
         let mut case = Self {
             optimizer: Optimizer::new(rule, 0.0, model.parameters(), |_| 0),
@@ -121,13 +123,14 @@ impl Case {
             target: Tensor::new::<f32>(&[0], vec![])?,
             rate: RATE,
             steps: 0,
+            name,
             model,
             work,
             batch,
             precision,
         };
         if work == Work::Train {
-            let shape = [batch, case.model.tracks()];
+            let shape = [batch, case.model.architecture().tracks()];
             let mut random = Philox::new(1, TARGETS);
             let target: Vec<f32> = (0..shape[0] * shape[1]).map(|_| random.normal() as f32).collect();
             case.target = Tensor::new(&shape, target)?.to_device(device)?;
@@ -178,7 +181,7 @@ impl Case {
         let passes = if self.work == Work::Train { 3.0 } else { 1.0 };
         Timing {
             what: self.work.name(),
-            model: self.model.name().name(),
+            model: self.name.name(),
             batch: self.batch,
             threads: par::threads(),
             median_ms,
@@ -187,11 +190,17 @@ impl Case {
         }
     }
 
+    /// The output for the batch; the models have one.
+    fn forward(&self, tape: &mut Tape, bound: &Bound) -> Result<Var> {
+        let outputs = self.model.forward(tape, bound, &[Var::constant(self.x.clone())])?;
+        Ok(outputs.into_iter().next().expect("a network has an output"))
+    }
+
     fn output(&self) -> Result<Tensor> {
         let mut tape = Tape::predict();
         tape.precision = self.precision;
         let bound = self.model.parameters().bind(&mut tape, false)?;
-        Ok(self.model.forward(&mut tape, &bound, &Var::constant(self.x.clone()))?.value)
+        Ok(self.forward(&mut tape, &bound)?.value)
     }
 
     /// One training step; returns the loss before it `[1]`.
@@ -202,7 +211,7 @@ impl Case {
         let mut tape = Tape::new(Keep::BACKWARD, Mode::Train(pass));
         tape.precision = self.precision;
         let bound = self.model.parameters().bind(&mut tape, true)?;
-        let y = self.model.forward(&mut tape, &bound, &Var::constant(self.x.clone()))?;
+        let y = self.forward(&mut tape, &bound)?;
         let loss = ops::loss(&mut tape, &y, &self.target, Loss::Mse, 1.0 / y.value.len() as f64)?;
         let from = loss.node.expect("the loss depends on the parameters");
         let leaves = self.model.parameters().leaves(&bound);
@@ -282,7 +291,10 @@ mod tests {
         let mut case = Case::new(name, Work::Train, 2).unwrap();
         let entries: Vec<_> =
             case.model.parameters().entries().iter().filter(|e| e.kind != Kind::Counter).cloned().collect();
-        let ours: Vec<_> = entries.iter().map(|e| serde_json::json!([e.name, e.torch_shape])).collect();
+        // The published file of Beluga has convolutions of two dimensions, one of which is 1.
+        let flat =
+            |shape: &[usize]| if shape.len() == 4 { [&shape[..2], &shape[3..]].concat() } else { shape.to_vec() };
+        let ours: Vec<_> = entries.iter().map(|e| serde_json::json!([e.name, flat(&e.torch_shape)])).collect();
         assert_eq!(serde_json::Value::Array(ours), theirs["tensors"], "{name}");
         for (stream, e) in entries.iter().enumerate() {
             let u = uniform(stream as u64, e.len());

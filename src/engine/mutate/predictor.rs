@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::device::{Device, Precision};
 use crate::engine::predict::batch_on;
 use crate::error::{Error, Result};
+use crate::model::Network;
 use crate::model::spec::{ModelSpec, PoolPadding};
-use crate::model::{Network, ZooModel};
 use crate::nn::Parameters;
 use crate::ops;
 use crate::tape::{Keep, Mode, NodeId, Tape, Var};
@@ -164,7 +164,8 @@ pub(super) fn tracks<P: Predictor>(model: &P, asked: Option<&[usize]>, op: &'sta
 /// # Errors
 /// Those of the operation.
 pub(in crate::engine) fn cut(network: &Network, tape: &mut Tape, x: &Var) -> Result<Vec<Var>> {
-    let [_] = network.inputs() else {
+    // A published architecture has one sequence and no networks.
+    let ([] | [_]) = network.inputs() else {
         let mut from = 0;
         let crop = |spec: &ModelSpec| {
             let start = from;
@@ -190,11 +191,11 @@ impl Predictor for Network {
     }
 
     fn flank(&self) -> usize {
-        self.inputs()[0].shift
+        self.flanks().0
     }
 
     fn flank_code(&self) -> u8 {
-        crate::seq::UNIFORM
+        self.flanks().1
     }
 
     fn is_batch_independent(&self) -> bool {
@@ -217,40 +218,5 @@ impl Predictor for Network {
 
     fn to_device(&self, device: &Device) -> Result<Self> {
         Network::to_device(self, device)
-    }
-}
-
-impl Predictor for ZooModel {
-    fn length(&self) -> usize {
-        self.name().length()
-    }
-
-    fn tracks(&self) -> usize {
-        ZooModel::tracks(self)
-    }
-
-    fn flank(&self) -> usize {
-        ZooModel::flank(self)
-    }
-
-    fn flank_code(&self) -> u8 {
-        crate::seq::UNKNOWN
-    }
-
-    fn parameters(&self) -> &Parameters {
-        ZooModel::parameters(self)
-    }
-
-    fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
-        let bound = ZooModel::parameters(self).bind(tape, false)?;
-        ZooModel::forward(self, tape, &bound, x)
-    }
-
-    fn to_dtype(&self, dtype: DType) -> Result<Self> {
-        ZooModel::to_dtype(self, dtype)
-    }
-
-    fn to_device(&self, device: &Device) -> Result<Self> {
-        ZooModel::to_device(self, device)
     }
 }

@@ -203,7 +203,7 @@ fn tracks_are_chosen_and_bad_jobs_refused() {
 /// of two predictions would be rounding.
 #[test]
 fn what_a_mutation_cannot_reach_stays_exactly() {
-    let model = crate::model::ZooModel::new(crate::model::ZooName::Bpnet2114, 1).unwrap();
+    let model = crate::model::ZooName::Bpnet2114.network(1).unwrap();
     let codes = sequences(1, 2114);
     let reference = Reference::new(&model, &codes).unwrap();
     let edit = |at: usize| vec![Edit { at, to: (codes[at].min(3) + 1) % 4 }];

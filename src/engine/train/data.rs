@@ -59,6 +59,10 @@ impl<'a> Data<'a> {
         train: Vec<usize>,
         validation: Vec<usize>,
     ) -> Result<Self> {
+        if let Some(published) = &model.published {
+            let what = format!("{}: published architectures are run, not trained", published.name());
+            return Err(Error::Unsupported { op: "train", what });
+        }
         if data.inputs.len() != model.inputs.len() {
             let what = format!("expected {} sets of sequences, found {}", model.inputs.len(), data.inputs.len());
             return Err(Error::Usage(what));

@@ -48,6 +48,13 @@ pub fn import_fitting(
     rows: Match,
     patterns: &[String],
 ) -> Result<FitReport> {
+    if let Some(published) = &source.network.architecture().published {
+        let what = format!(
+            "{} is a published architecture, which no options describe: there is nothing that its tensors could start",
+            published.name()
+        );
+        return Err(Error::Unsupported { op: "start from another model", what });
+    }
     let mut wanted = BTreeSet::new();
     for pattern in patterns {
         wanted.extend(network.parameters().matching(pattern)?);
@@ -204,6 +211,7 @@ fn heads(network: &Network, tracks: &[Vec<String>]) -> HashMap<String, Head> {
 mod tests {
     use super::*;
     use crate::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
+    use crate::model::spec::{Beluga, Published};
 
     const HEAD: &str = "classifier.classifier.Linear.weight";
     const BIAS: &str = "classifier.classifier.Linear.bias";
@@ -257,6 +265,14 @@ mod tests {
         let (none, report) = fit(&model("dilated_convolutions=1", 1, &[&["x"]], 3), &source, &[]).unwrap();
         assert_eq!(report.kept[0], (HEAD.into(), "the file has none of its tracks".into()));
         assert_eq!(get(&none, STEM), get(&source, STEM));
+    }
+
+    #[test]
+    fn published_models_start_nothing() {
+        let small = Beluga { length: 330, channels: [3, 4, 5], hidden: 7, tracks: 6, ..Beluga::default() };
+        let source = Model::untrained(Network::new(Published::Beluga(small), 1).unwrap());
+        let message = fit(&model("", 1, &[&["a"]], 2), &source, &[]).unwrap_err().to_string();
+        assert!(message.contains("not supported: beluga is a published architecture"), "{message}");
     }
 
     #[test]

@@ -143,7 +143,10 @@ pub fn params_text(model: &Architecture, training: Option<&TrainSpec>, outname: 
 /// [`Error::Unsupported`] for an architecture that no options describe.
 pub fn spec_options(model: &Architecture, training: Option<&TrainSpec>) -> Result<Options> {
     let mut list = List(Options::new());
-    let first = model.inputs.first().ok_or_else(|| Error::Usage("a model without inputs".into()))?;
+    let first = model.inputs.first().ok_or_else(|| {
+        let what = "a published architecture, which no options of the reference describe; write the .pth alone";
+        Error::Unsupported { op: "parameter file", what: what.into() }
+    })?;
     list.stem(first);
     list.blocks(first);
     if let Some(attention) = &first.attention {

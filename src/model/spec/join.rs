@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{FcSpec, HeadOutput, ModelSpec, ProfileSpec};
+use super::{FcSpec, HeadOutput, ModelSpec, ProfileSpec, Published};
 use crate::error::{Error, Result};
 
 named! {
@@ -83,24 +83,36 @@ pub struct JoinSpec {
 }
 
 /// The architecture of a whole model: a network for each input, and what joins them if there are several. Without a join the
-/// heads of the only network are the outputs. Stored as the [`ModelSpec`] alone, or as `{"inputs": [..], "join": ..}`.
+/// heads of the only network are the outputs. Stored as the [`ModelSpec`] alone, or as `{"inputs": [..], "join": ..}`. Or else a
+/// published architecture, of which no options say what it is made of: stored as `{"published": {"name": ..}}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
-    /// Networks of the inputs; where there is a join, their heads are embeddings.
+    /// Networks of the inputs; where there is a join, their heads are embeddings. None of a published architecture.
     pub inputs: Vec<ModelSpec>,
     /// What joins them.
     pub join: Option<JoinSpec>,
+    /// The published architecture that it is.
+    pub published: Option<Published>,
 }
 
 impl From<ModelSpec> for Architecture {
     fn from(spec: ModelSpec) -> Self {
-        Self { inputs: vec![spec], join: None }
+        Self { inputs: vec![spec], join: None, published: None }
+    }
+}
+
+impl From<Published> for Architecture {
+    fn from(published: Published) -> Self {
+        Self { inputs: vec![], join: None, published: Some(published) }
     }
 }
 
 impl Architecture {
     /// Name and number of tracks of every output.
     pub fn outputs(&self) -> Vec<(&str, usize)> {
+        if let Some(published) = &self.published {
+            return vec![(published.name(), published.tracks())];
+        }
         match &self.join {
             Some(join) => join.outputs.iter().map(|o| (o.name.as_str(), o.tracks)).collect(),
             None => self.inputs.iter().flat_map(|i| &i.heads).map(|h| (h.name.as_str(), h.tracks)).collect(),
@@ -124,12 +136,13 @@ impl Architecture {
 
     /// Bases of every input.
     pub fn lengths(&self) -> Vec<usize> {
-        self.inputs.iter().map(|i| i.length).collect()
+        let published = self.published.iter().map(Published::length);
+        published.chain(self.inputs.iter().map(|i| i.length)).collect()
     }
 
     /// Bases of all inputs.
     pub fn length(&self) -> usize {
-        self.inputs.iter().map(|i| i.length).sum()
+        self.lengths().iter().sum()
     }
 
     /// Outputs of the networks that no output of the model is made from, as (input, head): nothing trains them.
@@ -150,6 +163,10 @@ impl Architecture {
         let need = |valid: bool, what: String| {
             if valid { Ok(()) } else { Err(Error::Usage(format!("model specification: expected {what}"))) }
         };
+        if let Some(published) = &self.published {
+            need(self.inputs.is_empty() && self.join.is_none(), "no networks beside a published architecture".into())?;
+            return published.check();
+        }
         let Some(join) = &self.join else {
             return need(self.inputs.len() == 1, format!("a join for {} inputs", self.inputs.len()));
         };
@@ -184,10 +201,18 @@ struct Joined {
     join: Option<JoinSpec>,
 }
 
+/// The stored form of a published architecture.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    published: Published,
+}
+
 impl Serialize for Architecture {
     fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
-        match (self.inputs.as_slice(), &self.join) {
-            ([spec], None) => spec.serialize(to),
+        match (self.inputs.as_slice(), &self.join, &self.published) {
+            (_, _, Some(published)) => Named { published: published.clone() }.serialize(to),
+            ([spec], None, None) => spec.serialize(to),
             _ => Joined { inputs: self.inputs.clone(), join: self.join.clone() }.serialize(to),
         }
     }
@@ -197,10 +222,14 @@ impl<'de> Deserialize<'de> for Architecture {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         use serde::de::Error;
         let value = serde_json::Value::deserialize(from)?;
+        if value.get("published").is_some() {
+            let Named { published } = serde_json::from_value(value).map_err(D::Error::custom)?;
+            return Ok(published.into());
+        }
         if value.get("inputs").is_none() {
             return serde_json::from_value::<ModelSpec>(value).map(Into::into).map_err(D::Error::custom);
         }
         let Joined { inputs, join } = serde_json::from_value(value).map_err(D::Error::custom)?;
-        Ok(Self { inputs, join })
+        Ok(Self { inputs, join, published: None })
     }
 }

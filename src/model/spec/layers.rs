@@ -297,6 +297,38 @@ impl Plans {
     pub fn parameters(&self) -> usize {
         trainable(self.tensors())
     }
+
+    /// Multiply-adds of convolutions, dense layers and attention for one sequence, the first layer counted on one-hot input.
+    pub fn multiply_adds(&self) -> f64 {
+        let outputs: usize = self.outputs.iter().flatten().map(|(fc, head)| dense_products(fc, [head])).sum();
+        self.inputs.iter().map(Plan::multiply_adds).sum::<f64>() + outputs as f64
+    }
+}
+
+impl ConvPlan {
+    fn products(&self) -> usize {
+        self.length * self.width * self.inputs * self.outputs
+    }
+}
+
+impl DensePlan {
+    fn products(&self) -> usize {
+        self.inputs * self.outputs
+    }
+}
+
+/// Products of fully connected layers and heads.
+fn dense_products<'a>(
+    fc: impl IntoIterator<Item = &'a FcPlan>,
+    heads: impl IntoIterator<Item = &'a HeadPlan>,
+) -> usize {
+    let stack = |s: &'a FcPlan| s.embed.iter().chain(s.layers.iter().map(|l| &l.dense));
+    let layers = fc.into_iter().flat_map(stack).map(DensePlan::products).sum::<usize>();
+    let heads = heads.into_iter().map(|head| match &head.tracks {
+        TracksPlan::Dense(dense) => dense.products(),
+        TracksPlan::Profile(p) => p.conv.products() + p.counts.iter().map(DensePlan::products).sum::<usize>(),
+    });
+    layers + heads.sum::<usize>()
 }
 
 fn trainable(tensors: Vec<TensorPlan>) -> usize {
@@ -414,6 +446,20 @@ impl Plan {
     /// Number of trainable values.
     pub fn parameters(&self) -> usize {
         trainable(self.tensors())
+    }
+
+    fn multiply_adds(&self) -> f64 {
+        let blocks = self.first_block.iter().chain(&self.second_block).flat_map(|b| &b.layers);
+        let convs = [&self.stem].into_iter().chain(blocks.map(|l| &l.conv));
+        let mut sum: f64 = convs.map(|c| c.products() as f64).sum();
+        for a in &self.attention {
+            let projections = 2 * a.inputs * a.heads * (2 * a.key_dim + a.value_dim)
+                + a.joined * a.value_dim
+                + a.inputs * a.value_dim
+                + 8 * a.value_dim * a.value_dim;
+            sum += (a.from * (projections + a.from * a.heads * (a.key_dim + a.value_dim))) as f64;
+        }
+        sum + dense_products(&self.fc, &self.heads) as f64
     }
 
     /// The names of all layers, for a prefix.

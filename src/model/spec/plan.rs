@@ -369,9 +369,12 @@ fn no_features() -> Error {
 }
 
 impl Architecture {
-    /// The layers of all networks and of what joins them. Fails where a layer cannot have its shape.
+    /// The layers of all networks and of what joins them; none of a published architecture. Fails where a layer cannot have its shape.
     pub fn plan(&self) -> Result<Plans> {
         self.check()?;
+        if self.published.is_some() {
+            return Ok(Plans { inputs: vec![], outputs: vec![] });
+        }
         let Some(join) = &self.join else {
             return Ok(Plans { inputs: vec![self.inputs[0].plan()?], outputs: vec![] });
         };

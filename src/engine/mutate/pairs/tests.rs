@@ -1,7 +1,7 @@
 use super::*;
 use crate::device::Device;
 use crate::engine::mutate::tests::{network, two_inputs};
-use crate::model::{ZooModel, ZooName};
+use crate::model::ZooName;
 use crate::nn::{Builder, Parameters};
 use crate::ops::{self, Conv1dArgs, Padding, PoolArgs, PoolKind, StemArgs, Strands};
 use crate::tape::check::{Random, close};
@@ -266,7 +266,7 @@ fn tracks_are_chosen_and_bad_jobs_refused() {
 /// The published shape that the speed of this file is told for: pairs at every distance.
 #[test]
 fn a_wide_model_agrees_on_a_sample() {
-    let model = ZooModel::new(ZooName::SeqToFunc251, 1).expect("a model of the zoo is sound");
+    let model = ZooName::SeqToFunc251.network(1).expect("a model of the zoo is sound");
     let codes: Vec<u8> = (0..251).map(|i| (i * i / 3 % 4) as u8).collect();
     let other = |at: usize| Edit { at, to: (codes[at] + 1) % 4 };
     let list =
