@@ -409,7 +409,7 @@ fn all_cases_on_gpus() {
         // Some of them where every one takes minutes.
         let emulated = cfg!(feature = "emulate") && std::env::var_os("DRG_EMULATE_ALL").is_none();
         let some = if emulated {
-            vec!["01_baseline", "02_attention", "05_two_input_D", "09i_nfc_list"]
+            vec!["01_baseline", "02_attention", "05_two_input_D", "09i_nfc_list", "10b_bp_dist"]
         } else {
             CASES.to_vec()
         };

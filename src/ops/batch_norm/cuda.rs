@@ -7,6 +7,7 @@ use super::BatchNorm;
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch, Memory, Ptr, PtrMut, Table};
 use crate::error::Result;
+use crate::ops::{or_null, or_null_mut};
 use crate::tape::{Cx, Grads, Window};
 use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
@@ -164,12 +165,12 @@ pub(super) fn backward(gpu: &Gpu, op: &BatchNorm, cx: &Cx, dy: &Tensor) -> Resul
     // Only the linear form outside training needs no x.
     let x = if op.trained || !op.activation.is_linear() { Some(cx.saved(0)?) } else { None };
     Tensor::place("batch_norm", &x.into_iter().chain([dy, table]).collect::<Vec<_>>())?;
-    let from = x.map_or(Ok(Ptr::NULL), Tensor::ptr)?;
+    let from = or_null(x)?;
     let same = cx.rows.iter().enumerate().all(|(i, &r)| i == r as usize);
     let rows = if same { Ptr::NULL } else { cx.rows_on(gpu)?.ptr() };
     let (table, log, f) = (table.ptr()?, tiles.log as i32, op.activation as i32);
     let new = |wanted: bool, shape: &[usize]| wanted.then(|| Tensor::on(gpu, DType::F32, shape)).transpose();
-    let to = |t: &mut Option<Tensor>| t.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut);
+    let to = |t: &mut Option<Tensor>| or_null_mut(t.as_mut());
     let mut dx = new(cx.wants(0), dy.shape())?;
     let (mut dgamma, mut dbeta) = (new(cx.wants(1), &[c])?, new(cx.wants(2), &[c])?);
     let mut line = new(op.batch && cx.wants(0), &[2, c])?;
@@ -191,7 +192,7 @@ pub(super) fn backward(gpu: &Gpu, op: &BatchNorm, cx: &Cx, dy: &Tensor) -> Resul
         }
     }
     if cx.wants(0) && (op.batch || !sums_wanted) {
-        let line = line.as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr)?;
+        let line = or_null(line.as_ref())?;
         // SAFETY: as above; without x there is neither a line nor a curve.
         unsafe {
             let (cfg, dx, n) = (tiles.sweep(count, 4), to(&mut dx)?, count as i64);
@@ -208,7 +209,7 @@ pub(super) fn delta(gpu: &Gpu, op: &BatchNorm, cx: &Cx, d: &Tensor, to: &Window)
     let x = if op.activation.is_linear() { None } else { Some(cx.saved(0)?) };
     Tensor::place("batch_norm", &x.into_iter().chain([d, table]).collect::<Vec<_>>())?;
     let mut y = Tensor::on(gpu, cx.operand().unwrap_or(DType::F32), d.shape())?;
-    let (tiles, from) = (Tiles::for_result(y.dtype(), c), x.map_or(Ok(Ptr::NULL), Tensor::ptr)?);
+    let (tiles, from) = (Tiles::for_result(y.dtype(), c), or_null(x)?);
     let (rows, start): (&Table, _) = (cx.rows_on(gpu)?, gpu.table(&to.start)?);
     let (cfg, log, f) = (tiles.sweep(to.width * m, 2), tiles.log as i32, op.activation as i32);
     let [m, c, width, len] = [m, c, to.width, to.len].map(|n| n as i32);

@@ -10,6 +10,7 @@ use crate::device::kernels::launch;
 use crate::device::{Bf16, F16, Gpu, Launch, Precision, Ptr, PtrMut};
 use crate::error::{Error, Result};
 use crate::ops::batch_norm;
+use crate::ops::{or_null, or_null_mut};
 use crate::tape::{Cx, Delta, Grads, Window};
 use crate::tensor::{DType, Tensor};
 use crate::util::math::Activation;
@@ -279,14 +280,13 @@ pub(in crate::ops) fn forward_tailed(
     let ([n, l, c], [k, _, o]) = (x.dims("conv1d", "x")?, w.dims("conv1d", "weight")?);
     let (stride, dilation, pad) = (a.stride, a.dilation, a.pad.0 as isize);
     let r = Rows { rows: n * lo, n: o, c, per: lo, l, taps: k, stride, pad, dilation };
-    let ptr = |t: Option<&Tensor>| t.map_or(Ok(Ptr::NULL), Tensor::ptr);
-    let operands = Operands { bias: ptr(tail.bias)?, ..Operands::new(Input::of(x)?, w.ptr()?) };
+    let operands = Operands { bias: or_null(tail.bias)?, ..Operands::new(Input::of(x)?, w.ptr()?) };
     let new = |wanted: bool, dtype| wanted.then(|| Tensor::on(gpu, dtype, &[n, lo, o])).transpose();
     let fused = tail.norm.filter(|&(_, f, dtype)| fuses(gpu, p, &r, &operands, f, dtype));
     let mut raw = new(tail.raw, DType::F32)?;
     let mut sum = new(tail.sum || tail.norm.is_some() && fused.is_none(), DType::F32)?;
     let mut normed = fused.map(|(.., dtype)| Tensor::on(gpu, dtype, &[n, lo, o])).transpose()?;
-    let to = |t: &mut Option<Tensor>| t.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut);
+    let to = |t: &mut Option<Tensor>| or_null_mut(t.as_mut());
     let norm = match (fused, &mut normed) {
         (Some((table, f, dtype)), Some(y)) => {
             let (y, operand) = match dtype {
@@ -298,7 +298,7 @@ pub(in crate::ops) fn forward_tailed(
         }
         _ => None,
     };
-    let output = Output { residual: ptr(tail.residual)?, raw: to(&mut raw)?, sum: to(&mut sum)?, norm };
+    let output = Output { residual: or_null(tail.residual)?, raw: to(&mut raw)?, sum: to(&mut sum)?, norm };
     // SAFETY: x is [n, l, c], w [k, c, o], the bias [o], the table [5, o], the residual and all results [n, lo, o].
     unsafe { rows(gpu, p, r, operands, output)? };
     if let (Some((table, f, dtype)), None, Some(sum)) = (tail.norm, fused, &sum) {

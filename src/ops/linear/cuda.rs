@@ -1,10 +1,11 @@
 //! Launches of a dense layer's products: it is a convolution of one tap, whose kernels it uses.
 
-use crate::device::{Gpu, Precision, Ptr};
+use crate::device::{Gpu, Precision};
 use crate::error::Result;
 use crate::ops::conv1d::cuda::{self, Back, Operands, Rows};
 use crate::ops::conv1d::half::{half_dtype, readable};
 use crate::ops::conv1d::operands::{Input, Prepared};
+use crate::ops::or_null;
 use crate::tape::{Cx, Grads, Window};
 use crate::tensor::{DType, Tensor};
 
@@ -24,8 +25,7 @@ pub(super) fn forward(
 ) -> Result<Tensor> {
     let [f, o] = w.dims("linear", "weight")?;
     let mut y = Tensor::on(gpu, DType::F32, shape)?;
-    let operands =
-        Operands { bias: bias.map_or(Ok(Ptr::NULL), Tensor::ptr)?, ..Operands::new(Input::of(x)?, w.ptr()?) };
+    let operands = Operands { bias: or_null(bias)?, ..Operands::new(Input::of(x)?, w.ptr()?) };
     // SAFETY: x has rows of f elements, as many as y has of o; w is [f, o], the bias [o].
     unsafe { cuda::rows(gpu, p, product(x.len() / f, f, o), operands, y.ptr_mut()?.into())? };
     Ok(y)

@@ -4,6 +4,7 @@ use super::{Padding, Pool, PoolKind};
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch, Ptr};
 use crate::error::Result;
+use crate::ops::or_null;
 use crate::tape::{Cx, Window};
 use crate::tensor::{DType, Tensor};
 
@@ -45,7 +46,7 @@ struct Fill {
 
 impl Fill {
     fn ptr(&self) -> Result<Ptr<f32>> {
-        self.values.as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr)
+        or_null(self.values.as_ref())
     }
 }
 
@@ -196,7 +197,7 @@ pub(super) fn delta(
             }
             None => {
                 let cfg = Launch::elements(cells.div_ceil(per));
-                let moved = moved.as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr)?;
+                let moved = or_null(moved.as_ref())?;
                 launch::pool_weighted_delta_f32(
                     gpu, cfg, x, fill, moved, d, rows, old, new, y, m, width, from_width, per_thread, l, lo, c, size,
                     left, step,

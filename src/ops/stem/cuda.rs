@@ -4,6 +4,7 @@ use super::{Stem, Strands};
 use crate::device::kernels::launch;
 use crate::device::{Gpu, Launch, Memory, Ptr};
 use crate::error::Result;
+use crate::ops::or_null;
 use crate::tape::{Change, Cx, Delta, Edit, Grads, Window};
 use crate::tensor::{DType, Tensor};
 
@@ -87,7 +88,7 @@ impl<'a> On<'a> {
     }
 
     pub(in crate::ops) fn bias(&self) -> Result<Ptr<f32>> {
-        self.bias.map_or(Ok(Ptr::NULL), Tensor::ptr)
+        or_null(self.bias)
     }
 
     /// The launch of a kernel of packed bases with `tiles` tiles, which uses `extra` bytes of shared memory behind the table.
@@ -194,7 +195,7 @@ impl<'a> On<'a> {
         let (cfg, Shape { l, o, k, left, .. }) = (Launch::new(r * self.l.div_ceil(POSITIONS), 256), self.shape);
         // SAFETY: the tensors have the shapes that the sizes say, there is a block for every tile of every row.
         unsafe {
-            let (df, dr, w) = (df.ptr()?, dr.map_or(Ok(Ptr::NULL), Tensor::ptr)?, self.w.ptr()?);
+            let (df, dr, w) = (df.ptr()?, or_null(dr)?, self.w.ptr()?);
             launch::stem_dgrad_f32(self.gpu, cfg, df, dr, w, dx.ptr_mut()?, l, o, k, left, scale)?;
         }
         Ok(dx)
@@ -217,7 +218,7 @@ impl<'a> On<'a> {
         unsafe {
             let codes = if packed { self.x.ptr()? } else { Ptr::NULL };
             let numbers = if packed { Ptr::NULL } else { self.x.ptr()? };
-            let (df, dr) = (df.ptr()?, dr.map_or(Ok(Ptr::NULL), Tensor::ptr)?);
+            let (df, dr) = (df.ptr()?, or_null(dr)?);
             launch::stem_wgrad_f32(gpu, cfg, codes, numbers, df, dr, part.ptr_mut()?, n as i32, l, o, k, left)?;
             let cfg = Launch::elements(size);
             launch::stem_wsum_f32(gpu, cfg, part.ptr()?, dw.ptr_mut()?, db.ptr_mut()?, parts as i32, k, o, scale)?;
@@ -306,11 +307,11 @@ pub(super) fn delta(stem: &Stem, gpu: &Gpu, cx: &Cx, change: &Delta, to: &Window
     // of the sequence (`Delta::edits`).
     unsafe {
         let (rows, start, y) = (rows.ptr(), start.ptr(), y.ptr_mut()?);
-        let values = kept.values.as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr)?;
+        let values = or_null(kept.values.as_ref())?;
         match &change.change {
             Change::Bases(edits) => {
                 let (x, edits) = (on.x.ptr()?, flat(gpu, edits)?);
-                let table = kept.table.as_ref().map_or(Ok(Ptr::NULL), Tensor::ptr)?;
+                let table = or_null(kept.table.as_ref())?;
                 let edits = Ptr::new(edits.address());
                 launch::stem_delta_f32(
                     gpu, cfg, x, table, values, edits, rows, start, y, m, width, l, o, k, left, mode,

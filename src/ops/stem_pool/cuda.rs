@@ -2,8 +2,9 @@
 
 use super::{StemPool, VALUES};
 use crate::device::kernels::launch;
-use crate::device::{Gpu, Launch, Ptr, PtrMut};
+use crate::device::{Gpu, Launch, Ptr};
 use crate::error::Result;
+use crate::ops::or_null_mut;
 use crate::ops::stem::Strands;
 use crate::ops::stem::cuda::{CHANNELS, On, POSITIONS, Packed, Shape, flat};
 use crate::tape::{Cx, Edit, Grads, Save, Window};
@@ -51,7 +52,7 @@ pub(super) fn forward(op: &StemPool, gpu: &Gpu, x: &[&Tensor], lo: usize, save: 
     // SAFETY: the tensors have the shapes that the sizes say; shared memory is what the kernel lays out in it for this chunk.
     unsafe {
         let (x, w, bias, y) = (on.x.ptr()?, on.w.ptr()?, on.bias()?, y.ptr_mut()?);
-        let values = values.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut)?;
+        let values = or_null_mut(values.as_mut())?;
         launch::stem_pool_fwd_f32(
             gpu, cfg, x, w, bias, y, values, n as i32, l, o, k, left, mode, f, lo, size, stride, before, kind, chunk,
         )?;
@@ -75,7 +76,7 @@ pub(super) fn backward(op: &StemPool, gpu: &Gpu, cx: &Cx, dy: &Tensor) -> Result
     // SAFETY: as above; x has the rows of the tape that `rows` names.
     unsafe {
         let (x, w, bias, dy, df) = (on.x.ptr()?, on.w.ptr()?, on.bias()?, dy.ptr()?, df.ptr_mut()?);
-        let dr = dr.as_mut().map_or(Ok(PtrMut::NULL), Tensor::ptr_mut)?;
+        let dr = or_null_mut(dr.as_mut())?;
         launch::stem_pool_split_f32(
             gpu,
             cfg,
