@@ -184,6 +184,11 @@ impl<'a> Trainer<'a> {
         train: Vec<usize>,
         validation: Vec<usize>,
     ) -> Result<Self> {
+        if network.architecture().members > 1 {
+            return Err(Error::Usage(
+                "an average of models is not trained; train its members, and average them again".into(),
+            ));
+        }
         let data = Data::new(dataset, network.architecture(), &spec, train, validation)?;
         let losses = pass::losses(&spec)?;
         let seed = spec.seed;
