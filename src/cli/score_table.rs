@@ -9,6 +9,7 @@ use super::talk::Talk;
 use crate::error::{Error, Result, hint};
 use crate::io::table::Table;
 use crate::io::text::parse_number;
+use crate::stat;
 
 /// Tables of scores, and how their models are called.
 #[derive(Debug, clap::Args, Serialize)]
@@ -48,6 +49,34 @@ pub(super) struct Scores {
     /// What the model is called where its name does not tell it from another.
     stem: String,
     pub rows: Vec<Row>,
+}
+
+/// Values of the same score in several tables, of folds or of models.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Spread {
+    /// How many tables have it.
+    pub tables: usize,
+    pub mean: f64,
+    /// Standard deviation; NaN of fewer than two.
+    pub sd: f64,
+    /// Confidence interval of the mean, [`LEVEL`]; NaN of fewer than two.
+    pub interval: (f64, f64),
+}
+
+/// Probability that an interval holds.
+pub(super) const LEVEL: f64 = 0.95;
+
+impl Spread {
+    /// Of these values; NaN is missing.
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.into_iter().filter(|v| !v.is_nan()).collect();
+        Self {
+            tables: values.len(),
+            mean: stat::mean(&values),
+            sd: stat::sd(&values),
+            interval: stat::t_interval(&values, LEVEL),
+        }
+    }
 }
 
 impl Row {

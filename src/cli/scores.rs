@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Context;
 use super::output::{Staged, folder_of, suffixed};
+use super::talk::Talk;
 use crate::error::{Error, Result};
 use crate::io::classes::read_classes;
 use crate::model::options::python_float;
@@ -90,7 +91,7 @@ pub(super) fn tidy(model: &str, rows: &[Score]) -> String {
 ///
 /// # Errors
 /// What the table returns; [`Error::Io`].
-pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> Result<Vec<(String, f64)>> {
+pub(super) fn write_scores(out: &Path, table: &Table<'_>, talk: Talk) -> Result<Vec<(String, f64)>> {
     let all = scores(table, &Axis::ALL, &Metric::REPORT)?;
     let stem = out.file_stem().unwrap_or_default().to_string_lossy();
     write_bytes(&suffixed(out, "_scores.tsv"), tidy(&stem, &all).as_bytes())?;
@@ -99,11 +100,11 @@ pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> 
     let defined: Vec<f64> = found.iter().map(|s| s.1).filter(|r| !r.is_nan()).collect();
     let rows = table.sequences.len();
     match (defined.len(), stat::mean(&defined)) {
-        (0, _) => context.talk.say(format_args!(
+        (0, _) => talk.say(format_args!(
             "test set: Pearson r is not defined for any track: predictions or measurements of all {rows} sequences are the same"
         )),
         (n, mean) => {
-            context.talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {rows} sequences)"));
+            talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {rows} sequences)"));
         }
     }
     let of_profiles = |metric: Metric| {
@@ -111,7 +112,7 @@ pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> 
         stat::mean(&all.iter().filter(of).map(|s| s.value).collect::<Vec<f64>>())
     };
     if table.profiles.is_some() {
-        context.talk.say(format_args!(
+        talk.say(format_args!(
             "their profiles: Pearson r {:.4}, Jensen-Shannon divergence {:.4} bits (means of the sequences)",
             of_profiles(Metric::ProfilePearson),
             of_profiles(Metric::ProfileJsd)

@@ -14,6 +14,7 @@ pub mod linear;
 mod paired;
 mod regression;
 mod scores;
+mod student;
 
 pub use classification::{auprc, auroc};
 pub use compare::Compare;
@@ -24,3 +25,4 @@ pub use groups::TrackGroups;
 pub use paired::{Paired, SignedRank, benjamini_hochberg, paired, signed_rank};
 pub use regression::{jensen_shannon, mse, r2, rmse};
 pub use scores::{Axis, Metric, Profiles, Score, Table, scores};
+pub use student::{t_interval, t_quantile};

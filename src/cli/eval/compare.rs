@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::score_table::{Files, Key, Row, choose};
+use crate::cli::score_table::{Files, Key, LEVEL, Row, choose};
 use crate::cli::{Context, output, talk};
 use crate::error::{Error, Result};
 use crate::stat::{Metric, Paired, benjamini_hochberg, paired};
@@ -29,8 +29,6 @@ Example (what noise costs a perfect model):
 
 /// Name of all classes together.
 const ALL: &str = "*";
-/// Probability that an interval holds.
-const LEVEL: f64 = 0.95;
 
 /// Compare every two models on the scores they both have
 #[derive(Debug, clap::Args, Serialize)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::score_table::{Files, Key, Row, Scores};
+use crate::cli::score_table::{Files, Key, Row, Scores, Spread};
 use crate::cli::talk::Talk;
 use crate::cli::{Context, output, talk};
 use crate::error::Result;
@@ -144,7 +144,8 @@ fn concatenated(tables: &[Scores]) -> String {
 }
 
 fn averaged(tables: &[Scores], groups: &[Vec<usize>], args: &Args) -> String {
-    let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\ttables\n");
+    let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\ttables");
+    text.push_str(if args.how == How::Mean { "\tsd\tlow\thigh\n" } else { "\n" });
     let word = match args.how {
         How::Min => "min",
         How::Max => "max",
@@ -166,15 +167,20 @@ fn averaged(tables: &[Scores], groups: &[Vec<usize>], args: &Args) -> String {
         for key in order {
             let valued = || of[&key].iter().filter(|r| !r.value.is_nan());
             let values: Vec<f64> = valued().map(|r| r.value).collect();
+            let spread = Spread::of(values.iter().copied());
             let value = match args.how {
                 How::Min => stat::quantile(&values, 0.0),
                 How::Max => stat::quantile(&values, 1.0),
-                How::Mean | How::Concat => stat::mean(&values),
+                How::Mean | How::Concat => spread.mean,
             };
             let (class, axis, item, metric) = key;
             let n: u64 = valued().map(|r| r.n).sum();
             let tables = values.len();
-            text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\t{tables}\n"));
+            text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\t{tables}"));
+            if args.how == How::Mean {
+                text.push_str(&format!("\t{}\t{}\t{}", spread.sd, spread.interval.0, spread.interval.1));
+            }
+            text.push('\n');
         }
     }
     text

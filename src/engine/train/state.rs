@@ -174,7 +174,7 @@ impl Identity {
     }
 
     /// What differs, in words.
-    fn difference(&self, other: &Self) -> Option<String> {
+    pub fn difference(&self, other: &Self) -> Option<String> {
         if let Some(what) = self.data().difference(&other.data()) {
             return Some(what);
         }
