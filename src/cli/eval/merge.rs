@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::score_table::{Files, Key, Row, Scores, Spread};
+use crate::cli::score_table::{Files, Key, Row, Scores, Spread, split_fold};
 use crate::cli::talk::Talk;
 use crate::cli::{Context, output, talk};
 use crate::error::Result;
@@ -15,7 +15,9 @@ use crate::stat;
 
 const EXAMPLE: &str = "\
 With --how mean, min or max, scores of the same class, axis, item and metric become one; n is then the sum, and the
-column tables says how many tables had a value. NaN counts as no value.
+column tables says how many tables had a value. NaN counts as no value. Beside a mean are the standard deviation (sd)
+and the ends of its 95 % confidence interval after Student's t (low, high), over the tables. Folds share training data:
+the interval is narrower than one over data sets would be.
 
 Example:
   drg simulate -o sim
@@ -39,6 +41,9 @@ pub(in crate::cli) struct Args {
     /// Average only scores of the same model
     #[arg(long)]
     per_model: bool,
+    /// Models NAME_fold0, NAME_fold1, .. (or -cvK-0, -cvK-1, .. as in DRG's names) are folds of one model, whose scores become one
+    #[arg(long, conflicts_with = "model")]
+    folds: bool,
     /// Leave out what is missing in some table
     #[arg(long)]
     common: bool,
@@ -66,15 +71,23 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         output::check_file(&args.out)?;
     }
     let concat = args.how == How::Concat;
-    if concat && (args.per_model || args.model.is_some()) {
-        let what = "--per-model and --model are for averages; add --how mean, min or max";
+    if concat && (args.per_model || args.folds || args.model.is_some()) {
+        let what = "--per-model, --folds and --model are for averages; add --how mean, min or max";
         return Err(crate::error::Error::Usage(what.into()));
     }
     let mut tables = if concat { args.files.read_apart(context.talk)? } else { args.files.read()? };
-    for group in groups(&tables, args.per_model) {
+    if args.folds {
+        for scores in &mut tables {
+            if let Some((model, _)) = split_fold(&scores.model) {
+                scores.model = model;
+            }
+        }
+    }
+    let apart = args.per_model || args.folds;
+    for group in groups(&tables, apart) {
         complete(&mut tables, &group, args.common, context.talk);
     }
-    let groups = groups(&tables, args.per_model);
+    let groups = groups(&tables, apart);
     let text = match concat {
         true => concatenated(&tables),
         false => averaged(&tables, &groups, args),
@@ -136,7 +149,7 @@ fn complete(tables: &mut [Scores], group: &[usize], drop: bool, talk: Talk) {
 fn concatenated(tables: &[Scores]) -> String {
     let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\n");
     for Scores { model, rows, .. } in tables {
-        for Row { class, axis, item, metric, value, n } in rows {
+        for Row { class, axis, item, metric, value, n, .. } in rows {
             text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\n"));
         }
     }
@@ -173,7 +186,7 @@ fn averaged(tables: &[Scores], groups: &[Vec<usize>], args: &Args) -> String {
                 How::Max => stat::quantile(&values, 1.0),
                 How::Mean | How::Concat => spread.mean,
             };
-            let (class, axis, item, metric) = key;
+            let (class, axis, item, metric, _) = key;
             let n: u64 = valued().map(|r| r.n).sum();
             let tables = values.len();
             text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\t{tables}"));

@@ -130,8 +130,11 @@ fn short(value: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::mutate::Predictor;
     use crate::engine::predict::predict;
     use crate::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
+    use crate::tape::{Delta, Edit};
+    use crate::tensor::DType;
 
     const ONE: &str = "num_kernels=5+l_kernels=4+max_pooling=False+weighted_pooling=True+pooling_size=4+dilated_convolutions=1+\
                        l_dilkernels=3+conv_batch_norm=True+n_attention=1+n_distattention=2+dim_distattention=2.5+nfc_layers=1+fclayer_size=6";
@@ -156,7 +159,7 @@ mod tests {
 
     /// Predictions on the scale of the targets, in f64.
     fn predictions(m: &Model) -> Vec<f64> {
-        let network = m.network.to_dtype(crate::tensor::DType::F64).unwrap();
+        let network = m.network.to_dtype(DType::F64).unwrap();
         let bases: Vec<u8> = (0..7 * m.network.architecture().length()).map(|i| (i * i % 5) as u8).collect();
         let all = predict(&network, &bases, None, &mut |_| ()).unwrap();
         let tracks = m.network.architecture().tracks();
@@ -175,6 +178,7 @@ mod tests {
             let expected = each.iter().map(|p| p[i]).sum::<f64>() / each.len() as f64;
             assert!((found - expected).abs() < 1e-12 * (1.0 + expected.abs()), "{name}, {i}: {found} {expected}");
         }
+        changes(name, &mean);
         // There and back through a file; the members come out again.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mean.drg");
@@ -190,6 +194,30 @@ mod tests {
             assert!((found - expected).abs() < 1e-12 * (1.0 + expected.abs()), "{name}, members {i}");
         }
         mean
+    }
+
+    /// Effects of substitutions by the delta sweep are differences of predictions, in f64.
+    fn changes(name: &str, m: &Model) {
+        let network = m.network.to_dtype(DType::F64).unwrap();
+        let l = network.architecture().length();
+        let bases: Vec<u8> = (0..2 * l).map(|i| (i * 7 % 4) as u8).collect();
+        let (tape, from, to, before) = network.record(&bases).unwrap();
+        let (before, tracks) = (before.to_f64(), network.architecture().tracks());
+        // Flanks of shifts are none here: places count through all inputs.
+        let places = [0, 3, l / 2, l - 1];
+        let edits = places.iter().map(|&at| vec![Edit { at, to: (bases[l + at] + 1) % 4 }]).collect();
+        let seeds = vec![(from, Delta::edits(edits, l).unwrap())];
+        let found = tape.delta(seeds, &[1; 4], &[to]).unwrap().remove(0).unwrap().rows().unwrap().to_f64();
+        for (m, &at) in places.iter().enumerate() {
+            let mut mutant = bases[l..].to_vec();
+            mutant[at] = (mutant[at] + 1) % 4;
+            let after = Predictor::predict(&network, &mutant).unwrap().to_f64();
+            for t in 0..tracks {
+                let expected = after[t] - before[tracks + t];
+                let found = found[m * tracks + t];
+                assert!((found - expected).abs() < 1e-11, "{name}, {at}: {found} {expected}");
+            }
+        }
     }
 
     #[test]
