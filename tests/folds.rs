@@ -211,6 +211,20 @@ fn all_folds_in_one_command() {
         assert_eq!(found[2..], [3.0, mean(&folds), sd(&folds), low, high], "{metric}");
     }
 
+    // The same of the files of the folds.
+    let files = "m_fold0_pred.npz,m_fold1_pred.npz,m_fold2_pred.npz";
+    room.ok(&format!("eval score {files} sim/targets.tsv -o files.tsv -q"));
+    let files = room.read("files.tsv");
+    assert_eq!(files.lines().next(), table.lines().next());
+    let mut compared = 0;
+    for line in files.lines().skip(1) {
+        let first: Vec<&str> = line.split('\t').take(5).collect();
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * (1.0 + b.abs()) || (a.is_nan() && b.is_nan());
+        assert!(cells(&files, &first).iter().zip(&cells(&table, &first)).all(close), "{first:?}");
+        compared += 1;
+    }
+    assert_eq!(compared, table.lines().count() - 1);
+
     // The average.
     room.ok("ensemble m_fold0.drg m_fold1.drg m_fold2.drg -o mean.drg -q");
     assert_eq!(room.bytes("mean.drg"), room.bytes("m.drg"));

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Context;
 use super::output::{Staged, folder_of, suffixed};
+use super::score_table::Spread;
 use super::talk::Talk;
 use crate::error::{Error, Result};
 use crate::io::classes::read_classes;
@@ -83,6 +84,23 @@ pub(super) fn tidy(model: &str, rows: &[Score]) -> String {
     let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\n");
     for Score { axis, item, class, metric, value, n } in rows {
         text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\n"));
+    }
+    text
+}
+
+/// As [`tidy`], of the test sets of all folds together (`value`), and over the scores of the folds one by one.
+pub(super) fn over_folds(model: &str, pooled: &[Score], folds: &[Vec<Score>]) -> String {
+    let key = |s: &Score| (s.axis.name(), s.metric.name(), s.class.clone(), s.item.clone());
+    let mut of: HashMap<_, Vec<f64>> = HashMap::new();
+    for score in folds.iter().flatten() {
+        of.entry(key(score)).or_default().push(score.value);
+    }
+    let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\tfolds\tmean\tsd\tlow\thigh\n");
+    for s in pooled {
+        let Spread { tables, mean, sd, interval: (low, high) } = Spread::of(of.remove(&key(s)).unwrap_or_default());
+        let Score { axis, item, class, metric, value, n } = s;
+        text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}"));
+        text.push_str(&format!("\t{tables}\t{mean}\t{sd}\t{low}\t{high}\n"));
     }
     text
 }

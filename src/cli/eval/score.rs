@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::paired::Files;
-use crate::cli::scores::{CORRELATIONS, class_of_tracks, save_as_drg, tidy};
+use crate::cli::paired::{Files, Pairs};
+use crate::cli::scores::{CORRELATIONS, class_of_tracks, over_folds, save_as_drg, tidy};
 use crate::cli::{Context, output, talk};
 use crate::error::{Error, Result};
 use crate::stat::{self, Axis, Metric, Score, Table, scores};
@@ -16,6 +16,10 @@ Metrics: r (Pearson), spearman, r2, rmse, mse, auroc and auprc (where the measur
 four decimals); of profiles, whose totals these are about, also profile_r and profile_jsd, means over
 profiles of the correlation and of the Jensen-Shannon divergence (in bits) of their bins. Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
 sequence over the tracks of a class.
+
+Several files of predictions, each of the test set of a fold, are scored together (value), and one by one: the columns
+folds, mean, sd, low and high have their number, mean, standard deviation and the 95 % confidence interval of the mean
+(Student's t; folds share training data, so it is narrow).
 
 Example (how far noise alone lets a model come):
   drg simulate -o sim
@@ -63,24 +67,20 @@ struct Summary {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let to_stdout = args.out == Path::new("-");
     let (axes, metrics) = args.validated(to_stdout)?;
-    let pairs = args.files.read(context.talk)?;
+    let (pairs, each) = args.files.read_folds(context.talk)?;
     let classes =
         args.classes.as_deref().map(|path| class_of_tracks(path, &pairs.plain, &pairs.file_classes)).transpose()?;
-    let table = Table {
-        prediction: &pairs.prediction,
-        target: &pairs.measured,
-        sequences: &pairs.names,
-        tracks: &pairs.tracks,
-        classes: classes.as_deref(),
-        profiles: pairs.profiles(),
-    };
-    let rows = scores(&table, &axes, &metrics)?;
+    let of = |pairs: &Pairs| scores(&table(pairs, classes.as_deref()), &axes, &metrics);
+    let rows = of(&pairs)?;
     let model = args.model.clone().unwrap_or_else(|| args.files.model());
     if let Some(prefix) = &args.reference_files {
-        let written = save_as_drg(prefix, &table, &CORRELATIONS, context, args)?;
+        let written = save_as_drg(prefix, &table(&pairs, classes.as_deref()), &CORRELATIONS, context, args)?;
         written.iter().for_each(|path| context.talk.say(path.display()));
     }
-    let text = tidy(&model, &rows);
+    let text = match each.len() {
+        1 => tidy(&model, &rows),
+        _ => over_folds(&model, &rows, &each.iter().map(of).collect::<Result<Vec<_>>>()?),
+    };
     if to_stdout {
         return talk::print(text);
     }
@@ -96,6 +96,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let header = ["axis", "metric", "items", "median", "mean", "min", "max"].map(String::from).to_vec();
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(summaries.iter().map(Summary::cells)).collect();
     talk::print(format_args!("{model}: {n} sequences, {t} tracks\n{}", talk::aligned(&lines, 2)))
+}
+
+fn table<'a>(pairs: &'a Pairs, classes: Option<&'a [String]>) -> Table<'a> {
+    Table {
+        prediction: &pairs.prediction,
+        target: &pairs.measured,
+        sequences: &pairs.names,
+        tracks: &pairs.tracks,
+        classes,
+        profiles: pairs.profiles(),
+    }
 }
 
 impl Args {

@@ -9,7 +9,7 @@ use super::data::Prepared;
 use super::{Job, TestScores, with_table};
 use crate::cli::output::{self, Staged, suffixed};
 use crate::cli::score_table::{LEVEL, Spread};
-use crate::cli::scores::save_as_drg;
+use crate::cli::scores::{over_folds, save_as_drg};
 use crate::cli::{ensemble, predict, talk};
 use crate::engine::train::{Trainer, state_path};
 use crate::error::{Error, Result};
@@ -183,21 +183,4 @@ impl HeldOut {
         ));
         Ok(vec![pred, table])
     }
-}
-
-/// The table of scores: a line each, of all predictions together (`value`), and over the folds.
-fn over_folds(model: &str, pooled: &[Score], folds: &[Vec<Score>]) -> String {
-    let key = |s: &Score| (s.axis.name(), s.metric.name(), s.class.clone(), s.item.clone());
-    let mut of: HashMap<_, Vec<f64>> = HashMap::new();
-    for score in folds.iter().flatten() {
-        of.entry(key(score)).or_default().push(score.value);
-    }
-    let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\tfolds\tmean\tsd\tlow\thigh\n");
-    for s in pooled {
-        let Spread { tables, mean, sd, interval: (low, high) } = Spread::of(of.remove(&key(s)).unwrap_or_default());
-        let Score { axis, item, class, metric, value, n } = s;
-        text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}"));
-        text.push_str(&format!("\t{tables}\t{mean}\t{sd}\t{low}\t{high}\n"));
-    }
-    text
 }
