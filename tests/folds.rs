@@ -373,6 +373,15 @@ fn models_are_compared_fold_by_fold() {
     let mut turned: Vec<&str> = b.split(' ').collect();
     turned.reverse();
     assert_eq!(compared("both", &format!("{a} {}", turned.join(" "))), text);
+    // The table of all folds together, which a pattern of file names finds, too.
+    let pooled = room.read("a_fold0_scores.tsv").replace("a_fold0", "a_folds");
+    room.write("a_folds_scores.tsv", &pooled);
+    let ran = room.ok(&format!("eval compare {a} a_folds_scores.tsv {b} --folds both -o c.tsv"));
+    assert!(ran.err.contains("a_folds_scores.tsv is of all folds together and left out"), "{}", ran.err);
+    assert_eq!(room.read("c.tsv"), text);
+    room.ok(&format!("eval merge {a} --how mean --folds -o m.tsv"));
+    room.ok(&format!("eval merge {a} a_folds_scores.tsv --how mean --folds -o more.tsv"));
+    assert_eq!(room.read("m.tsv"), room.read("more.tsv"));
     // Names of the user.
     room.ok(&format!("eval compare {a} {b} --names A,A,A,A,B,B,B,B --folds both -o named.tsv"));
     assert_eq!(room.read("named.tsv").replace("A\tB\t", "a\tb\t"), text);

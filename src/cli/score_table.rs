@@ -119,6 +119,23 @@ impl Files {
         Ok(all)
     }
 
+    /// As [`Files::read`], without what `drg train` writes of all folds together: `m_fold*` names it, too.
+    ///
+    /// # Errors
+    /// What [`Files::read`] returns.
+    pub(super) fn read_folds(&self, talk: Talk) -> Result<Vec<Scores>> {
+        let mut all = self.read()?;
+        let bases: HashSet<String> = all.iter().filter_map(|s| split_fold(&s.model)).map(|(base, _)| base).collect();
+        all.retain(|scores| {
+            let pooled = scores.model.strip_suffix("_folds").is_some_and(|base| bases.contains(base));
+            if pooled {
+                talk.say(format_args!("{} is of all folds together and left out", scores.label));
+            }
+            !pooled
+        });
+        Ok(all)
+    }
+
     /// As [`Files::read`], and models of the same name have no score twice: where they would, and were not named by the
     /// user, all are called by their files.
     ///
@@ -145,9 +162,9 @@ impl Files {
     ///
     /// # Errors
     /// What [`Files::read`] returns; [`Error::Usage`] for a model with one fold, and for two tables of the same fold.
-    pub(super) fn folds(&self) -> Result<Vec<(String, Vec<Row>)>> {
+    pub(super) fn folds(&self, talk: Talk) -> Result<Vec<(String, Vec<Row>)>> {
         let mut models: Vec<(String, Vec<(String, Scores)>)> = Vec::new();
-        for scores in self.read()? {
+        for scores in self.read_folds(talk)? {
             let (model, fold) = match (split_fold(&scores.model), split_fold(&scores.stem)) {
                 (Some((model, fold)), _) => (model, Some(fold)),
                 (None, Some((_, fold))) => (scores.model.clone(), Some(fold)),
@@ -358,7 +375,7 @@ mod tests {
         let of = |names: &[&str], given: &[&str]| {
             let tables: Vec<(&str, &[(&str, &str)])> = names.iter().map(|n| (*n, row)).collect();
             let (_folder, files) = files(&tables, given);
-            files.folds().map(|models| {
+            files.folds(Talk::Quiet).map(|models| {
                 let folds = |rows: &[Row]| rows.iter().map(|r| r.fold.clone()).collect::<Vec<_>>().join(",");
                 models.iter().map(|(name, rows)| format!("{name} {}", folds(rows))).collect::<Vec<_>>()
             })

@@ -118,7 +118,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let directions = args.metric.iter().map(|m| args.lower_is_better(m)).collect::<Result<Vec<bool>>>()?;
     let models = match args.folds {
         None => args.files.models(context.talk)?,
-        Some(_) => args.files.folds()?,
+        Some(_) => args.files.folds(context.talk)?,
     };
     let names: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
     if names.len() < 2 {

@@ -75,7 +75,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let what = "--per-model, --folds and --model are for averages; add --how mean, min or max";
         return Err(crate::error::Error::Usage(what.into()));
     }
-    let mut tables = if concat { args.files.read_apart(context.talk)? } else { args.files.read()? };
+    let mut tables = match (concat, args.folds) {
+        (true, _) => args.files.read_apart(context.talk)?,
+        (_, true) => args.files.read_folds(context.talk)?,
+        _ => args.files.read()?,
+    };
     if args.folds {
         for scores in &mut tables {
             if let Some((model, _)) = split_fold(&scores.model) {

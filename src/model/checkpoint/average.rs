@@ -271,6 +271,20 @@ mod tests {
         assert!(Model::average(&[("a", &m)]).unwrap_err().to_string().contains("two models or more, found 1"));
     }
 
+    /// Files of plain models are what they were before there were averages.
+    #[test]
+    fn plain_models_are_stored_as_ever() {
+        let keys = |m: &Model| {
+            let json = serde_json::to_value(m.network.architecture()).unwrap();
+            json.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        let (one, two) = (model(ONE, 1, &[2], 1), model("num_kernels=4+outclass=difference", 2, &[2], 1));
+        assert!(keys(&one)[..2] == ["alphabet", "length"] && !keys(&one).contains(&"members".into()));
+        assert_eq!(keys(&two), ["inputs", "join"]);
+        let mean = Model::average(&[("a", &one), ("b", &one)]).unwrap();
+        assert_eq!(keys(&mean), ["inputs", "join", "members"]);
+    }
+
     #[test]
     fn bad_scales_are_refused() {
         let m = model(ONE, 1, &[2, 1], 1);
