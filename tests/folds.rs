@@ -213,7 +213,11 @@ fn all_folds_in_one_command() {
 
     // The same of the files of the folds.
     let files = "m_fold0_pred.npz,m_fold1_pred.npz,m_fold2_pred.npz";
-    room.ok(&format!("eval score {files} sim/targets.tsv -o files.tsv -q"));
+    let ran = room.ok(&format!("eval score {files} sim/targets.tsv -o files.tsv -q"));
+    assert!(ran.out.starts_with("m_folds: 60 sequences, 2 tracks") && ran.out.contains("over 3 folds"), "{}", ran.out);
+    let ran = room.ok(&format!("eval score {files} sim/targets.tsv -o files.tsv -q --json"));
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&json["folds"][0]["folds"], &json["folds"][0]["metric"]), (&3.into(), &"r".into()), "{json:#}");
     let files = room.read("files.tsv");
     assert_eq!(files.lines().next(), table.lines().next());
     let mut compared = 0;
@@ -321,10 +325,17 @@ fn tables(model: &str) -> String {
 fn merged_folds_have_intervals() {
     let room = Room::with_scores_of_folds();
     let (a, b) = (tables("a"), tables("b"));
-    room.ok(&format!("eval merge {a} {b} --how mean --folds -o m.tsv"));
+    // Sequences are of one fold each, and not missing in the others.
+    for model in ["a", "b"] {
+        let name = format!("{model}_fold1_scores.tsv");
+        room.write(&name, &format!("{}{model}_fold1\tA\tsequence\ts1\tr\t0.5\t2\n", room.read(&name)));
+    }
+    let ran = room.ok(&format!("eval merge {a} {b} --how mean --folds --common -o m.tsv"));
+    assert!(!ran.err.contains("missing"), "{}", ran.err);
+    assert_eq!(cells(&room.read("m.tsv"), &["b", "A", "sequence", "s1", "r"])[..3], [0.5, 2.0, 1.0]);
     let text = room.read("m.tsv");
     assert!(text.starts_with("model\tclass\taxis\titem\tmetric\tvalue\tn\ttables\tsd\tlow\thigh\n"));
-    assert_eq!(text.lines().count(), 7);
+    assert_eq!(text.lines().count(), 9);
     let values: Vec<f64> = FIRST.iter().map(|v| v[2] / 16.0).collect();
     let (low, high) = t_interval(&values, 0.95);
     assert_eq!(cells(&text, &["a", "B", "track", "t2", "r"]), [mean(&values), 80.0, 4.0, sd(&values), low, high]);

@@ -105,6 +105,13 @@ pub(super) fn over_folds(model: &str, pooled: &[Score], folds: &[Vec<Score>]) ->
     text
 }
 
+/// The same score in every fold.
+pub(super) fn spread_over(score: &Score, folds: &[Vec<Score>]) -> Spread {
+    let key = |s: &Score| (s.axis, s.metric, s.class.clone(), s.item.clone());
+    let own = key(score);
+    Spread::of(folds.iter().flatten().filter(|s| key(s) == own).map(|s| s.value))
+}
+
 /// Writes all scores of a test set beside the model `out`, `<out>_scores.tsv`, says their mean, and returns Pearson r of each track.
 ///
 /// # Errors

@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let apart = args.per_model || args.folds;
     for group in groups(&tables, apart) {
-        complete(&mut tables, &group, args.common, context.talk);
+        complete(&mut tables, &group, args, context.talk);
     }
     let groups = groups(&tables, apart);
     let text = match concat {
@@ -119,11 +119,13 @@ fn groups(tables: &[Scores], per_model: bool) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Says which tables of a group lack scores that others have, and with `drop` takes these scores out of all.
-fn complete(tables: &mut [Scores], group: &[usize], drop: bool, talk: Talk) {
+/// Says which tables of a group lack scores that others have, and with `--common` takes these scores out of all. Folds have
+/// sequences of their own.
+fn complete(tables: &mut [Scores], group: &[usize], args: &Args, talk: Talk) {
+    let own_of_fold = |row: &Row| args.folds && row.axis == "sequence";
     let mut everything: Vec<&Row> = Vec::new();
     let mut holders: HashMap<Key, usize> = HashMap::new();
-    for row in group.iter().flat_map(|&t| &tables[t].rows) {
+    for row in group.iter().flat_map(|&t| &tables[t].rows).filter(|row| !own_of_fold(row)) {
         let held = holders.entry(row.key()).or_insert(0);
         if *held == 0 {
             everything.push(row);
@@ -140,8 +142,8 @@ fn complete(tables: &mut [Scores], group: &[usize], drop: bool, talk: Talk) {
             talk.say(format_args!("{label}: {n} of {all} scores are missing: {}", first_few(&missing)));
         }
     }
-    if drop && some_missing {
-        let common = |row: &Row| holders[&row.key()] == group.len();
+    if args.common && some_missing {
+        let common = |row: &Row| own_of_fold(row) || holders[&row.key()] == group.len();
         let keep: Vec<Vec<bool>> = group.iter().map(|&t| tables[t].rows.iter().map(common).collect()).collect();
         for (&t, keep) in group.iter().zip(keep) {
             let mut keep = keep.into_iter();

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::paired::{Files, Pairs};
-use crate::cli::scores::{CORRELATIONS, class_of_tracks, over_folds, save_as_drg, tidy};
+use crate::cli::score_table::Spread;
+use crate::cli::scores::{CORRELATIONS, class_of_tracks, over_folds, save_as_drg, spread_over, tidy};
 use crate::cli::{Context, output, talk};
 use crate::error::{Error, Result};
 use crate::stat::{self, Axis, Metric, Score, Table, scores};
@@ -77,25 +78,53 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         let written = save_as_drg(prefix, &table(&pairs, classes.as_deref()), &CORRELATIONS, context, args)?;
         written.iter().for_each(|path| context.talk.say(path.display()));
     }
-    let text = match each.len() {
-        1 => tidy(&model, &rows),
-        _ => over_folds(&model, &rows, &each.iter().map(of).collect::<Result<Vec<_>>>()?),
-    };
+    let folds = if each.len() > 1 { each.iter().map(of).collect::<Result<Vec<_>>>()? } else { vec![] };
+    let text = if folds.is_empty() { tidy(&model, &rows) } else { over_folds(&model, &rows, &folds) };
     if to_stdout {
         return talk::print(text);
     }
     output::write_file(&args.out, context, args, |path| crate::util::fs::write_bytes(path, text.as_bytes()))?;
     context.talk.say(args.out.display());
     let summaries = summaries(&rows, &axes, &metrics);
+    let of_classes = rows.iter().filter(|s| s.axis == Axis::Class && !folds.is_empty());
+    let spreads: Vec<(&Score, Spread)> =
+        of_classes.map(|s| (s, spread_over(s, &folds))).filter(|(_, spread)| spread.tables > 0).collect();
     let (n, t) = (pairs.names.len(), pairs.tracks.len());
     if args.json {
         let all: Vec<Value> = summaries.iter().map(Summary::json).collect();
-        let all = json!({ "model": model, "sequences": n, "tracks": t, "scores": args.out, "summary": all });
+        let mut all = json!({ "model": model, "sequences": n, "tracks": t, "scores": args.out, "summary": all });
+        if !folds.is_empty() {
+            all["folds"] = spreads.iter().map(|(s, spread)| json_over(s, spread)).collect();
+        }
         return talk::print(format_args!("{all:#}\n"));
     }
     let header = ["axis", "metric", "items", "median", "mean", "min", "max"].map(String::from).to_vec();
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(summaries.iter().map(Summary::cells)).collect();
-    talk::print(format_args!("{model}: {n} sequences, {t} tracks\n{}", talk::aligned(&lines, 2)))
+    let mut text = format!("{model}: {n} sequences, {t} tracks\n{}", talk::aligned(&lines, 2));
+    if !spreads.is_empty() {
+        let header = ["class", "metric", "folds", "mean", "sd", "95% from", "to"].map(String::from).to_vec();
+        let lines: Vec<Vec<String>> =
+            std::iter::once(header).chain(spreads.iter().map(|(s, spread)| cells_over(s, spread))).collect();
+        text.push_str(&format!(
+            "over {} folds, means of the tracks of a class\n{}",
+            folds.len(),
+            talk::aligned(&lines, 2)
+        ));
+    }
+    talk::print(text)
+}
+
+fn cells_over(score: &Score, spread: &Spread) -> Vec<String> {
+    let mut cells = vec![score.class.clone(), score.metric.to_string(), spread.tables.to_string()];
+    cells.extend([spread.mean, spread.sd, spread.interval.0, spread.interval.1].map(|v| format!("{v:.4}")));
+    cells
+}
+
+fn json_over(score: &Score, spread: &Spread) -> Value {
+    json!({
+        "class": score.class, "metric": score.metric.name(), "folds": spread.tables, "mean": spread.mean, "sd": spread.sd,
+        "interval": [spread.interval.0, spread.interval.1],
+    })
 }
 
 fn table<'a>(pairs: &'a Pairs, classes: Option<&'a [String]>) -> Table<'a> {
