@@ -11,14 +11,15 @@ use crate::model::Model;
 const EXAMPLE: &str = "\
 The average predicts the mean of what the models predict, on the scale of the measurements, and so
 its effects of mutations are the means of theirs. Every verb takes it like any other model. Models
-must have one architecture and the same tracks in the same order; an average among them counts as one.
+must have one architecture and the same tracks in the same order. An average among them counts as
+one, whatever it is made of.
 
 All folds and their average in one command: drg train ... --crossvalidation FOLDS all
 
 Example:
   drg simulate -o sim --sequences 400 --length 60
-  drg train sim/sequences.fa sim/targets.tsv -o a.drg --cnn num_kernels=16+l_kernels=11+epochs=2 --seed 1
-  drg train sim/sequences.fa sim/targets.tsv -o b.drg --cnn num_kernels=16+l_kernels=11+epochs=2 --seed 2
+  drg train sim/sequences.fa sim/targets.tsv -o a.drg --cnn num_kernels=16+epochs=2 --seed 1
+  drg train sim/sequences.fa sim/targets.tsv -o b.drg --cnn num_kernels=16+epochs=2 --seed 2
   drg ensemble a.drg b.drg -o mean.drg
   drg predict mean.drg sim/sequences.fa -o predictions.npz";
 
