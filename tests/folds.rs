@@ -403,3 +403,42 @@ fn models_are_compared_fold_by_fold() {
     let said = refused("a_fold0_scores.tsv a_fold1_scores.tsv b_fold2_scores.tsv b_fold3_scores.tsv");
     assert!(said.contains("matched by class, name and fold"), "{said}");
 }
+
+/// Folds of base-resolution models are scored by totals and by bins.
+#[test]
+fn folds_of_profiles() {
+    let room = Room::new();
+    room.ok("simulate -o sim --sequences 40 --length 40 --tracks 1 --classes 1 --motifs 2 --negative 0 --profile-bins 30 --seed 3 -q");
+    let options = "num_kernels=4+l_kernels=5+final_kernel=5+predict_from_dist=True+count_function=EXP+\
+                   loss_function=MultinomialNLL+count_loss_weight=5+batchsize=8+epochs=1";
+    room.ok(&format!(
+        "train sim/sequences.fa sim/profiles.npz -o m.drg --crossvalidation hash:3 all --cnn {options} -q"
+    ));
+    let ([n, tracks, bins], _) = room.array::<3>("m_folds_pred.npz", "counts");
+    assert_eq!((n, tracks, bins), (40, 2, 30));
+    let table = room.read("m_folds_scores.tsv");
+    let files = "m_fold0_pred.npz,m_fold1_pred.npz,m_fold2_pred.npz";
+    for (pred, columns) in [("m_folds_pred.npz", 2), (files, 7)] {
+        room.ok(&format!("eval score {pred} sim/profiles.npz -o again.tsv --model m_folds -q"));
+        let again = room.read("again.tsv");
+        let mut metrics = std::collections::BTreeSet::new();
+        for line in table.lines().skip(1).filter(|l| l.contains("\ttrack\t")) {
+            let first: Vec<&str> = line.split('\t').take(5).collect();
+            let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-9 * (1.0 + b.abs()) || (a.is_nan() && b.is_nan());
+            let (a, b) = (cells(&again, &first), cells(&table, &first));
+            assert!(a.len() >= columns && a[..columns].iter().zip(&b[..columns]).all(close), "{first:?}: {a:?} {b:?}");
+            metrics.insert(first[4].to_string());
+        }
+        assert!(metrics.contains("profile_jsd") && metrics.contains("r"), "{metrics:?}");
+    }
+    // The average predicts the mean of the bins.
+    let counts = |model: &str| {
+        room.ok(&format!("predict {model}.drg sim/sequences.fa -o p.npz -q"));
+        room.array::<3>("p.npz", "counts").1
+    };
+    let (each, found) = (["m_fold0", "m_fold1", "m_fold2"].map(counts), counts("m"));
+    for (i, v) in found.iter().enumerate() {
+        let expected = each.iter().map(|p| p[i]).sum::<f32>() / 3.0;
+        assert!((v - expected).abs() <= 2e-6 * (1.0 + expected.abs()), "{i}: {v} {expected}");
+    }
+}

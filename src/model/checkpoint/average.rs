@@ -242,6 +242,16 @@ mod tests {
             );
         }
         check("both strands", &[1, 2].map(|seed| model(&format!("{ONE}+average_strands=True"), 1, &[2], seed)));
+        // Base-resolution models, on scales of their own.
+        let facts = DataFacts { bins: Some(17), ..DataFacts::single(30, vec![2, 1], true) };
+        let options =
+            "num_kernels=4+l_kernels=5+dilated_convolutions=1+l_dilkernels=3+final_kernel=4+outclass=['EXP','Class']";
+        let profiles = [(1, 2.0), (2, 0.5)].map(|(seed, deviation)| {
+            let spec = resolve(&parse_option_string(options).unwrap(), &facts).unwrap().0;
+            let scaling = Some(Scaling { mean: vec![0.0; 3], deviation: vec![deviation, 1.0, 3.0] });
+            Model { scaling, ..Model::untrained(Network::new(spec, seed).unwrap()) }
+        });
+        assert_eq!(check("profiles", &profiles).network.architecture().bins(), Some(17));
         // Averages count as one.
         let again = check("average of averages", &[plain, other, scaled(5, 1.0, 3.0)]);
         assert_eq!(again.network.architecture().members, 7);
