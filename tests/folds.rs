@@ -266,6 +266,32 @@ fn an_interrupted_run_goes_on_in_its_fold() {
     assert!(said.contains("m_fold0.drg is of another run: 'kernels' was 4 and is now 5"), "{said}");
 }
 
+/// A run that is ended while it trains its second fold goes on after the last whole epoch.
+#[test]
+fn a_run_that_is_ended_goes_on() {
+    let room = Room::simulated();
+    let line = format!("{TRAIN} --cnn {OPTIONS} --crossvalidation 3 all -q --set epochs=12 --set patience=100");
+    room.ok(&format!("{line} -o whole.drg"));
+    let ended = format!("{line} -o m.drg");
+    let mut child = std::process::Command::new(common::room::program())
+        .current_dir(room.0.path())
+        .args(ended.split_whitespace())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !room.there("m_fold1.drg.state") && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(room.there("m_fold0.drg.json") && !room.there("m_folds_scores.tsv"));
+    room.ok(&format!("{line} -o m.drg --resume"));
+    for suffix in ["_fold0.drg", "_fold1.drg", "_fold1_loss.txt", "_fold2.drg", ".drg", "_folds_pred.npz"] {
+        assert_eq!(room.bytes(&format!("m{suffix}")), room.bytes(&format!("whole{suffix}")), "{suffix}");
+    }
+    assert!(!room.there("m_fold1.drg.state"));
+}
+
 #[test]
 fn folds_that_are_asked_for_in_other_ways() {
     let room = Room::simulated();
