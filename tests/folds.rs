@@ -316,8 +316,11 @@ fn folds_that_are_asked_for_in_other_ways() {
     room.write("parts.json", r#"{"train": ["seq0"], "valid": ["seq1"], "test": ["seq2"]}"#);
     assert!(refused("parts.json all").contains("the file has one fold only"));
     assert!(room.refused(&format!("{line} -o y.drg --no-average")).contains("--no-average is for all folds"));
-    let said = room.refused("baseline fit sim/sequences.fa sim/targets.tsv -o b.json --crossvalidation 5 all");
-    assert!(said.contains("'all' is for drg train"), "{said}");
+    for (verb, more) in [("baseline fit", ""), ("search", "--vary num_kernels=4,8 --trials 2")] {
+        let line = format!("{verb} sim/sequences.fa sim/targets.tsv -o b.out --crossvalidation 5 all {more}");
+        let told = room.refused(&line);
+        assert!(told.contains("'all' is for drg train"), "{told}");
+    }
     assert!(!room.there("y_fold0.drg"));
 }
 
