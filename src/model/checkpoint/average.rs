@@ -133,6 +133,7 @@ mod tests {
     use crate::engine::mutate::Predictor;
     use crate::engine::predict::predict;
     use crate::model::options::{DataFacts, InputFacts, parse_option_string, resolve};
+    use crate::model::spec::{Beluga, HeadOutput, Published};
     use crate::tape::{Delta, Edit};
     use crate::tensor::DType;
 
@@ -278,6 +279,16 @@ mod tests {
         letters.inputs[0].alphabet = "AGCT".into();
         let letters = Model::untrained(Network::new(letters, 1).unwrap());
         assert!(refused(&m, &letters).contains("'alphabet' is \"ACGT\" in the first and \"AGCT\""));
+        let beluga = Beluga {
+            length: 320,
+            channels: [2, 2, 2],
+            hidden: 3,
+            tracks: 2,
+            output: HeadOutput::Class,
+            alphabet: "AGCT".into(),
+        };
+        let beluga = Model::untrained(Network::new(Published::Beluga(beluga), 1).unwrap());
+        assert!(refused(&beluga, &beluga).contains("published architectures cannot be averaged"));
         assert!(Model::average(&[("a", &m)]).unwrap_err().to_string().contains("two models or more, found 1"));
     }
 
