@@ -149,10 +149,16 @@ fn folds_are_averaged() {
     assert_eq!(ran.out, "mean.tsv: 3 scores of 2 tables\n");
     assert!(ran.err.contains("2.tsv: 1 of 3 scores are missing: track 'y' (class A, r)"), "{}", ran.err);
     let text = room.read("mean.tsv");
-    assert!(text.starts_with(&format!("{}\ttables\n", HEADER.trim_end())), "{text}");
+    assert!(text.starts_with(&format!("{}\ttables\tsd\tlow\thigh\n", HEADER.trim_end())), "{text}");
     let expected = [["x", "r", "0.625", "40", "2"], ["y", "r", "0.25", "10", "1"], ["z", "r", "NaN", "0", "0"]];
-    assert_eq!(rows(&text).iter().map(|r| r[3..].to_vec()).collect::<Vec<_>>(), expected);
+    assert_eq!(rows(&text).iter().map(|r| r[3..8].to_vec()).collect::<Vec<_>>(), expected);
     assert!(rows(&text).iter().all(|r| r[0] == "m"));
+    // Student's t with one degree of freedom: 12.706 * sd / sqrt 2.
+    let v = numbers(&rows(&text)[0][8..]);
+    let half = 12.706_204_736_174_694 * 0.125;
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-10;
+    assert!(near(v[0], 0.03125f64.sqrt()) && near(v[1], 0.625 - half) && near(v[2], 0.625 + half), "{v:?}");
+    assert_eq!(rows(&text)[1][8..], ["NaN"; 3]);
     for (how, x) in [("min", "0.5"), ("max", "0.75")] {
         room.ok(&format!("eval merge 1.tsv 2.tsv --how {how} --common --model all -o least.tsv -q"));
         let text = room.read("least.tsv");

@@ -59,6 +59,9 @@ pub(super) struct Args {
     /// constructed
     #[arg(long, help_heading = "Writing .pth")]
     fresh: bool,
+    /// The member of an average of models to write, from 0
+    #[arg(long, value_name = "N", help_heading = "Writing .pth")]
+    member: Option<usize>,
     /// Also write the reference's parameter file: X_model_params.dat for X_parameter.pth or X.pth
     #[arg(long, help_heading = "Writing .pth")]
     write_params: bool,
@@ -122,8 +125,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         Source::Other(_) if to_torch => {
             wrong(format!("-o {}: {here} is no drg model; write it as a model first, e.g. model.drg", out.display()))
         }
-        Source::Other(_) if args.fresh || args.write_params => {
-            wrong("--fresh and --write-params belong to writing a .pth file; leave them out".into())
+        Source::Other(_) if args.fresh || args.write_params || args.member.is_some() => {
+            wrong("--fresh, --member and --write-params belong to writing a .pth file; leave them out".into())
         }
         Source::Other(checkpoint) => import(args, checkpoint, out, context),
     }
@@ -447,7 +450,24 @@ fn name_tracks(model: &mut Model, path: &Path) -> Result<()> {
 
 fn export(args: &Args, out: &Path, context: &Context) -> Result<()> {
     output::check_file(out)?;
-    let model = Model::load(&args.input)?;
+    let mut model = Model::load(&args.input)?;
+    let members = model.network.architecture().members;
+    match args.member {
+        Some(i) if i < members => model = model.members()?.swap_remove(i),
+        Some(i) => {
+            let what = format!("--member {i}: {} has members 0 to {}", args.input.display(), members - 1);
+            return Err(Error::Usage(what));
+        }
+        None if members > 1 => {
+            return Err(Error::Usage(format!(
+                "{} is an average of {members} models, and a .pth holds one; write them one by one with --member 0 to \
+                 --member {}",
+                args.input.display(),
+                members - 1
+            )));
+        }
+        None => {}
+    }
     let state = reference_state(&model.network, args.fresh)?;
     let stored = stored_name(out);
     let params = match args.write_params {

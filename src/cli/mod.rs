@@ -13,6 +13,7 @@ mod convert;
 mod demo;
 mod devices;
 mod effects;
+mod ensemble;
 mod epistasis;
 mod eval;
 mod inputs;
@@ -96,6 +97,7 @@ enum Verb {
     Simulate(simulate::Args),
     Train(train::Args),
     Search(search::Args),
+    Ensemble(ensemble::Args),
     Predict(predict::Args),
     Baseline(baseline::Args),
     Eval(eval::Args),
@@ -197,6 +199,7 @@ fn dispatch(verb: Verb, context: &Context) -> Result<()> {
         Verb::Simulate(args) => simulate::run(&args, context),
         Verb::Train(args) => train::run(&args, context),
         Verb::Search(args) => search::run(&args, context),
+        Verb::Ensemble(args) => ensemble::run(&args, context),
         Verb::Predict(args) => predict::run(&args, context),
         Verb::Baseline(args) => baseline::run(&args, context),
         Verb::Eval(args) => eval::run(&args, context),

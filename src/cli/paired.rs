@@ -1,10 +1,11 @@
 //! Predictions and measurements, aligned by the names of rows and tracks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::score_table::split_fold;
 use super::scores::Tracks;
 use super::talk::Talk;
 use crate::error::{Error, Result, hint};
@@ -17,9 +18,10 @@ use crate::stat::Profiles;
 /// The files that are compared.
 #[derive(Debug, clap::Args, Serialize)]
 pub(super) struct Files {
-    /// Predictions: npz (values, names, columns) or a table with the names of the rows first
-    #[arg(value_name = "PRED")]
-    prediction: PathBuf,
+    /// Predictions: npz (values, names, columns) or a table with the names of the rows first; several files with commas
+    /// between them are test sets of folds
+    #[arg(value_name = "PRED", value_delimiter = ',', num_args = 1, required = true)]
+    predictions: Vec<PathBuf>,
     /// Measurements, in the same formats; several files with commas between them are modalities
     #[arg(value_name = "MEASURED", value_delimiter = ',', num_args = 1, required = true)]
     measured: Vec<PathBuf>,
@@ -35,7 +37,7 @@ pub(super) struct Files {
 }
 
 /// What both sides have: N rows and T tracks in the order of the predictions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pairs {
     /// Names of the rows.
     pub names: Vec<String>,
@@ -54,7 +56,7 @@ pub(super) struct Pairs {
 }
 
 /// Predicted and measured bins, `[N, T, bins]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Bins {
     /// Bins of every track.
     pub bins: usize,
@@ -82,7 +84,7 @@ impl Files {
     /// Predictions and one or more files of measurements.
     pub(super) fn new(prediction: &Path, measured: &[PathBuf], common: bool) -> Self {
         Self {
-            prediction: prediction.into(),
+            predictions: vec![prediction.into()],
             measured: measured.to_vec(),
             target_columns: Vec::new(),
             file_classes: Vec::new(),
@@ -90,21 +92,79 @@ impl Files {
         }
     }
 
-    /// Name of the model for tables: that of the file of predictions without its suffix.
+    /// Name of the model for tables: that of the file of predictions without its suffix; of folds what their names have in
+    /// common, and `_folds`.
     pub(super) fn model(&self) -> String {
-        self.prediction.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        let stems: Vec<String> =
+            self.predictions.iter().map(|p| p.file_stem().unwrap_or_default().to_string_lossy().into_owned()).collect();
+        let base = |stem: &String| split_fold(stem.strip_suffix("_pred").unwrap_or(stem)).map(|(base, _)| base);
+        match base(&stems[0]) {
+            Some(first) if stems.len() > 1 && stems.iter().all(|s| base(s).as_ref() == Some(&first)) => {
+                format!("{first}_folds")
+            }
+            _ => stems[0].clone(),
+        }
     }
 
-    /// Reads the files and keeps what both sides have.
+    /// Reads the files and keeps what both sides have; the rows of several files of predictions are put together, and a row that
+    /// two of them have counts once.
     ///
     /// # Errors
     /// What the readers return; [`Error::Usage`] naming rows or tracks that have no counterpart.
     pub(super) fn read(&self, talk: Talk) -> Result<Pairs> {
-        let predicted = read_targets(&self.prediction, &TargetOptions::default())?;
+        self.read_folds(talk).map(|(all, _)| all)
+    }
+
+    /// As [`Files::read`], and what each file has.
+    ///
+    /// # Errors
+    /// As [`Files::read`]; [`Error::Usage`] if files of predictions have different tracks.
+    pub(super) fn read_folds(&self, talk: Talk) -> Result<(Pairs, Vec<Pairs>)> {
         let measured = self.measurements()?;
+        let each: Vec<Pairs> =
+            self.predictions.iter().map(|path| self.read_one(path, &measured, talk)).collect::<Result<_>>()?;
+        let mut all = Pairs { names: vec![], prediction: vec![], measured: vec![], ..each[0].clone() };
+        let bins = each[0].profiles.as_ref().map(|p| p.bins).filter(|_| each.iter().all(|p| p.profiles.is_some()));
+        let mut profiles = bins.map(|bins| Bins { bins, prediction: vec![], measured: vec![] });
+        let (mut seen, mut again) = (HashSet::new(), 0);
+        for (pairs, path) in each.iter().zip(&self.predictions) {
+            if pairs.tracks != all.tracks {
+                let (file, first) = (path.display(), self.predictions[0].display());
+                let (here, there) = (first_few(&pairs.tracks), first_few(&all.tracks));
+                return Err(Error::Usage(format!("{file} has the tracks [{here}], {first} has [{there}]")));
+            }
+            let width = all.tracks.len();
+            for (i, name) in pairs.names.iter().enumerate() {
+                if !seen.insert(name.clone()) {
+                    again += 1;
+                    continue;
+                }
+                all.names.push(name.clone());
+                all.prediction.extend(&pairs.prediction[i * width..(i + 1) * width]);
+                all.measured.extend(&pairs.measured[i * width..(i + 1) * width]);
+                if let (Some(all), Some(own)) = (&mut profiles, &pairs.profiles) {
+                    let cells = i * width * own.bins..(i + 1) * width * own.bins;
+                    all.prediction.extend(&own.prediction[cells.clone()]);
+                    all.measured.extend(&own.measured[cells]);
+                }
+            }
+        }
+        all.profiles = profiles;
+        if again > 0 {
+            talk.say(format_args!("{again} rows are in two files of predictions; the first counts"));
+        }
+        let missing = all.measured.iter().filter(|v| v.is_nan()).count();
+        if missing > 0 {
+            talk.say(format_args!("{missing} of {} measured values are missing and left out", all.measured.len()));
+        }
+        Ok((all, each))
+    }
+
+    fn read_one(&self, path: &Path, measured: &Measured, talk: Talk) -> Result<Pairs> {
+        let predicted = read_targets(path, &TargetOptions::default())?;
         let bins = match (predicted.bins, measured.table.bins) {
             (Some(p), Some(m)) if p != m => {
-                let file = self.prediction.display();
+                let file = path.display();
                 return Err(Error::Usage(format!("{file} has {p} bins a track, the measurements have {m}")));
             }
             (Some(bins), Some(_)) => Some(bins),
@@ -119,12 +179,13 @@ impl Files {
             "the measurements ({})",
             first_few(&self.measured.iter().map(|p| p.display().to_string()).collect::<Vec<_>>())
         );
-        let rows = self.matching("rows", &predicted.names, &measured.table.names, &there, talk)?;
-        let columns = self.matching("tracks", &predicted.tracks, &measured.table.tracks, &there, talk)?;
+        let rows = self.matching(path, "rows", &predicted.names, &measured.table.names, &there, talk)?;
+        let columns = self.matching(path, "tracks", &predicted.tracks, &measured.table.tracks, &there, talk)?;
         for (what, kept, all) in
             [("rows", rows.len(), measured.table.names.len()), ("tracks", columns.len(), measured.table.tracks.len())]
         {
-            if kept < all {
+            // Of several folds each has some of the rows.
+            if kept < all && (self.predictions.len() == 1 || what == "tracks") {
                 talk.say(format_args!("{kept} of {all} measured {what} are predicted and compared"));
             }
         }
@@ -152,10 +213,6 @@ impl Files {
         for &(p, m) in &rows {
             pairs.prediction.extend(columns.iter().map(|&(c, _)| predicted.row(p)[c]));
             pairs.measured.extend(columns.iter().map(|&(_, c)| measured.row(m)[c]));
-        }
-        let missing = pairs.measured.iter().filter(|v| v.is_nan()).count();
-        if missing > 0 {
-            talk.say(format_args!("{missing} of {} measured values are missing and left out", pairs.measured.len()));
         }
         Ok(pairs)
     }
@@ -192,6 +249,7 @@ impl Files {
     /// Pairs of indices of the names that both lists have, in the order of `predicted`.
     fn matching(
         &self,
+        file: &Path,
         what: &str,
         predicted: &[String],
         measured: &[String],
@@ -207,7 +265,7 @@ impl Files {
                 None => missing.push(name.as_str()),
             }
         }
-        let (file, n, all) = (self.prediction.display(), missing.len(), predicted.len());
+        let (file, n, all) = (file.display(), missing.len(), predicted.len());
         if pairs.is_empty() {
             let (here, others) = (first_few(predicted), first_few(measured));
             return Err(Error::Usage(format!(

@@ -9,6 +9,7 @@ use super::talk::Talk;
 use crate::error::{Error, Result, hint};
 use crate::io::table::Table;
 use crate::io::text::parse_number;
+use crate::stat;
 
 /// Tables of scores, and how their models are called.
 #[derive(Debug, clap::Args, Serialize)]
@@ -22,8 +23,8 @@ pub(super) struct Files {
     names: Vec<String>,
 }
 
-/// What one score is of: class, axis, item and metric.
-pub(super) type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
+/// What one score is of: class, axis, item, metric, and fold where tables are taken as folds.
+pub(super) type Key<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
 
 /// A line of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,8 @@ pub(super) struct Row {
     pub value: f64,
     /// How many values it was made of.
     pub n: u64,
+    /// The fold that it is of, where tables are taken as folds; else empty.
+    pub fold: String,
 }
 
 /// The scores of one model in one file; no two are of the same.
@@ -50,9 +53,37 @@ pub(super) struct Scores {
     pub rows: Vec<Row>,
 }
 
+/// Values of the same score in several tables, of folds or of models.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Spread {
+    /// How many tables have it.
+    pub tables: usize,
+    pub mean: f64,
+    /// Standard deviation; NaN of fewer than two.
+    pub sd: f64,
+    /// Confidence interval of the mean, [`LEVEL`]; NaN of fewer than two.
+    pub interval: (f64, f64),
+}
+
+/// Probability that an interval holds.
+pub(super) const LEVEL: f64 = 0.95;
+
+impl Spread {
+    /// Of these values; NaN is missing.
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.into_iter().filter(|v| !v.is_nan()).collect();
+        Self {
+            tables: values.len(),
+            mean: stat::mean(&values),
+            sd: stat::sd(&values),
+            interval: stat::t_interval(&values, LEVEL),
+        }
+    }
+}
+
 impl Row {
     pub(super) fn key(&self) -> Key<'_> {
-        (&self.class, &self.axis, &self.item, &self.metric)
+        (&self.class, &self.axis, &self.item, &self.metric, &self.fold)
     }
 
     /// In words.
@@ -88,6 +119,23 @@ impl Files {
         Ok(all)
     }
 
+    /// As [`Files::read`], without what `drg train` writes of all folds together: `m_fold*` names it, too.
+    ///
+    /// # Errors
+    /// What [`Files::read`] returns.
+    pub(super) fn read_folds(&self, talk: Talk) -> Result<Vec<Scores>> {
+        let mut all = self.read()?;
+        let bases: HashSet<String> = all.iter().filter_map(|s| split_fold(&s.model)).map(|(base, _)| base).collect();
+        all.retain(|scores| {
+            let pooled = scores.model.strip_suffix("_folds").is_some_and(|base| bases.contains(base));
+            if pooled {
+                talk.say(format_args!("{} is of all folds together and left out", scores.label));
+            }
+            !pooled
+        });
+        Ok(all)
+    }
+
     /// As [`Files::read`], and models of the same name have no score twice: where they would, and were not named by the
     /// user, all are called by their files.
     ///
@@ -106,6 +154,46 @@ impl Files {
             }
         }
         Err(Error::Usage(format!("{both}; tell them apart with --names A,B,...")))
+    }
+
+    /// Models in the order in which they come, with the rows of all their folds: of tables of models NAME_fold0, NAME_fold1, ..
+    /// (or -cvK-0 as in DRG's names), or of one name given by the user, whose folds are then in the names of the files or, where
+    /// these say nothing, in their order.
+    ///
+    /// # Errors
+    /// What [`Files::read`] returns; [`Error::Usage`] for a model with one fold, and for two tables of the same fold.
+    pub(super) fn folds(&self, talk: Talk) -> Result<Vec<(String, Vec<Row>)>> {
+        let mut models: Vec<(String, Vec<(String, Scores)>)> = Vec::new();
+        for scores in self.read_folds(talk)? {
+            let (model, fold) = match (split_fold(&scores.model), split_fold(&scores.stem)) {
+                (Some((model, fold)), _) => (model, Some(fold)),
+                (None, Some((_, fold))) => (scores.model.clone(), Some(fold)),
+                (None, None) => (scores.model.clone(), None),
+            };
+            let at = models.iter().position(|(name, _)| *name == model).unwrap_or_else(|| {
+                models.push((model, vec![]));
+                models.len() - 1
+            });
+            let folds = &mut models[at].1;
+            let fold = fold.unwrap_or_else(|| folds.len().to_string());
+            if let Some((_, other)) = folds.iter().find(|(f, _)| *f == fold) {
+                return Err(Error::Usage(format!(
+                    "{} and {} are both fold {fold} of one model; tell models apart with --names A,A,..,B,B,..",
+                    other.label, scores.label
+                )));
+            }
+            folds.push((fold, scores));
+        }
+        if let Some((name, folds)) = models.iter().find(|(_, folds)| folds.len() < 2) {
+            return Err(Error::Usage(format!(
+                "model '{name}' has one fold, {}; folds are tables NAME_fold0_scores.tsv, NAME_fold1_scores.tsv, .. or those of one \
+                 name in --names A,A,..,B,B,..",
+                folds[0].1.label
+            )));
+        }
+        let rows =
+            |(fold, scores): (String, Scores)| scores.rows.into_iter().map(move |r| Row { fold: fold.clone(), ..r });
+        Ok(models.into_iter().map(|(name, folds)| (name, folds.into_iter().flat_map(rows).collect())).collect())
     }
 
     /// Models in the order in which they come, with the rows of all their tables; see [`Files::read_apart`].
@@ -166,6 +254,22 @@ fn overlap(all: &[Scores]) -> Option<String> {
     None
 }
 
+/// Name of a model and number of its fold: `m` and 3 of `m_fold3`, `m-cv10_k8` and 3 of `m-cv10-3_k8`.
+pub(super) fn split_fold(name: &str) -> Option<(String, String)> {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some((base, fold)) = name.rsplit_once("_fold").filter(|(_, fold)| number(fold)) {
+        return Some((base.into(), fold.into()));
+    }
+    for (at, _) in name.match_indices("-cv") {
+        let (count, rest) = name[at + 3..].split_once('-')?;
+        let end = rest.find('_').unwrap_or(rest.len());
+        if number(count) && number(&rest[..end]) {
+            return Some((format!("{}-cv{count}{}", &name[..at], &rest[end..]), rest[..end].into()));
+        }
+    }
+    None
+}
+
 /// Name of the file without its ending and what all such files are called.
 fn stem(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -186,6 +290,7 @@ fn read(path: &Path) -> Result<Vec<Scores>> {
     for (i, line) in table.lines().enumerate() {
         let key = (models[i], classes[i], axes[i], items[i], metrics[i]);
         let row = Row {
+            fold: String::new(),
             class: key.1.into(),
             axis: key.2.into(),
             item: key.3.into(),
@@ -254,6 +359,32 @@ mod tests {
         }
         let (_folder, files) = files(&[("a.tsv", a)], &["n", "o"]);
         assert!(files.read().unwrap_err().to_string().contains("names: expected 1, one a table; found 2"));
+    }
+
+    #[test]
+    fn folds_are_in_the_names() {
+        let split = |name: &str| split_fold(name).map(|(base, fold)| format!("{base} {fold}"));
+        assert_eq!(split("m_fold12").as_deref(), Some("m 12"));
+        assert_eq!(split("a:m_fold0").as_deref(), Some("a:m 0"));
+        assert_eq!(split("x-cv10-3_MSEk8").as_deref(), Some("x-cv10_MSEk8 3"));
+        assert_eq!(split("x-cv0-3").as_deref(), Some("x-cv0 3"));
+        for plain in ["m", "m_folds", "m_fold", "m_fold1b", "-cv", "x-cv10", "x-cvx-3"] {
+            assert_eq!(split(plain), None, "{plain}");
+        }
+        let row: &[_] = &[("m", "x")];
+        let of = |names: &[&str], given: &[&str]| {
+            let tables: Vec<(&str, &[(&str, &str)])> = names.iter().map(|n| (*n, row)).collect();
+            let (_folder, files) = files(&tables, given);
+            files.folds(Talk::Quiet).map(|models| {
+                let folds = |rows: &[Row]| rows.iter().map(|r| r.fold.clone()).collect::<Vec<_>>().join(",");
+                models.iter().map(|(name, rows)| format!("{name} {}", folds(rows))).collect::<Vec<_>>()
+            })
+        };
+        let text = |r: Result<Vec<String>>| r.unwrap_err().to_string();
+        assert_eq!(of(&["a.tsv", "b.tsv", "c.tsv", "d.tsv"], &["A", "B", "A", "B"]).unwrap(), ["A 0,1", "B 0,1"]);
+        assert_eq!(of(&["a_fold7_scores.tsv", "b_fold2.tsv"], &["A", "A"]).unwrap(), ["A 7,2"]);
+        assert!(text(of(&["a_fold7.tsv", "b_fold7.tsv"], &["A", "A"])).contains("are both fold 7 of one model"));
+        assert!(text(of(&["a.tsv", "b.tsv"], &["A", "B"])).contains("model 'A' has one fold, "));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::Context;
 use super::output::{Staged, folder_of, suffixed};
+use super::score_table::Spread;
+use super::talk::Talk;
 use crate::error::{Error, Result};
 use crate::io::classes::read_classes;
 use crate::model::Model;
@@ -179,11 +181,35 @@ pub(super) fn tidy(model: &str, rows: &[Score]) -> String {
     text
 }
 
+/// As [`tidy`], of the test sets of all folds together (`value`), and over the scores of the folds one by one.
+pub(super) fn over_folds(model: &str, pooled: &[Score], folds: &[Vec<Score>]) -> String {
+    let key = |s: &Score| (s.axis.name(), s.metric.name(), s.class.clone(), s.item.clone());
+    let mut of: HashMap<_, Vec<f64>> = HashMap::new();
+    for score in folds.iter().flatten() {
+        of.entry(key(score)).or_default().push(score.value);
+    }
+    let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\tfolds\tmean\tsd\tlow\thigh\n");
+    for s in pooled {
+        let Spread { tables, mean, sd, interval: (low, high) } = Spread::of(of.remove(&key(s)).unwrap_or_default());
+        let Score { axis, item, class, metric, value, n } = s;
+        text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}"));
+        text.push_str(&format!("\t{tables}\t{mean}\t{sd}\t{low}\t{high}\n"));
+    }
+    text
+}
+
+/// The same score in every fold.
+pub(super) fn spread_over(score: &Score, folds: &[Vec<Score>]) -> Spread {
+    let key = |s: &Score| (s.axis, s.metric, s.class.clone(), s.item.clone());
+    let own = key(score);
+    Spread::of(folds.iter().flatten().filter(|s| key(s) == own).map(|s| s.value))
+}
+
 /// Writes all scores of a test set beside the model `out`, `<out>_scores.tsv`, says their mean, and returns Pearson r of each track.
 ///
 /// # Errors
 /// What the table returns; [`Error::Io`].
-pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> Result<Vec<(String, f64)>> {
+pub(super) fn write_scores(out: &Path, table: &Table<'_>, talk: Talk) -> Result<Vec<(String, f64)>> {
     let all = scores(table, &Axis::ALL, &Metric::REPORT)?;
     let stem = out.file_stem().unwrap_or_default().to_string_lossy();
     write_bytes(&suffixed(out, "_scores.tsv"), tidy(&stem, &all).as_bytes())?;
@@ -192,11 +218,11 @@ pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> 
     let defined: Vec<f64> = found.iter().map(|s| s.1).filter(|r| !r.is_nan()).collect();
     let rows = table.sequences.len();
     match (defined.len(), stat::mean(&defined)) {
-        (0, _) => context.talk.say(format_args!(
+        (0, _) => talk.say(format_args!(
             "test set: Pearson r is not defined for any track: predictions or measurements of all {rows} sequences are the same"
         )),
         (n, mean) => {
-            context.talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {rows} sequences)"));
+            talk.say(format_args!("test set: Pearson r {mean:.4} (mean of {n} tracks, {rows} sequences)"));
         }
     }
     let of_profiles = |metric: Metric| {
@@ -204,7 +230,7 @@ pub(super) fn write_scores(out: &Path, table: &Table<'_>, context: &Context) -> 
         stat::mean(&all.iter().filter(of).map(|s| s.value).collect::<Vec<f64>>())
     };
     if table.profiles.is_some() {
-        context.talk.say(format_args!(
+        talk.say(format_args!(
             "their profiles: Pearson r {:.4}, Jensen-Shannon divergence {:.4} bits (means of the sequences)",
             of_profiles(Metric::ProfilePearson),
             of_profiles(Metric::ProfileJsd)

@@ -216,7 +216,7 @@ impl<'a> Search<'a> {
             let what = "epochs cannot vary with --epochs or --method halving, which say how long a trial trains";
             return Err(Error::Usage(what.into()));
         }
-        let wanted = Wanted::new(&args.flags(), &table)?;
+        let wanted = Wanted::new(&args.flags(), &table)?.one_fold()?;
         let prepared = prepare(&wanted, context.talk)?;
         let facts = prepared.facts(&wanted, &wanted.labels);
         let values = space.trials(&base, args.seed, args.trials);

@@ -2,6 +2,7 @@
 
 pub(super) mod chosen;
 pub(super) mod data;
+mod folds;
 mod name;
 pub(super) mod start;
 pub(super) mod watch;
@@ -18,15 +19,16 @@ use super::scores::{save_as_drg, write_scores};
 use super::{Context, predict, talk};
 use crate::engine;
 use crate::engine::embed::{Embedding, Layer, Positions};
-use crate::engine::train::{Outcome, Trainer, state_path};
+use crate::engine::train::{Trainer, state_path};
 use crate::error::{Error, Result};
 use crate::model::options::{Options, resolve};
 use crate::model::spec::{Architecture, TrainSpec};
-use crate::model::{Model, Readout};
+use crate::model::{Model, Network, Readout};
 use crate::seq::Sequences;
 use crate::stat::{Axis, Metric, Profiles, Table};
 use chosen::Chosen;
-use data::{Flags, Measured, Prepared, Wanted};
+use data::{Flags, Fold, Measured, Prepared, Wanted};
+use talk::Talk;
 
 const EXAMPLE: &str = "\
 Options of the model and of training come from --config, then --cnn, then --set, the later ones
@@ -38,6 +40,13 @@ Files, for -o model.drg: model.drg, model_loss.txt (losses of every epoch on bot
 model_pred.npz and model_scores.tsv (predictions of the test set, and their scores by track, class
 and sequence), model.drg.json (how it was made). Until the end, model.drg.state holds the last
 epoch: run the same line with --resume after an interruption, and the result has the same bytes.
+
+All folds: --crossvalidation FILE all (or K all, hash:K all) trains a model for each, model_fold0.drg
+and so on with files of their own. Over all: model_folds_pred.npz has every sequence predicted by the
+model that did not see it; model_folds_scores.tsv has the scores of these predictions (value), and of
+the folds one by one: their number, mean, standard deviation and 95 % confidence interval of the
+mean (Student's t; folds share training data, so it is narrow); model.drg averages the models of all
+folds, as drg ensemble does (--no-average leaves it out; no sequence is new to it).
 
 Fine-tuning: the options say what the model is, --from what it starts with. Every tensor of the
 same name and shape is taken, rows of heads by the names of their tracks; what is not taken is
@@ -86,9 +95,12 @@ pub(super) struct Args {
     /// Learn only these tracks: names, or a file with a name a line
     #[arg(long, alias = "select_tracks", value_name = "A,B,...|FILE")]
     select_tracks: Option<String>,
-    /// Go on after an interruption
+    /// Go on after an interruption; of all folds, those that are finished stay as they are
     #[arg(long)]
     resume: bool,
+    /// With all folds: leave out the model that averages them
+    #[arg(long)]
+    no_average: bool,
     /// Seed of weights, batches, dropout and augmentation
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
@@ -105,55 +117,156 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         output::check_file(out)?;
     }
     let (options, wanted) = args.validated()?;
+    let all = wanted.fold == Fold::All;
+    if args.no_average && !all {
+        return Err(Error::Usage("--no-average is for all folds: --crossvalidation FOLDS all".into()));
+    }
     let prepared = data::prepare(&wanted, context.talk)?;
     let facts = prepared.facts(&wanted, &wanted.labels);
-    let (model_spec, train_spec) = resolve(&options, &facts)?;
+    let (model, training) = resolve(&options, &facts)?;
     if let Some(layer) = &args.name.save_embedding {
-        Layer::parse(layer, &model_spec)?;
+        Layer::parse(layer, &model)?;
     }
-    let out = &args.out.clone().map_or_else(|| args.name.path(args, &wanted, &options, &facts), Ok)?;
-    output::check_file(out)?;
+    let path = |fold| args.name.path(args, &wanted, fold, &options, &facts);
+    let fold = if let Fold::One(fold) = wanted.fold { Some(fold) } else { None };
+    let out = args.out.clone().map_or_else(|| path(fold), Ok)?;
+    output::check_file(&out)?;
+    let folds: Vec<PathBuf> = match &args.out {
+        Some(out) => (0..prepared.folds.len()).map(|i| suffixed(out, &format!("_fold{i}.drg"))).collect(),
+        None => (0..prepared.folds.len()).map(|i| path(Some(i))).collect::<Result<_>>()?,
+    };
     let computing = args.arithmetic.of(context)?;
     if computing.double {
         return Err(Error::Usage("--precision f64: training is in f32; f64 is for checks of a trained model".into()));
     }
     let given = (&options, &facts);
-    let (network, start) = args.start.network(model_spec.clone(), train_spec.seed, given, &prepared, context.talk)?;
+    let (network, start) = args.start.network(model.clone(), training.seed, given, &prepared, context.talk)?;
+    let split = &prepared.split;
     context.talk.say(format_args!(
-        "{} sequences of {} bp, {} tracks: {} to train, {} to validate, {} to test; {} parameters",
+        "{} sequences of {} bp, {} tracks: {}; {} parameters",
         prepared.dataset.names.len(),
         facts.inputs.iter().map(|i| i.length.to_string()).collect::<Vec<_>>().join(" + "),
-        model_spec.tracks(),
-        prepared.split.train.len(),
-        prepared.split.validation.len(),
-        prepared.split.test.len(),
+        model.tracks(),
+        match all {
+            true => format!("{} folds", folds.len()),
+            false => format!(
+                "{} to train, {} to validate, {} to test",
+                split.train.len(),
+                split.validation.len(),
+                split.test.len()
+            ),
+        },
         network.plans().parameters(),
     ));
-
-    unreached(&model_spec, &train_spec, context);
-
-    let clock = std::time::Instant::now();
-    let log = suffixed(out, "_loss.txt");
-    let mut watch = watch::Watch::new(context.talk, train_spec.epochs);
-    let split = &prepared.split;
-    let outcome = Trainer::new(
-        network.to_device(&computing.device)?,
-        train_spec.clone(),
-        &prepared.dataset,
-        split.train.clone(),
-        split.validation.clone(),
-    )?
-    .precision(computing.precision)
-    .files(out, Some(&log))
-    .run(args.resume, |event| watch.hear(event))?;
-    watch.finish();
-    let saved = &args.name.saved.chosen();
-    let embedding = args.name.save_embedding.as_deref();
-    let test = Test { prepared: &prepared, measured: &args.measured, saved, embedding };
-    let scores = test.run(out, &outcome.model, &computing, context, args)?;
-    let seconds = clock.elapsed().as_secs_f64();
-    args.record(out, context, &outcome, &prepared, (&model_spec, &train_spec, start), &scores, seconds)?;
+    unreached(&model, &training, context);
+    let job = Job { args, context, model, training, network, start, computing };
+    if all {
+        return folds::run(&job, prepared, &folds, &out);
+    }
+    job.train(&out, &prepared, None)?;
     talk::print(format_args!("{}\n", out.display()))
+}
+
+/// What every fold is trained with.
+struct Job<'a> {
+    args: &'a Args,
+    context: &'a Context,
+    model: Architecture,
+    training: TrainSpec,
+    network: Network,
+    /// What the record says of the start.
+    start: Value,
+    computing: Computing,
+}
+
+/// Pearson r of every track in the test set.
+type TestScores = Vec<(String, f64)>;
+
+impl Job<'_> {
+    /// Trains on a split, tests, and writes all files of the model. Of several folds it says little; one that an earlier run has
+    /// finished is left as it is if this is to be resumed.
+    fn train(&self, out: &Path, prepared: &Prepared, fold: Option<(usize, usize)>) -> Result<TestScores> {
+        let Self { args, context, computing, .. } = self;
+        let clock = std::time::Instant::now();
+        let log = suffixed(out, "_loss.txt");
+        let mut watch = watch::Watch::new(context.talk, self.training.epochs);
+        if let Some((i, n)) = fold {
+            watch = watch.of(format!("fold {i} of {n}, "));
+        }
+        let split = &prepared.split;
+        let trainer = Trainer::new(
+            self.network.to_device(&computing.device)?,
+            self.training.clone(),
+            &prepared.dataset,
+            split.train.clone(),
+            split.validation.clone(),
+        )?
+        .precision(computing.precision)
+        .files(out, Some(&log));
+        let mut results = json!({ "model": self.model, "train": self.training, "start": self.start });
+        if let Some((i, _)) = fold {
+            if args.resume
+                && let Some(scores) = folds::finished(out, &trainer)?
+            {
+                return Ok(scores);
+            }
+            results["fold"] = json!({ "number": i, "identity": trainer.identity()? });
+        }
+        let outcome = trainer.run(args.resume, |event| watch.hear(event))?;
+        watch.finish();
+        let talk = if fold.is_some() { Talk::Quiet } else { context.talk };
+        let (saved, embedding) = (&args.name.saved.chosen(), args.name.save_embedding.as_deref());
+        let test = Test { prepared, measured: &args.measured, saved, embedding, talk };
+        let scores = test.run(out, &outcome.model, computing, context, args)?;
+        results["rows"] = json!({
+            "train": split.train.len(), "validation": split.validation.len(), "test": split.test.len(),
+        });
+        results["best_epoch"] = json!(outcome.best_epoch);
+        results["epochs"] = json!(outcome.epochs);
+        results["score"] = json!(outcome.score);
+        results["seconds"] = json!(clock.elapsed().as_secs_f64());
+        results["test_r"] = scores.iter().map(|(track, r)| json!({ "track": track, "r": r })).collect();
+        self.record(out, results)?;
+        Ok(scores)
+    }
+
+    fn record(&self, out: &Path, results: Value) -> Result<()> {
+        let name = out.file_name().map(Path::new).unwrap_or(out);
+        let mut staged = Staged::new(output::folder_of(out))?;
+        staged.provenance(&output::beside(name), self.context, self.args, results)?;
+        staged.finish()?;
+        debug_assert!(!state_path(out).exists(), "the trainer removes its state at the end");
+        Ok(())
+    }
+}
+
+/// What `f` makes of predictions of these rows beside their measurements: of the tracks, or of their means where a file asks for
+/// them. Scores are of totals where both are profiles; those of profiles look at the bins.
+fn with_table<R>(
+    prepared: &Prepared,
+    measured: &Measured,
+    rows: &[usize],
+    guess: &[f64],
+    f: impl FnOnce(&Table<'_>) -> Result<R>,
+) -> Result<R> {
+    let targets = &prepared.dataset.targets;
+    let (bins, truth) = (targets[0].bins, prepared.measured(rows));
+    let total = |x: &[f64]| -> Vec<f64> { x.chunks_exact(bins.unwrap_or(1)).map(|b| b.iter().sum()).collect() };
+    let names: Vec<String> = rows.iter().map(|&i| prepared.dataset.names[i].clone()).collect();
+    let tracks: Vec<String> = targets.iter().flat_map(|t| t.tracks.iter().cloned()).collect();
+    let classes = measured.classes_of(prepared)?;
+    let table = Table {
+        prediction: &total(guess),
+        target: &total(&truth),
+        sequences: &names,
+        tracks: &tracks,
+        classes: classes.as_deref(),
+        profiles: bins.map(|bins| Profiles { bins, prediction: guess, target: &truth }),
+    };
+    match measured.averaged(&table, prepared)? {
+        Some(means) => f(&means.table(&names)),
+        None => f(&table),
+    }
 }
 
 /// Says which heads nothing trains: no output is made from them, or no loss looks at their output.
@@ -180,6 +293,8 @@ pub(super) struct Test<'a> {
     pub(super) saved: &'a [(Axis, Metric)],
     /// Layer whose activations are written.
     pub(super) embedding: Option<&'a str>,
+    /// Says the scores.
+    pub(super) talk: Talk,
 }
 
 impl Test<'_> {
@@ -192,7 +307,7 @@ impl Test<'_> {
         context: &Context,
         args: &impl Serialize,
     ) -> Result<Vec<(String, f64)>> {
-        let Self { prepared, measured, saved, embedding } = *self;
+        let Self { prepared, measured, saved, embedding, talk } = *self;
         let rows = &prepared.split.test;
         if rows.is_empty() {
             return Ok(vec![]);
@@ -210,38 +325,21 @@ impl Test<'_> {
         })?;
         bar.finish_and_clear();
         let values = predict::select(model, all, &tracks);
-        let columns = model.track_names();
         let bins = model.network.architecture().bins();
-        predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &columns, bins, &values)?;
+        predict::write(&suffixed(out, "_pred.npz"), &sequences.names, &model.track_names(), bins, &values)?;
         if let Some(layer) = embedding {
             let place = Layer::parse(layer, model.network.architecture())?;
             let embedding = Embedding::new(&model.network, place, Positions::All, computing.precision)?;
             let path = suffixed(out, &format!("_embed{layer}.npz"));
             predict::write_embedding(&path, &embedding, &sequences, None, context)?;
         }
-
-        let targets = &prepared.dataset.targets;
-        let truth: Vec<f64> = rows.iter().flat_map(|&i| targets.iter().flat_map(move |t| t.row(i)).copied()).collect();
         let guess: Vec<f64> = values.iter().map(|&v| v.into()).collect();
-        // Scores are of totals; those of profiles look at the bins.
-        let total = |x: &[f64]| -> Vec<f64> { x.chunks_exact(bins.unwrap_or(1)).map(|b| b.iter().sum()).collect() };
-        let (guess_of_tracks, truth_of_tracks) = (total(&guess), total(&truth));
-        let names: Vec<String> = columns.iter().map(|c| c.to_string()).collect();
-        let classes = measured.classes_of(prepared)?;
-        let table = Table {
-            prediction: &guess_of_tracks,
-            target: &truth_of_tracks,
-            sequences: &sequences.names,
-            tracks: &names,
-            classes: classes.as_deref(),
-            profiles: bins.map(|bins| Profiles { bins, prediction: &guess, target: &truth }),
-        };
-        let of_classes = measured.averaged(&table, prepared)?;
-        let table = of_classes.as_ref().map_or(table, |a| a.table(&sequences.names));
-        if !saved.is_empty() {
-            save_as_drg(&suffixed(out, ""), &table, saved, context, args)?;
-        }
-        write_scores(out, &table, context)
+        with_table(prepared, measured, rows, &guess, |table| {
+            if !saved.is_empty() {
+                save_as_drg(&suffixed(out, ""), table, saved, context, args)?;
+            }
+            write_scores(out, table, talk)
+        })
     }
 }
 
@@ -265,32 +363,5 @@ impl Args {
             reading: &self.reading,
             config: self.chosen.config.as_deref(),
         }
-    }
-
-    fn record(
-        &self,
-        out: &Path,
-        context: &Context,
-        outcome: &Outcome,
-        prepared: &Prepared,
-        specs: (&Architecture, &TrainSpec, Value),
-        scores: &[(String, f64)],
-        seconds: f64,
-    ) -> Result<()> {
-        let results = json!({
-            "model": specs.0, "train": specs.1, "start": specs.2,
-            "rows": {
-                "train": prepared.split.train.len(), "validation": prepared.split.validation.len(),
-                "test": prepared.split.test.len(),
-            },
-            "best_epoch": outcome.best_epoch, "epochs": outcome.epochs, "score": outcome.score, "seconds": seconds,
-            "test_r": scores.iter().map(|(track, r)| json!({ "track": track, "r": r })).collect::<Vec<Value>>(),
-        });
-        let name = out.file_name().map(Path::new).unwrap_or(out);
-        let mut staged = Staged::new(output::folder_of(out))?;
-        staged.provenance(&output::beside(name), context, self, results)?;
-        staged.finish()?;
-        debug_assert!(!state_path(out).exists(), "the trainer removes its state at the end");
-        Ok(())
     }
 }

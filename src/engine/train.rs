@@ -25,6 +25,8 @@ use crate::model::spec::{self, Schedule, TrainSpec};
 use crate::nn::{Kind, Optimizer, Rule};
 use crate::util::fs::write_bytes;
 
+use serde::Deserialize;
+
 use control::{Action, Control, Phase};
 use data::Data;
 use groups::Groups;
@@ -184,6 +186,11 @@ impl<'a> Trainer<'a> {
         train: Vec<usize>,
         validation: Vec<usize>,
     ) -> Result<Self> {
+        if network.architecture().members > 1 {
+            return Err(Error::Usage(
+                "an average of models is not trained; train its members, and average them again".into(),
+            ));
+        }
         let data = Data::new(dataset, network.architecture(), &spec, train, validation)?;
         let losses = pass::losses(&spec)?;
         let seed = spec.seed;
@@ -230,6 +237,38 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// What the run starts with, as JSON: architecture, specification, precision, and hashes of sequences, targets, sets and start
+    /// weights. Two runs of one identity give the same bytes.
+    ///
+    /// # Errors
+    /// Those of copies from a GPU.
+    pub fn identity(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self.own_identity()?)
+            .map_err(|e| Error::Failed(format!("cannot describe the run as JSON: {e}")))
+    }
+
+    /// What differs between a run of that identity and this one, in words; none if nothing does.
+    ///
+    /// # Errors
+    /// As [`Trainer::identity`].
+    pub fn differs_from(&self, identity: &serde_json::Value) -> Result<Option<String>> {
+        let Ok(then) = Identity::deserialize(identity) else {
+            return Ok(Some("its record is of another version".into()));
+        };
+        Ok(then.difference(&self.own_identity()?))
+    }
+
+    fn own_identity(&self) -> Result<Identity> {
+        Identity::new(
+            self.network.architecture(),
+            &self.spec,
+            self.precision,
+            self.dataset,
+            &self.data,
+            self.network.parameters(),
+        )
+    }
+
     /// Trains to the end. With `resume`, a run that was interrupted goes on from its state file if there is one; the result
     /// has the bytes of an uninterrupted run.
     ///
@@ -260,14 +299,7 @@ impl<'a> Trainer<'a> {
         let group = |name: &str| parameters.id(name).map_or(0, |id| self.groups[id]);
         let mut optimizer = Optimizer::new(rule(&self.spec), self.spec.weight_decay, parameters, group);
         let state_path = self.model_path.as_deref().map(state_path);
-        let identity = Identity::new(
-            self.network.architecture(),
-            &self.spec,
-            self.precision,
-            self.dataset,
-            &self.data,
-            parameters,
-        )?;
+        let identity = self.own_identity()?;
         let (mut best, start);
         let state = match state_path.as_deref().filter(|p| resume && p.exists()) {
             Some(path) => Some(state::read(path, &identity, self.network.parameters())?),

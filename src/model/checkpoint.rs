@@ -4,6 +4,7 @@
 //! metadata one JSON text: version of the format, architecture, how it was trained, names of the tracks, scaling of the
 //! targets, record of the training. Nothing in it is run.
 
+mod average;
 pub(crate) mod container;
 mod export;
 mod fit;

@@ -15,6 +15,8 @@ pub enum FoldTag {
     Folds(usize, usize),
     /// Folds from a file: the cutoff and the fold that is tested.
     File(f64, usize),
+    /// All folds: their number, or the cutoff where they are from a file.
+    All(usize),
     /// All data are predicted (`--predictnew`): no tag.
     None,
 }
@@ -66,6 +68,7 @@ impl NameParts<'_> {
         name += &match self.fold.unwrap_or(FoldTag::Folds(10, 0)) {
             FoldTag::Folds(folds, fold) => format!("-cv{folds}-{fold}"),
             FoldTag::File(cutoff, fold) => format!("-cv{}-{fold}", cutoff as i64),
+            FoldTag::All(n) => format!("-cv{n}-all"),
             FoldTag::None => String::new(),
         };
         name

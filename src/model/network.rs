@@ -6,6 +6,7 @@
 //! with pools; flatten; fully connected layers; heads. Several inputs are joined behind their heads (`join`). Tensors carry
 //! the names of the reference's state dict.
 
+mod average;
 mod join;
 mod layout;
 mod profile;
@@ -31,7 +32,7 @@ use crate::ops::{
     self, AttentionArgs, Conv1dArgs, Padding, PoolArgs, PoolKind, RunningNorm, StemArgs, Strands, Wanted,
 };
 use crate::tape::{Mode, Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::DType;
 use crate::util::math::Activation;
 
 /// Name of the table of positions of an attention block in the state dict.
@@ -228,7 +229,7 @@ impl Network {
     /// ([`Network::flanks`]); one result an output, `[N, tracks]`, or `[N, tracks, bins]` of a base-resolution model.
     ///
     /// # Errors
-    /// [`crate::Error::Argument`] for another number of inputs; shapes that do not fit, with the layer's path.
+    /// [`Error::Argument`] for another number of inputs; shapes that do not fit, with the layer's path.
     pub fn forward(&self, tape: &mut Tape, bound: &Bound, x: &[Var]) -> Result<Vec<Var>> {
         self.pass(tape, bound, x, None)
     }
@@ -236,13 +237,13 @@ impl Network {
     /// As [`Network::forward`], reporting the tensors at the taps (of the given strand, where both are averaged).
     ///
     /// # Errors
-    /// As [`Network::forward`].
+    /// As [`Network::forward`]; [`Error::Unsupported`] for an average of models.
     pub fn observed(&self, tape: &mut Tape, bound: &Bound, x: &[Var], observe: Observer) -> Result<Vec<Var>> {
         self.pass(tape, bound, x, Some(observe))
     }
 
-    fn pass(&self, tape: &mut Tape, bound: &Bound, x: &[Var], mut watch: Option<Observer>) -> Result<Vec<Var>> {
-        let (inputs, expected) = (self.inputs(), self.architecture.lengths().len());
+    fn pass(&self, tape: &mut Tape, bound: &Bound, x: &[Var], watch: Option<Observer>) -> Result<Vec<Var>> {
+        let expected = self.architecture.lengths().len();
         if x.len() != expected {
             let what = format!("{} sequences for a network of {expected} inputs", x.len());
             return Err(Error::Argument { op: "network", what });
@@ -250,14 +251,36 @@ impl Network {
         if let Some(stack) = &self.stack {
             return Ok(vec![stack.forward(tape, bound, &x[0], watch)?]);
         }
+        if self.architecture.members > 1 {
+            return match watch {
+                None => self.mean_of_members(tape, bound, x),
+                Some(_) => {
+                    let what = "the inside of an average of models; look at one of its members".into();
+                    Err(Error::Unsupported { op: "network", what })
+                }
+            };
+        }
+        self.member(tape, bound, x, 0, watch)
+    }
+
+    /// The outputs of one member of an average, or of a plain model.
+    fn member(
+        &self,
+        tape: &mut Tape,
+        bound: &Bound,
+        x: &[Var],
+        member: usize,
+        mut watch: Option<Observer>,
+    ) -> Result<Vec<Var>> {
+        let inputs = self.inputs();
         let Some(join) = &self.architecture.join else {
-            let heads = self.run(bound, 0, 0).heads(tape, &x[0], Strand::Given, watch)?.0;
+            let heads = self.run(bound, (member, 0), 0).heads(tape, &x[0], Strand::Given, watch)?.0;
             if !inputs[0].average_strands || *tape.mode() != Mode::Eval {
                 return Ok(heads);
             }
             return tape.scoped("other_strand", |t| {
                 let x = ops::reverse_complement(t, &x[0])?;
-                let others = self.run(bound, 0, 0).heads(t, &x, Strand::Other, None)?.0;
+                let others = self.run(bound, (member, 0), 0).heads(t, &x, Strand::Other, None)?.0;
                 heads.iter().zip(&others).map(|(a, b)| mean(t, a, b)).collect()
             });
         };
@@ -265,7 +288,7 @@ impl Network {
         for (i, x) in x.iter().enumerate() {
             let (found, passed) = tape.scoped(format!("input{i}"), |t| {
                 let watch = watch.as_mut().map(|f| &mut **f as Observer);
-                self.run(bound, i, dropouts).heads(t, x, Strand::Given, watch)
+                self.run(bound, (member, i), dropouts).heads(t, x, Strand::Given, watch)
             })?;
             heads.push(found);
             dropouts = passed;
@@ -274,12 +297,13 @@ impl Network {
             let all: Vec<&Var> = heads.iter().flatten().collect();
             observe(0, Tap::Joined, &join::side_by_side(tape, &all)?);
         }
-        self.join(tape, bound, join, &heads, (dropouts, watch))
+        self.join(tape, bound, join, member, &heads, (dropouts, watch))
     }
 
-    /// A pass of the network of one input, behind so many dropout layers.
-    fn run<'a>(&'a self, bound: &'a Bound, input: usize, dropouts: u32) -> Run<'a> {
-        let (spec, plan) = (&self.inputs()[input], &self.plans.inputs[input]);
+    /// A pass of the network of one input of a member, behind so many dropout layers.
+    fn run<'a>(&'a self, bound: &'a Bound, (member, input): (usize, usize), dropouts: u32) -> Run<'a> {
+        let specs = self.inputs();
+        let (spec, plan) = (&specs[input], &self.plans.inputs[member * specs.len() + input]);
         Run { parameters: &self.parameters, bound, input, spec, plan, dropouts }
     }
 }
@@ -722,9 +746,7 @@ fn conv_args(plan: &ConvPlan) -> Conv1dArgs {
 /// `(a + b) / 2`.
 fn mean(tape: &mut Tape, a: &Var, b: &Var) -> Result<Var> {
     let sum = ops::add(tape, a, b)?;
-    let half = vec![0.5; sum.value.len()];
-    let half = Tensor::new(sum.shape(), half)?.to_dtype(sum.value.dtype())?.to_device(&sum.value.device())?;
-    ops::multiply(tape, &sum, &Var::constant(half))
+    average::scaled(tape, &sum, &[0.5])
 }
 
 /// The activation of a name, except softmax, which is no element-wise function.

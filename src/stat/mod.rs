@@ -15,6 +15,7 @@ pub mod linear;
 mod paired;
 mod regression;
 mod scores;
+mod student;
 
 pub use averaged::Averaged;
 pub use classification::{auprc, auroc, rank_sum};
@@ -26,3 +27,4 @@ pub use groups::TrackGroups;
 pub use paired::{Paired, SignedRank, benjamini_hochberg, paired, signed_rank};
 pub use regression::{jensen_shannon, mse, r2, rmse};
 pub use scores::{Axis, Metric, Profiles, Score, Table, scores};
+pub use student::{t_interval, t_quantile};

@@ -1,7 +1,8 @@
-//! Leaves that every layer may use: whole-file writes, the counter-based random generator, SIMD dispatch, scalar maths,
+//! Leaves that every layer may use: whole-file writes, differences of JSON values, the counter-based random generator, SIMD dispatch, scalar maths,
 //! work splitting.
 
 pub mod fs;
+pub mod json;
 pub mod math;
 pub mod par;
 pub mod philox;

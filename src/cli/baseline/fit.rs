@@ -105,7 +105,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         both_strands: args.both_strands,
         frequencies: args.frequencies,
     })?;
-    let mut prepared = data::prepare(&Wanted::new(&args.flags(), &toml::Table::new())?, context.talk)?;
+    let wanted = Wanted::new(&args.flags(), &toml::Table::new())?.one_fold()?;
+    let mut prepared = data::prepare(&wanted, context.talk)?;
     if prepared.dataset.targets[0].bins.is_some() {
         context.talk.say(format_args!("the measurements are profiles: their totals are fitted"));
         prepared.dataset.targets = prepared.dataset.targets.iter().map(Targets::totals).collect();
@@ -217,7 +218,7 @@ impl Args {
         };
         let of_classes = self.measured.averaged(&table, prepared)?;
         let table = of_classes.as_ref().map_or(table, |a| a.table(&inputs[0].names));
-        write_scores(&self.out, &table, context)
+        write_scores(&self.out, &table, context.talk)
     }
 
     fn record(

@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::score_table::{Files, Key, Row, choose};
+use crate::cli::score_table::{Files, Key, LEVEL, Row, choose};
 use crate::cli::{Context, output, talk};
 use crate::error::{Error, Result};
-use crate::stat::{Metric, Paired, benjamini_hochberg, paired};
+use crate::stat::{Metric, Paired, benjamini_hochberg, mean, paired};
 
 const EXAMPLE: &str = "\
 Differences are the first model minus the second, over the items that both have. Columns: n items; means of both; mean
@@ -19,6 +19,12 @@ and median difference with the ends of their bootstrap intervals; wins, the shar
 better (lower for rmse, mse and distance; ties count half); p of a two-sided Wilcoxon signed-rank test; q, adjusted
 after Benjamini and Hochberg over all lines. Class * is all classes together; it has a line where there are several.
 The test takes items as independent; tracks that measure nearly the same are not, and make p too small.
+
+Over folds, --folds says what a pair is: fold = a fold, with the means over the tracks of the class; track = a track, with
+the means over the folds; both = a track in a fold. Folds are tables of models NAME_fold0, NAME_fold1, .. as drg train
+writes them with --crossvalidation FOLDS all, or tables of one name in --names, and pair by their numbers. Folds share
+training data, which makes p too small, most of all with both.
+  drg eval compare a_fold*_scores.tsv b_fold*_scores.tsv --folds fold -o compared.tsv
 
 Example (what noise costs a perfect model):
   drg simulate -o sim
@@ -29,8 +35,6 @@ Example (what noise costs a perfect model):
 
 /// Name of all classes together.
 const ALL: &str = "*";
-/// Probability that an interval holds.
-const LEVEL: f64 = 0.95;
 
 /// Compare every two models on the scores they both have
 #[derive(Debug, clap::Args, Serialize)]
@@ -47,6 +51,9 @@ pub(in crate::cli) struct Args {
     /// What an item is: a track, a class or a sequence
     #[arg(long, value_name = "AXIS", default_value = "track")]
     axis: String,
+    /// The tables are folds of models; what a pair of scores is
+    #[arg(long, value_enum, value_name = "PAIR")]
+    folds: Option<Unit>,
     /// Whether higher or lower values are better [default: as the metric says]
     #[arg(long, value_enum)]
     better: Option<Better>,
@@ -68,6 +75,19 @@ enum Better {
     Higher,
     /// As an error
     Lower,
+}
+
+/// What a pair of scores is where tables are folds.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Unit {
+    /// A fold: means over its items
+    Fold,
+    /// An item (a track): means over the folds
+    #[value(alias = "item")]
+    Track,
+    /// An item in a fold
+    Both,
 }
 
 /// Scores of two models on the same items.
@@ -96,7 +116,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         output::check_file(&args.out)?;
     }
     let directions = args.metric.iter().map(|m| args.lower_is_better(m)).collect::<Result<Vec<bool>>>()?;
-    let models = args.files.models(context.talk)?;
+    let models = match args.folds {
+        None => args.files.models(context.talk)?,
+        Some(_) => args.files.folds(context.talk)?,
+    };
     let names: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
     if names.len() < 2 {
         return Err(Error::Usage(format!("there is one model, '{}'; a comparison needs two", names[0])));
@@ -107,11 +130,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         choose(&mut of_metric, &args.axis, metric)?;
         chosen.push((of_metric, metric.as_str(), lower));
     }
-    let all: Vec<Pairs> =
-        chosen.iter().flat_map(|(models, metric, lower)| every_two(models, metric, *lower, context)).collect();
+    let all: Vec<Pairs> = chosen
+        .iter()
+        .flat_map(|(models, metric, lower)| every_two(models, metric, *lower, args.folds, context))
+        .collect();
     if all.is_empty() {
-        let what = "no two models have a score of the same item; items are matched by class and name";
-        return Err(Error::Usage(what.into()));
+        let by = if args.folds.is_some() { "class, name and fold" } else { "class and name" };
+        let what = format!("no two models have a score of the same item; items are matched by {by}");
+        return Err(Error::Usage(what));
     }
     let results: Vec<Paired> =
         all.par_iter().map(|p| paired(&p.first, &p.second, args.replicates as usize, LEVEL, args.seed)).collect();
@@ -122,14 +148,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         .zip(adjusted)
         .map(|((pairs, result), q)| Comparison { pairs, result, q })
         .collect();
-    let text = table(&lines, &args.axis);
+    let axis = match args.folds {
+        Some(Unit::Fold) => "fold".to_string(),
+        Some(Unit::Both) => format!("{} in fold", args.axis),
+        _ => args.axis.clone(),
+    };
+    let text = table(&lines, &axis);
     if to_stdout {
         return talk::print(text);
     }
     output::write_file(&args.out, context, args, |path| crate::util::fs::write_bytes(path, text.as_bytes()))?;
     context.talk.say(args.out.display());
     if args.json {
-        let rows: Vec<Value> = lines.iter().map(|l| l.json(&args.axis)).collect();
+        let rows: Vec<Value> = lines.iter().map(|l| l.json(&axis)).collect();
         let all = json!({ "models": names, "level": LEVEL, "table": args.out, "comparisons": rows });
         return talk::print(format_args!("{all:#}\n"));
     }
@@ -156,6 +187,7 @@ fn every_two<'a>(
     models: &'a [(String, Vec<Row>)],
     metric: &'a str,
     lower_is_better: bool,
+    unit: Option<Unit>,
     context: &Context,
 ) -> Vec<Pairs<'a>> {
     let mut all = Vec::new();
@@ -177,23 +209,43 @@ fn every_two<'a>(
                     classes.push(&row.class);
                 }
             }
-            // A class is one item of the axis of classes: only all together can be compared.
-            let own: &[&str] = if rows.iter().any(|(r, ..)| r.axis == "class") { &[] } else { &classes };
+            // A class is one item of the axis of classes: only all together can be compared, unless there are folds of it.
+            let lone = matches!(unit, None | Some(Unit::Track)) && rows.iter().any(|(r, ..)| r.axis == "class");
+            let own: &[&str] = if lone { &[] } else { &classes };
             let together = (own.len() != 1 && common > 0).then_some(None);
             for class in own.iter().copied().map(Some).chain(together) {
-                let of = || rows.iter().filter(|(r, ..)| class.is_none_or(|c| c == r.class));
-                all.push(Pairs {
-                    models: [a, b],
-                    class: class.unwrap_or(ALL),
-                    metric,
-                    lower_is_better,
-                    first: of().map(|r| r.1).collect(),
-                    second: of().map(|r| r.2).collect(),
-                });
+                let of = rows.iter().filter(|(r, ..)| class.is_none_or(|c| c == r.class));
+                let (first, second) = united(of, unit).into_iter().unzip();
+                all.push(Pairs { models: [a, b], class: class.unwrap_or(ALL), metric, lower_is_better, first, second });
             }
         }
     }
     all
+}
+
+/// Pairs of scores, those of a fold or of an item as their means where that is the unit.
+fn united<'a>(rows: impl Iterator<Item = &'a (&'a Row, f64, f64)>, unit: Option<Unit>) -> Vec<(f64, f64)> {
+    let mut order: Vec<(&str, &str)> = Vec::new();
+    let mut of: HashMap<(&str, &str), (Vec<f64>, Vec<f64>)> = HashMap::new();
+    let mut single = Vec::new();
+    for (row, a, b) in rows {
+        let key = match unit {
+            Some(Unit::Fold) => (row.fold.as_str(), ""),
+            Some(Unit::Track) => (row.class.as_str(), row.item.as_str()),
+            None | Some(Unit::Both) => {
+                single.push((*a, *b));
+                continue;
+            }
+        };
+        let (first, second) = of.entry(key).or_insert_with(|| {
+            order.push(key);
+            Default::default()
+        });
+        first.push(*a);
+        second.push(*b);
+    }
+    single.extend(order.iter().map(|key| (mean(&of[key].0), mean(&of[key].1))));
+    single
 }
 
 const COLUMNS: &str = "model_a\tmodel_b\tclass\taxis\tmetric\tn\tmean_a\tmean_b\tmean_difference\tmean_low\tmean_high\t\

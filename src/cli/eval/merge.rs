@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::score_table::{Files, Key, Row, Scores};
+use crate::cli::score_table::{Files, Key, Row, Scores, Spread, split_fold};
 use crate::cli::talk::Talk;
 use crate::cli::{Context, output, talk};
 use crate::error::Result;
@@ -15,7 +15,9 @@ use crate::stat;
 
 const EXAMPLE: &str = "\
 With --how mean, min or max, scores of the same class, axis, item and metric become one; n is then the sum, and the
-column tables says how many tables had a value. NaN counts as no value.
+column tables says how many tables had a value. NaN counts as no value. Beside a mean are the standard deviation (sd)
+and the ends of its 95 % confidence interval after Student's t (low, high), over the tables. Folds share training data:
+the interval is narrower than one over data sets would be.
 
 Example:
   drg simulate -o sim
@@ -39,6 +41,9 @@ pub(in crate::cli) struct Args {
     /// Average only scores of the same model
     #[arg(long)]
     per_model: bool,
+    /// Models NAME_fold0, NAME_fold1, .. (or -cvK-0, -cvK-1, .. as in DRG's names) are folds of one model, whose scores become one
+    #[arg(long, conflicts_with = "model")]
+    folds: bool,
     /// Leave out what is missing in some table
     #[arg(long)]
     common: bool,
@@ -66,15 +71,27 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         output::check_file(&args.out)?;
     }
     let concat = args.how == How::Concat;
-    if concat && (args.per_model || args.model.is_some()) {
-        let what = "--per-model and --model are for averages; add --how mean, min or max";
+    if concat && (args.per_model || args.folds || args.model.is_some()) {
+        let what = "--per-model, --folds and --model are for averages; add --how mean, min or max";
         return Err(crate::error::Error::Usage(what.into()));
     }
-    let mut tables = if concat { args.files.read_apart(context.talk)? } else { args.files.read()? };
-    for group in groups(&tables, args.per_model) {
-        complete(&mut tables, &group, args.common, context.talk);
+    let mut tables = match (concat, args.folds) {
+        (true, _) => args.files.read_apart(context.talk)?,
+        (_, true) => args.files.read_folds(context.talk)?,
+        _ => args.files.read()?,
+    };
+    if args.folds {
+        for scores in &mut tables {
+            if let Some((model, _)) = split_fold(&scores.model) {
+                scores.model = model;
+            }
+        }
     }
-    let groups = groups(&tables, args.per_model);
+    let apart = args.per_model || args.folds;
+    for group in groups(&tables, apart) {
+        complete(&mut tables, &group, args, context.talk);
+    }
+    let groups = groups(&tables, apart);
     let text = match concat {
         true => concatenated(&tables),
         false => averaged(&tables, &groups, args),
@@ -102,11 +119,13 @@ fn groups(tables: &[Scores], per_model: bool) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Says which tables of a group lack scores that others have, and with `drop` takes these scores out of all.
-fn complete(tables: &mut [Scores], group: &[usize], drop: bool, talk: Talk) {
+/// Says which tables of a group lack scores that others have, and with `--common` takes these scores out of all. Folds have
+/// sequences of their own.
+fn complete(tables: &mut [Scores], group: &[usize], args: &Args, talk: Talk) {
+    let own_of_fold = |row: &Row| args.folds && row.axis == "sequence";
     let mut everything: Vec<&Row> = Vec::new();
     let mut holders: HashMap<Key, usize> = HashMap::new();
-    for row in group.iter().flat_map(|&t| &tables[t].rows) {
+    for row in group.iter().flat_map(|&t| &tables[t].rows).filter(|row| !own_of_fold(row)) {
         let held = holders.entry(row.key()).or_insert(0);
         if *held == 0 {
             everything.push(row);
@@ -123,8 +142,8 @@ fn complete(tables: &mut [Scores], group: &[usize], drop: bool, talk: Talk) {
             talk.say(format_args!("{label}: {n} of {all} scores are missing: {}", first_few(&missing)));
         }
     }
-    if drop && some_missing {
-        let common = |row: &Row| holders[&row.key()] == group.len();
+    if args.common && some_missing {
+        let common = |row: &Row| own_of_fold(row) || holders[&row.key()] == group.len();
         let keep: Vec<Vec<bool>> = group.iter().map(|&t| tables[t].rows.iter().map(common).collect()).collect();
         for (&t, keep) in group.iter().zip(keep) {
             let mut keep = keep.into_iter();
@@ -136,7 +155,7 @@ fn complete(tables: &mut [Scores], group: &[usize], drop: bool, talk: Talk) {
 fn concatenated(tables: &[Scores]) -> String {
     let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\n");
     for Scores { model, rows, .. } in tables {
-        for Row { class, axis, item, metric, value, n } in rows {
+        for Row { class, axis, item, metric, value, n, .. } in rows {
             text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\n"));
         }
     }
@@ -144,7 +163,8 @@ fn concatenated(tables: &[Scores]) -> String {
 }
 
 fn averaged(tables: &[Scores], groups: &[Vec<usize>], args: &Args) -> String {
-    let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\ttables\n");
+    let mut text = String::from("model\tclass\taxis\titem\tmetric\tvalue\tn\ttables");
+    text.push_str(if args.how == How::Mean { "\tsd\tlow\thigh\n" } else { "\n" });
     let word = match args.how {
         How::Min => "min",
         How::Max => "max",
@@ -166,15 +186,20 @@ fn averaged(tables: &[Scores], groups: &[Vec<usize>], args: &Args) -> String {
         for key in order {
             let valued = || of[&key].iter().filter(|r| !r.value.is_nan());
             let values: Vec<f64> = valued().map(|r| r.value).collect();
+            let spread = Spread::of(values.iter().copied());
             let value = match args.how {
                 How::Min => stat::quantile(&values, 0.0),
                 How::Max => stat::quantile(&values, 1.0),
-                How::Mean | How::Concat => stat::mean(&values),
+                How::Mean | How::Concat => spread.mean,
             };
-            let (class, axis, item, metric) = key;
+            let (class, axis, item, metric, _) = key;
             let n: u64 = valued().map(|r| r.n).sum();
             let tables = values.len();
-            text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\t{tables}\n"));
+            text.push_str(&format!("{model}\t{class}\t{axis}\t{item}\t{metric}\t{value}\t{n}\t{tables}"));
+            if args.how == How::Mean {
+                text.push_str(&format!("\t{}\t{}\t{}", spread.sd, spread.interval.0, spread.interval.1));
+            }
+            text.push('\n');
         }
     }
     text

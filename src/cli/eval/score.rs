@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cli::paired::Files;
-use crate::cli::scores::{CORRELATIONS, Saved, averaged, class_of_tracks, save_as_drg, tidy};
+use crate::cli::paired::{Files, Pairs};
+use crate::cli::score_table::Spread;
+use crate::cli::scores::{CORRELATIONS, Saved, averaged, class_of_tracks, over_folds, save_as_drg, spread_over, tidy};
 use crate::cli::{Context, output, talk};
 use crate::error::{Error, Result};
 use crate::stat::{self, Axis, Metric, Score, Table, scores};
@@ -17,6 +18,10 @@ Metrics: r (Pearson), spearman, r2, rmse, mse, auroc, auprc and ranksum (where t
 these are about, also profile_r and profile_jsd, means over profiles of the correlation and of the Jensen-Shannon divergence (in
 bits) of their bins. Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
 sequence over the tracks of a class.
+
+Several files of predictions, each of the test set of a fold, are scored together (value), and one by one: the columns
+folds, mean, sd, low and high have their number, mean, standard deviation and the 95 % confidence interval of the mean
+(Student's t; folds share training data, so it is narrow).
 
 Example (how far noise alone lets a model come):
   drg simulate -o sim
@@ -71,45 +76,89 @@ struct Summary {
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let to_stdout = args.out == Path::new("-");
     let (axes, metrics) = args.validated(to_stdout)?;
-    let pairs = args.files.read(context.talk)?;
+    let (pairs, each) = args.files.read_folds(context.talk)?;
     let classes =
         args.classes.as_deref().map(|path| class_of_tracks(path, &pairs.plain, &pairs.file_classes)).transpose()?;
-    let table = Table {
-        prediction: &pairs.prediction,
-        target: &pairs.measured,
-        sequences: &pairs.names,
-        tracks: &pairs.tracks,
-        classes: classes.as_deref(),
-        profiles: pairs.profiles(),
-    };
-    let of_classes = averaged(args.class_means.as_deref(), &table, &pairs.plain, &pairs.file_classes)?;
-    let table = of_classes.as_ref().map_or(table, |a| a.table(&pairs.names));
-    let rows = scores(&table, &axes, &metrics)?;
+    let classes = classes.as_deref();
+    let of = |pairs: &Pairs| with_table(args, pairs, classes, |table| scores(table, &axes, &metrics));
+    let rows = of(&pairs)?;
     let model = args.model.clone().unwrap_or_else(|| args.files.model());
     if let Some(prefix) = &args.reference_files {
         let mut chosen = args.saved.chosen();
         if chosen.is_empty() {
             chosen = CORRELATIONS.to_vec();
         }
-        let written = save_as_drg(prefix, &table, &chosen, context, args)?;
+        let written = with_table(args, &pairs, classes, |table| save_as_drg(prefix, table, &chosen, context, args))?;
         written.iter().for_each(|path| context.talk.say(path.display()));
     }
-    let text = tidy(&model, &rows);
+    let folds = if each.len() > 1 { each.iter().map(of).collect::<Result<Vec<_>>>()? } else { vec![] };
+    let text = if folds.is_empty() { tidy(&model, &rows) } else { over_folds(&model, &rows, &folds) };
     if to_stdout {
         return talk::print(text);
     }
     output::write_file(&args.out, context, args, |path| crate::util::fs::write_bytes(path, text.as_bytes()))?;
     context.talk.say(args.out.display());
     let summaries = summaries(&rows, &axes, &metrics);
-    let (n, t) = (table.sequences.len(), table.tracks.len());
+    let of_classes = rows.iter().filter(|s| s.axis == Axis::Class && !folds.is_empty());
+    let spreads: Vec<(&Score, Spread)> =
+        of_classes.map(|s| (s, spread_over(s, &folds))).filter(|(_, spread)| spread.tables > 0).collect();
+    let (n, t) = (pairs.names.len(), with_table(args, &pairs, classes, |table| Ok(table.tracks.len()))?);
     if args.json {
         let all: Vec<Value> = summaries.iter().map(Summary::json).collect();
-        let all = json!({ "model": model, "sequences": n, "tracks": t, "scores": args.out, "summary": all });
+        let mut all = json!({ "model": model, "sequences": n, "tracks": t, "scores": args.out, "summary": all });
+        if !folds.is_empty() {
+            all["folds"] = spreads.iter().map(|(s, spread)| json_over(s, spread)).collect();
+        }
         return talk::print(format_args!("{all:#}\n"));
     }
     let header = ["axis", "metric", "items", "median", "mean", "min", "max"].map(String::from).to_vec();
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(summaries.iter().map(Summary::cells)).collect();
-    talk::print(format_args!("{model}: {n} sequences, {t} tracks\n{}", talk::aligned(&lines, 2)))
+    let mut text = format!("{model}: {n} sequences, {t} tracks\n{}", talk::aligned(&lines, 2));
+    if !spreads.is_empty() {
+        let header = ["class", "metric", "folds", "mean", "sd", "95% from", "to"].map(String::from).to_vec();
+        let lines: Vec<Vec<String>> =
+            std::iter::once(header).chain(spreads.iter().map(|(s, spread)| cells_over(s, spread))).collect();
+        text.push_str(&format!(
+            "over {} folds, means of the tracks of a class\n{}",
+            folds.len(),
+            talk::aligned(&lines, 2)
+        ));
+    }
+    talk::print(text)
+}
+
+fn cells_over(score: &Score, spread: &Spread) -> Vec<String> {
+    let mut cells = vec![score.class.clone(), score.metric.to_string(), spread.tables.to_string()];
+    cells.extend([spread.mean, spread.sd, spread.interval.0, spread.interval.1].map(|v| format!("{v:.4}")));
+    cells
+}
+
+fn json_over(score: &Score, spread: &Spread) -> Value {
+    json!({
+        "class": score.class, "metric": score.metric.name(), "folds": spread.tables, "mean": spread.mean, "sd": spread.sd,
+        "interval": [spread.interval.0, spread.interval.1],
+    })
+}
+
+/// What `f` makes of the table to score: of the tracks, or of their means where a file asks for them.
+fn with_table<R>(
+    args: &Args,
+    pairs: &Pairs,
+    classes: Option<&[String]>,
+    f: impl FnOnce(&Table<'_>) -> Result<R>,
+) -> Result<R> {
+    let table = Table {
+        prediction: &pairs.prediction,
+        target: &pairs.measured,
+        sequences: &pairs.names,
+        tracks: &pairs.tracks,
+        classes,
+        profiles: pairs.profiles(),
+    };
+    match averaged(args.class_means.as_deref(), &table, &pairs.plain, &pairs.file_classes)? {
+        Some(means) => f(&means.table(&pairs.names)),
+        None => f(&table),
+    }
 }
 
 impl Args {

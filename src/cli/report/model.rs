@@ -34,6 +34,9 @@ pub(super) fn part(model: &Model) -> Result<Part> {
         part.number("Epochs (best)", format!("{} ({})", record.epochs, record.best_epoch));
     }
     let mut text = architecture(spec)?;
+    if spec.members > 1 {
+        text.push_str(&format!(" It is the average of {} such models, trained one by one.", spec.members));
+    }
     text.push_str(&format!(" All of it has {} numbers to train.", count(parameters)));
     if let Some(training) = &model.training {
         text.push_str(&format!("\n\n{}", recipe(training, model)));

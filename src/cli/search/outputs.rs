@@ -64,7 +64,8 @@ pub(super) fn finish(search: &Search, rows: &[Row]) -> Result<Vec<PathBuf>> {
             .talk
             .say("its best epoch is 0: no epoch of training was better than the network that it started with");
     }
-    let test = Test { prepared: &search.prepared, measured: &search.args.measured, saved: &[], embedding: None };
+    let (prepared, measured, talk) = (&search.prepared, &search.args.measured, search.context.talk);
+    let test = Test { prepared, measured, saved: &[], embedding: None, talk };
     let scores = test.run(&model, &found, &search.computing, search.context, search.args)?;
     let trial = &search.trials[best.trial];
     let results = json!({

@@ -18,7 +18,7 @@ use crate::stat::{self, Averaged};
 /// Flags about measurements and their split, of every verb that fits a model.
 #[derive(Debug, clap::Args, serde::Serialize)]
 pub(in crate::cli) struct Measured {
-    /// Folds (file, number, or hash:K), fold, and the least |value| of an active row (for numbered folds)
+    /// Folds (file, number, or hash:K), fold or all, and the least |value| of an active row (for numbered folds)
     #[arg(long, value_names = ["FOLDS", "FOLD", "CUTOFF"], num_args = 2..=3, visible_alias = "folds")]
     crossvalidation: Vec<String>,
     /// Rows whose names agree up to this text stay together in folds by hash
@@ -153,7 +153,7 @@ pub(in crate::cli) struct Wanted {
     /// For every input whether its first layer reads both strands.
     pub(super) reverse_complement: Vec<bool>,
     pub(super) folds: Option<FoldSource>,
-    pub(super) fold: usize,
+    pub(in crate::cli) fold: Fold,
     pub(super) cutoff: f64,
     group_until: Option<String>,
     /// Names of the modalities.
@@ -174,6 +174,14 @@ enum Source {
     Columns(Vec<String>),
 }
 
+/// Which folds are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Fold {
+    One(usize),
+    /// Each in turn.
+    All,
+}
+
 pub(super) enum FoldSource {
     File(PathBuf),
     Number(usize),
@@ -184,6 +192,8 @@ pub(super) enum FoldSource {
 pub(in crate::cli) struct Prepared {
     pub(in crate::cli) dataset: Dataset,
     pub(in crate::cli) split: Split,
+    /// Of all folds, where all are asked for; `split` is then the first.
+    pub(super) folds: Vec<Split>,
     /// Names of all tracks as their files have them, and the label of the file of each if there are several.
     pub(in crate::cli) plain: Vec<String>,
     pub(in crate::cli) file_classes: Vec<String>,
@@ -195,6 +205,12 @@ pub(in crate::cli) struct Prepared {
 }
 
 impl Prepared {
+    /// Measurements of these rows, those of all files side by side.
+    pub(super) fn measured(&self, rows: &[usize]) -> Vec<f64> {
+        let targets = &self.dataset.targets;
+        rows.iter().flat_map(|&i| targets.iter().flat_map(move |t| t.row(i)).copied()).collect()
+    }
+
     /// What the data say about a model; `names` are those of the modalities.
     pub(in crate::cli) fn facts(&self, wanted: &Wanted, names: &[String]) -> DataFacts {
         let lengths = self.dataset.inputs.iter().map(|s| s.length);
@@ -291,17 +307,13 @@ impl Wanted {
             true => config.texts("crossvalidation")?,
             false => measured.crossvalidation.to_vec(),
         };
-        let number = |i: usize, what: &str| -> Result<Option<f64>> {
-            let bad = |text: &String| Error::Usage(format!("--crossvalidation: expected {what}, found '{text}'"));
-            split.get(i).map(|text| text.parse().map_err(|_| bad(text))).transpose()
+        let fold = match split.get(1).map(String::as_str) {
+            None => Fold::One(0),
+            Some("all") => Fold::All,
+            Some(text) => Fold::One(text.parse().map_err(|_| {
+                Error::Usage(format!("--crossvalidation: expected the number of a fold or 'all', found '{text}'"))
+            })?),
         };
-        let fold = number(1, "the number of a fold")?.unwrap_or(0.0);
-        if fold < 0.0 || fold.fract() != 0.0 {
-            return Err(Error::Usage(format!(
-                "--crossvalidation: expected the number of a fold, found '{}'",
-                split[1]
-            )));
-        }
         let sequences: Vec<String> = args.sequences.split(',').map(String::from).collect();
         let select = match args.select_tracks {
             Some(text) => names(text)?,
@@ -326,10 +338,23 @@ impl Wanted {
             },
             delimiter: reading.delimiter,
             folds: split.first().map(|text| fold_source(text)).transpose()?,
-            fold: fold as usize,
-            cutoff: number(2, "a cutoff")?.unwrap_or(0.0),
+            fold,
+            cutoff: split.get(2).map_or(Ok(0.0), |text| {
+                let bad = |_| Error::Usage(format!("--crossvalidation: expected a cutoff, found '{text}'"));
+                text.parse().map_err(bad)
+            })?,
             group_until: measured.group_until.clone().or(config.text("group_until")?),
         })
+    }
+}
+
+impl Wanted {
+    /// Refuses all folds, for a verb that takes one.
+    pub(in crate::cli) fn one_fold(self) -> Result<Self> {
+        match self.fold {
+            Fold::One(_) => Ok(self),
+            Fold::All => Err(Error::Usage("--crossvalidation: 'all' is for drg train; name one fold here".into())),
+        }
     }
 }
 
@@ -425,13 +450,19 @@ pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
         talk.say(format_args!("{} names are in some of the files only and were left out", dataset.left_out));
     }
     // Which rows are in which set does not depend on what is selected: a model that knew all tracks has not seen the test set.
-    let split = split(wanted, &dataset, talk)?;
+    let (split, folds) = match wanted.fold {
+        Fold::One(fold) => (split(wanted, &dataset, fold, talk)?, vec![]),
+        Fold::All => {
+            let folds = all_splits(wanted, &dataset, talk)?;
+            (folds[0].clone(), folds)
+        }
+    };
     if !wanted.select.is_empty() {
         select(&wanted.select, &mut dataset, &mut tracks)?;
     }
     let Tracks { plain, file_classes, .. } = tracks;
     let (classes, class_means) = (wanted.classes.clone(), wanted.class_means.clone());
-    Ok(Prepared { dataset, split, plain, file_classes, classes, class_means, all_tracks })
+    Ok(Prepared { dataset, split, folds, plain, file_classes, classes, class_means, all_tracks })
 }
 
 /// Leaves out rows whose profiles hold no count at all, which say nothing of a shape.
@@ -481,10 +512,34 @@ fn select(wanted: &[String], dataset: &mut Dataset, tracks: &mut Tracks) -> Resu
     Ok(())
 }
 
-fn split(wanted: &Wanted, dataset: &Dataset, talk: Talk) -> Result<Split> {
+/// The split of every fold. What is to be said of all of them is said of the first.
+fn all_splits(wanted: &Wanted, dataset: &Dataset, talk: Talk) -> Result<Vec<Split>> {
+    let folds = match &wanted.folds {
+        Some(FoldSource::File(path)) => match Folds::read(path)?.len() {
+            1 => {
+                return Err(Error::Usage(format!(
+                    "--crossvalidation {} all: the file has one fold only; leave 'all' out, or name a file of several sets",
+                    path.display()
+                )));
+            }
+            n => n,
+        },
+        Some(FoldSource::Number(k) | FoldSource::Hash(k)) => *k,
+        None => 10,
+    };
+    let from_file = matches!(wanted.folds, Some(FoldSource::File(_)));
+    if folds < 3 && !from_file {
+        return Err(Error::Usage(format!(
+            "--crossvalidation: all of {folds} folds: expected 3 or more, one to validate, one to test, and others to train on"
+        )));
+    }
+    (0..folds).map(|fold| split(wanted, dataset, fold, if fold == 0 { talk } else { Talk::Quiet })).collect()
+}
+
+fn split(wanted: &Wanted, dataset: &Dataset, fold: usize, talk: Talk) -> Result<Split> {
     match &wanted.folds {
         Some(FoldSource::File(path)) => {
-            let found = Folds::read(path)?.split(&dataset.names, wanted.fold)?;
+            let found = Folds::read(path)?.split(&dataset.names, fold)?;
             if found.unknown > 0 {
                 talk.say(format_args!("{}: {} names are not in the data", path.display(), found.unknown));
             }
@@ -493,7 +548,7 @@ fn split(wanted: &Wanted, dataset: &Dataset, talk: Talk) -> Result<Split> {
             }
             Ok(found.split)
         }
-        Some(FoldSource::Hash(k)) => hashed_split(&dataset.names, wanted.group_until.as_deref(), *k, wanted.fold),
+        Some(FoldSource::Hash(k)) => hashed_split(&dataset.names, wanted.group_until.as_deref(), *k, fold),
         numbered => {
             let k = if let Some(FoldSource::Number(k)) = numbered { *k } else { 10 };
             let tables: Vec<(&[f64], usize)> =
@@ -502,7 +557,7 @@ fn split(wanted: &Wanted, dataset: &Dataset, talk: Talk) -> Result<Split> {
                 true => active_rows(&tables, dataset.names.len(), wanted.cutoff),
                 false => vec![false; dataset.names.len()],
             };
-            let split = fold_split(&labels, k, wanted.fold)?;
+            let split = fold_split(&labels, k, fold)?;
             if split.shared() > 0 {
                 talk.say(format_args!(
                     "{} rows are both in the validation and in the test set, as DRG's numbered folds have it when the rows \

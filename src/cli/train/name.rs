@@ -39,11 +39,18 @@ pub(super) struct Naming {
 }
 
 impl Naming {
-    /// The model file, where `-o` does not name it.
+    /// The model file of a fold, or of the average of all, where `-o` does not name it.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is nothing that asks for such a name, or it is longer than a file's may be.
-    pub(super) fn path(&self, args: &Args, wanted: &Wanted, options: &Options, facts: &DataFacts) -> Result<PathBuf> {
+    pub(super) fn path(
+        &self,
+        args: &Args,
+        wanted: &Wanted,
+        fold: Option<usize>,
+        options: &Options,
+        facts: &DataFacts,
+    ) -> Result<PathBuf> {
         if self.outdir.is_none() && self.addname.is_none() && self.outname.is_none() {
             return Err(Error::Usage(
                 "name the model file with -o, or its parts with --outdir, --addname or --outname".into(),
@@ -58,10 +65,13 @@ impl Naming {
             outdir: self.outdir.as_deref().unwrap_or_default(),
             addname: self.addname.as_deref(),
             outname: self.outname.as_deref(),
-            fold: Some(match &wanted.folds {
-                Some(FoldSource::File(_)) => FoldTag::File(wanted.cutoff, wanted.fold),
-                Some(FoldSource::Number(k) | FoldSource::Hash(k)) => FoldTag::Folds(*k, wanted.fold),
-                None => FoldTag::Folds(10, wanted.fold),
+            fold: Some(match (&wanted.folds, fold) {
+                (Some(FoldSource::File(_)), Some(fold)) => FoldTag::File(wanted.cutoff, fold),
+                (Some(FoldSource::File(_)), None) => FoldTag::All(wanted.cutoff as usize),
+                (Some(FoldSource::Number(k) | FoldSource::Hash(k)), Some(fold)) => FoldTag::Folds(*k, fold),
+                (Some(FoldSource::Number(k) | FoldSource::Hash(k)), None) => FoldTag::All(*k),
+                (None, Some(fold)) => FoldTag::Folds(10, fold),
+                (None, None) => FoldTag::All(10),
             }),
             ..NameParts::default()
         };

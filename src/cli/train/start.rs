@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::io::pth::{PthTensor, read_checkpoint};
 use crate::model::checkpoint::{FitReport, Match, Partial, import_fitting, import_partial, read_safetensors};
 use crate::model::options::{DataFacts, Options, resolve};
-use crate::model::spec::{Architecture, is_derived_tensor};
+use crate::model::spec::{Architecture, is_derived_tensor, member_prefix};
 use crate::model::{Model, Network};
 
 /// Names that a line shows; the record beside the model has all.
@@ -198,6 +198,12 @@ fn loads(words: &[String]) -> Result<Option<Vec<(PathBuf, Partial)>>> {
 
 fn tensors(path: &Path) -> Result<Vec<(String, PthTensor)>> {
     match read_safetensors(path)? {
+        Some((true, tensors)) if tensors.iter().any(|(name, _)| name.starts_with(&member_prefix(0))) => {
+            Err(Error::Usage(format!(
+                "{} is an average of models, which has no numbers that one model could start with; name one of its members",
+                path.display()
+            )))
+        }
         Some((_, tensors)) => Ok(tensors),
         None => Ok(read_checkpoint(path)?.tensors),
     }

@@ -12,6 +12,8 @@ use crate::error::Result;
 /// Listens to a run.
 pub(in crate::cli) struct Watch {
     talk: Talk,
+    /// Stands before what the bar says.
+    prefix: String,
     bar: ProgressBar,
     epochs: usize,
     epoch: usize,
@@ -30,12 +32,18 @@ impl Watch {
         {
             bar.set_style(style);
         }
-        Self { talk, bar, epochs, epoch: 0, rate: 0.0, started: Instant::now() }
+        Self { talk, prefix: String::new(), bar, epochs, epoch: 0, rate: 0.0, started: Instant::now() }
     }
 
     /// The same with the lines of another talk; the bar stays.
     pub(in crate::cli) fn lines(self, talk: Talk) -> Self {
         Self { talk, ..self }
+    }
+
+    /// The same for one of several runs: a name in front of what the bar says, lines for the verbose only.
+    pub(super) fn of(self, prefix: String) -> Self {
+        let talk = if self.talk < Talk::Verbose { Talk::Quiet } else { self.talk };
+        Self { prefix, talk, ..self }
     }
 
     pub(in crate::cli) fn hear(&mut self, event: &Event) -> Result<()> {
@@ -54,7 +62,7 @@ impl Watch {
                     PassKind::Training => format!("epoch {}/{} loss {loss:.4}", self.epoch + 1, self.epochs),
                     _ => "validation".into(),
                 };
-                self.bar.set_message(format!("{what} rate {rate:.1e}"));
+                self.bar.set_message(format!("{}{what} rate {rate:.1e}", self.prefix));
                 self.bar.set_position(*done as u64);
             }
             Event::Epoch { epoch, training, validation, best, .. } => {

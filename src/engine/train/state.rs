@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::control::Control;
 use super::data::Data;
@@ -16,6 +15,7 @@ use crate::model::spec::{Architecture, TrainSpec};
 use crate::nn::{OptimizerState, Parameters};
 use crate::real;
 use crate::tensor::{DType, Real, Tensor};
+use crate::util::json::first_difference;
 
 /// Version of the file.
 const FORMAT: u32 = 1;
@@ -174,7 +174,7 @@ impl Identity {
     }
 
     /// What differs, in words.
-    fn difference(&self, other: &Self) -> Option<String> {
+    pub fn difference(&self, other: &Self) -> Option<String> {
         if let Some(what) = self.data().difference(&other.data()) {
             return Some(what);
         }
@@ -182,22 +182,9 @@ impl Identity {
             return Some("the precisions (--precision) are others".into());
         }
         let json = |i: &Self| serde_json::to_value((&i.model, &i.training)).unwrap_or_default();
-        let option = differing(&json(self), &json(other), "");
+        let option = first_difference(&json(self), &json(other))
+            .map(|(key, then, now)| format!("'{key}' was {then} and is now {now}"));
         option.or_else(|| (self.start != other.start).then(|| "the start weights are others".into()))
-    }
-}
-
-/// The first place in which two JSON values differ.
-fn differing(then: &Value, now: &Value, path: &str) -> Option<String> {
-    match (then, now) {
-        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
-            a.iter().find_map(|(k, v)| differing(v, &b[k], k))
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            a.iter().zip(b).find_map(|(a, b)| differing(a, b, path))
-        }
-        (a, b) if a == b => None,
-        (a, b) => Some(format!("'{path}' was {a} and is now {b}")),
     }
 }
 

@@ -40,7 +40,7 @@ impl FitReport {
 /// every output, among all such layers of the same input; or by place, as every other tensor.
 ///
 /// # Errors
-/// [`Error::Usage`] if a pattern fits no tensor of the network, or nothing was taken.
+/// [`Error::Usage`] if a pattern fits no tensor of the network, nothing was taken, or the source is an average of models.
 pub fn import_fitting(
     network: &mut Network,
     tracks: &[Vec<String>],
@@ -54,6 +54,12 @@ pub fn import_fitting(
             published.name()
         );
         return Err(Error::Unsupported { op: "start from another model", what });
+    }
+    if source.network.architecture().members > 1 {
+        return Err(Error::Usage(format!(
+            "an average of {} models, which has no numbers that one model could start with; name one of its members",
+            source.network.architecture().members
+        )));
     }
     let mut wanted = BTreeSet::new();
     for pattern in patterns {

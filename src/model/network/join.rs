@@ -8,18 +8,20 @@ use crate::ops;
 use crate::tape::{Tape, Var};
 
 impl Network {
-    /// The outputs, from the heads of every input; `dropouts` = dropout layers that have passed, `watch` = who watches.
+    /// The outputs of a member, from its heads of every input; `dropouts` = dropout layers that have passed, `watch` = who watches.
     pub(super) fn join(
         &self,
         tape: &mut Tape,
         bound: &Bound,
         join: &JoinSpec,
+        member: usize,
         heads: &[Vec<Var>],
         (dropouts, mut watch): (u32, Option<Observer>),
     ) -> Result<Vec<Var>> {
-        let mut run = self.run(bound, 0, dropouts);
+        let mut run = self.run(bound, (member, 0), dropouts);
         let mut outputs = vec![];
-        for (m, (spec, plan)) in join.outputs.iter().zip(&self.plans.outputs).enumerate() {
+        let plans = &self.plans.outputs[member * join.outputs.len()..];
+        for (m, (spec, plan)) in join.outputs.iter().zip(plans).enumerate() {
             let inputs = |head: usize| spec.inputs.iter().map(|&i| &heads[i][head]).collect::<Vec<&Var>>();
             outputs.push(tape.scoped(format!("output{m}"), |t| match (&spec.by, plan) {
                 (Combination::Stack { fc, .. }, Some((fc_plan, head))) => {

@@ -4,6 +4,7 @@ use super::*;
 use crate::device::{Gpu, Precision};
 use crate::model::options::{DataFacts, parse_option_string, resolve};
 use crate::tape::{Delta, Edit, Keep, Pass, check};
+use crate::tensor::Tensor;
 
 /// Three convolutions with skips, two with a pool between them, two dense layers.
 const OPTIONS: &str = "l_kernels=5+kernel_function=GELU+net_function=GELU+max_pooling=False\

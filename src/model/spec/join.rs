@@ -83,7 +83,8 @@ pub struct JoinSpec {
 }
 
 /// The architecture of a whole model: a network for each input, and what joins them if there are several. Without a join the
-/// heads of the only network are the outputs. Stored as the [`ModelSpec`] alone, or as `{"inputs": [..], "join": ..}`. Or else a
+/// heads of the only network are the outputs. An average is several such models, whose outputs are averaged. Stored as the
+/// [`ModelSpec`] alone, or as `{"inputs": [..], "join": ..}`, with `members` and `scales` where there are any. Or else a
 /// published architecture, of which no options say what it is made of: stored as `{"published": {"name": ..}}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
@@ -93,21 +94,31 @@ pub struct Architecture {
     pub join: Option<JoinSpec>,
     /// The published architecture that it is.
     pub published: Option<Published>,
+    /// Models of this architecture whose outputs are averaged; 1 for a plain model.
+    pub members: usize,
+    /// For every member of an average a factor for each track, by which its outputs are multiplied before the mean; empty where
+    /// there are none.
+    pub scales: Vec<Vec<f64>>,
 }
 
 impl From<ModelSpec> for Architecture {
     fn from(spec: ModelSpec) -> Self {
-        Self { inputs: vec![spec], join: None, published: None }
+        Self { inputs: vec![spec], join: None, published: None, members: 1, scales: vec![] }
     }
 }
 
 impl From<Published> for Architecture {
     fn from(published: Published) -> Self {
-        Self { inputs: vec![], join: None, published: Some(published) }
+        Self { inputs: vec![], join: None, published: Some(published), members: 1, scales: vec![] }
     }
 }
 
 impl Architecture {
+    /// Networks of several inputs, joined.
+    pub fn joined(inputs: Vec<ModelSpec>, join: JoinSpec) -> Self {
+        Self { inputs, join: Some(join), published: None, members: 1, scales: vec![] }
+    }
+
     /// Name and number of tracks of every output.
     pub fn outputs(&self) -> Vec<(&str, usize)> {
         if let Some(published) = &self.published {
@@ -163,7 +174,11 @@ impl Architecture {
         let need = |valid: bool, what: String| {
             if valid { Ok(()) } else { Err(Error::Usage(format!("model specification: expected {what}"))) }
         };
+        need(self.members > 0, "at least 1 member".into())?;
+        let scaled = self.scales.len() == self.members && self.scales.iter().all(|s| s.len() == self.tracks());
+        need(self.scales.is_empty() || (self.members > 1 && scaled), "scales of every member and track".into())?;
         if let Some(published) = &self.published {
+            need(self.members == 1, "no average of published architectures".into())?;
             need(self.inputs.is_empty() && self.join.is_none(), "no networks beside a published architecture".into())?;
             return published.check();
         }
@@ -193,12 +208,24 @@ impl Architecture {
     }
 }
 
-/// The stored form of several inputs.
+/// The stored form of several inputs, and of averages.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Joined {
+struct Stored {
     inputs: Vec<ModelSpec>,
     join: Option<JoinSpec>,
+    #[serde(default = "plain", skip_serializing_if = "is_plain")]
+    members: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scales: Vec<Vec<f64>>,
+}
+
+fn plain() -> usize {
+    1
+}
+
+fn is_plain(members: &usize) -> bool {
+    *members == 1
 }
 
 /// The stored form of a published architecture.
@@ -210,10 +237,11 @@ struct Named {
 
 impl Serialize for Architecture {
     fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
-        match (self.inputs.as_slice(), &self.join, &self.published) {
-            (_, _, Some(published)) => Named { published: published.clone() }.serialize(to),
-            ([spec], None, None) => spec.serialize(to),
-            _ => Joined { inputs: self.inputs.clone(), join: self.join.clone() }.serialize(to),
+        let Self { inputs, join, published, members, scales } = self.clone();
+        match (self.inputs.as_slice(), &self.join, published) {
+            (_, _, Some(published)) => Named { published }.serialize(to),
+            ([spec], None, None) if members == 1 => spec.serialize(to),
+            _ => Stored { inputs, join, members, scales }.serialize(to),
         }
     }
 }
@@ -229,7 +257,7 @@ impl<'de> Deserialize<'de> for Architecture {
         if value.get("inputs").is_none() {
             return serde_json::from_value::<ModelSpec>(value).map(Into::into).map_err(D::Error::custom);
         }
-        let Joined { inputs, join } = serde_json::from_value(value).map_err(D::Error::custom)?;
-        Ok(Self { inputs, join, published: None })
+        let Stored { inputs, join, members, scales } = serde_json::from_value(value).map_err(D::Error::custom)?;
+        Ok(Self { inputs, join, published: None, members, scales })
     }
 }

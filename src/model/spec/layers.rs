@@ -273,13 +273,13 @@ pub struct Plan {
     pub heads: Vec<HeadPlan>,
 }
 
-/// Layers of a whole model.
+/// Layers of a whole model; of an average those of its members, one after the other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plans {
-    /// The network of every input.
+    /// The network of every input, for every member.
     pub inputs: Vec<Plan>,
-    /// For every output of a join what is learned there, fully connected layers and a head; none for a formula. Empty without a
-    /// join.
+    /// For every output of a join, of every member, what is learned there, fully connected layers and a head; none for a
+    /// formula. Empty without a join.
     pub outputs: Vec<Option<(Option<FcPlan>, HeadPlan)>>,
 }
 
@@ -296,6 +296,16 @@ impl Plans {
     /// Number of trainable values.
     pub fn parameters(&self) -> usize {
         trainable(self.tensors())
+    }
+
+    /// The names of all layers, for a prefix.
+    pub(super) fn names_mut(&mut self) -> Vec<&mut String> {
+        let mut all: Vec<&mut String> = self.inputs.iter_mut().flat_map(Plan::names_mut).collect();
+        for (fc, head) in self.outputs.iter_mut().flatten() {
+            all.extend(fc.iter_mut().flat_map(FcPlan::names_mut));
+            all.extend(head.names_mut());
+        }
+        all
     }
 
     /// Multiply-adds of convolutions, dense layers and attention for one sequence, the first layer counted on one-hot input.
@@ -329,6 +339,11 @@ fn dense_products<'a>(
         TracksPlan::Profile(p) => p.conv.products() + p.counts.iter().map(DensePlan::products).sum::<usize>(),
     });
     layers + heads.sum::<usize>()
+}
+
+/// What stands before the names of the tensors of member `i` of an average.
+pub fn member_prefix(i: usize) -> String {
+    format!("members.{i}.")
 }
 
 fn trainable(tensors: Vec<TensorPlan>) -> usize {
@@ -464,39 +479,48 @@ impl Plan {
 
     /// The names of all layers, for a prefix.
     pub(super) fn names_mut(&mut self) -> Vec<&mut String> {
-        fn norm(norm: &mut Option<NormPlan>) -> Option<&mut String> {
-            norm.as_mut().map(|n| &mut n.name)
-        }
         let mut all = vec![&mut self.stem.name];
         all.extend(self.embedding.iter_mut().map(|e| &mut e.name));
         for layer in self.first_block.iter_mut().chain(&mut self.second_block).flat_map(|b| &mut b.layers) {
-            all.extend(norm(&mut layer.norm));
+            all.extend(norm_name(&mut layer.norm));
             all.push(&mut layer.conv.name);
             all.extend(layer.skip.iter_mut().filter_map(|s| s.conv.as_mut()).map(|c| &mut c.name));
         }
         for block in &mut self.attention {
-            all.extend(norm(&mut block.norm));
+            all.extend(norm_name(&mut block.norm));
             all.push(&mut block.name);
         }
-        for stack in &mut self.fc {
-            all.extend(stack.embed.iter_mut().map(|e| &mut e.name));
-            for layer in &mut stack.layers {
-                all.extend(norm(&mut layer.norm));
-                all.push(&mut layer.dense.name);
-                all.extend(layer.skip.iter_mut().map(|s| &mut s.name));
-            }
-        }
-        for head in &mut self.heads {
-            all.extend(norm(&mut head.norm));
-            match &mut head.tracks {
-                TracksPlan::Dense(dense) => all.push(&mut dense.name),
-                TracksPlan::Profile(p) => {
-                    all.extend(p.counts.iter_mut().map(|c| &mut c.name).chain([&mut p.conv.name]));
-                }
-            }
+        all.extend(self.fc.iter_mut().flat_map(FcPlan::names_mut));
+        all.extend(self.heads.iter_mut().flat_map(HeadPlan::names_mut));
+        all
+    }
+}
+
+impl FcPlan {
+    fn names_mut(&mut self) -> Vec<&mut String> {
+        let mut all: Vec<&mut String> = self.embed.iter_mut().map(|e| &mut e.name).collect();
+        for layer in &mut self.layers {
+            all.extend(norm_name(&mut layer.norm));
+            all.push(&mut layer.dense.name);
+            all.extend(layer.skip.iter_mut().map(|s| &mut s.name));
         }
         all
     }
+}
+
+impl HeadPlan {
+    fn names_mut(&mut self) -> Vec<&mut String> {
+        let mut all: Vec<&mut String> = norm_name(&mut self.norm).into_iter().collect();
+        match &mut self.tracks {
+            TracksPlan::Dense(dense) => all.push(&mut dense.name),
+            TracksPlan::Profile(p) => all.extend(p.counts.iter_mut().map(|c| &mut c.name).chain([&mut p.conv.name])),
+        }
+        all
+    }
+}
+
+fn norm_name(norm: &mut Option<NormPlan>) -> Option<&mut String> {
+    norm.as_mut().map(|n| &mut n.name)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{
     Architecture, AttentionPlan, BlockLayerPlan, BlockPlan, BlockPool, BlockSpec, Combination, ConvPlan, DensePlan,
     FcLayerPlan, FcPlan, FcSpec, FirstChannels, HeadOutput, HeadPlan, HeadSpec, ModelSpec, NormPlan, Plan, Plans,
-    PoolAlign, PoolKind, PoolPlan, Pooling, ProfilePlan, ProfileSpec, SkipPlan, TracksPlan,
+    PoolAlign, PoolKind, PoolPlan, Pooling, ProfilePlan, ProfileSpec, SkipPlan, TracksPlan, member_prefix,
 };
 use crate::error::{Error, Result};
 
@@ -375,6 +375,22 @@ impl Architecture {
         if self.published.is_some() {
             return Ok(Plans { inputs: vec![], outputs: vec![] });
         }
+        let one = self.member_plan()?;
+        if self.members == 1 {
+            return Ok(one);
+        }
+        let mut all = Plans { inputs: vec![], outputs: vec![] };
+        for i in 0..self.members {
+            let mut member = one.clone();
+            member.names_mut().into_iter().for_each(|name| name.insert_str(0, &member_prefix(i)));
+            all.inputs.append(&mut member.inputs);
+            all.outputs.append(&mut member.outputs);
+        }
+        Ok(all)
+    }
+
+    /// The layers of a member, or of a plain model.
+    fn member_plan(&self) -> Result<Plans> {
         let Some(join) = &self.join else {
             return Ok(Plans { inputs: vec![self.inputs[0].plan()?], outputs: vec![] });
         };

@@ -69,7 +69,7 @@ impl Reader<'_> {
             outputs.push(OutputSpec { name: facts.name(m), tracks: tracks[m], inputs, by });
         }
         let inputs = facts.inputs.iter().map(|&input| self.model(input, heads.clone())).collect::<Result<_>>()?;
-        Ok(Architecture { inputs, join: Some(JoinSpec { outputs }), published: None })
+        Ok(Architecture::joined(inputs, JoinSpec { outputs }))
     }
 
     /// Embeddings side by side, and fully connected layers for every output.
@@ -97,7 +97,7 @@ impl Reader<'_> {
         let heads =
             vec![HeadSpec { name: "embedding".into(), tracks: self.positive("cnn_embedding")?, output: combine[0] }];
         let inputs = facts.inputs.iter().map(|&input| self.model(input, heads.clone())).collect::<Result<_>>()?;
-        Ok(Architecture { inputs, join: Some(JoinSpec { outputs }), published: None })
+        Ok(Architecture::joined(inputs, JoinSpec { outputs }))
     }
 
     /// Output activation of the networks, for every output.
