@@ -42,7 +42,7 @@ pub(super) fn model(path: &Path, computing: &Computing) -> Result<Model> {
 }
 
 /// `\t`, `tab` or a single character.
-fn delimiter(text: &str) -> std::result::Result<char, String> {
+pub(super) fn delimiter(text: &str) -> std::result::Result<char, String> {
     match text {
         "\\t" | "tab" => Ok('\t'),
         _ => match text.chars().collect::<Vec<_>>()[..] {

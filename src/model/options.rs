@@ -17,7 +17,7 @@ pub use resolve::resolve;
 pub use value::{Value, python_float};
 
 use crate::error::{Error, Result, hint};
-use keys::{DATA_KEYS, DERIVED_KEYS, FLAT_KEYS, JOINT_KEYS, KEYS, PROFILE_KEYS, Support, Table};
+use keys::{COMMAND_KEYS, DATA_KEYS, DERIVED_KEYS, FLAT_KEYS, JOINT_KEYS, KEYS, PROFILE_KEYS, Support, Table};
 
 /// Where an option was written; errors name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,7 +279,10 @@ pub fn parse_toml(text: &str, path: &Path) -> Result<Config> {
             "train" => ("train", Table::Train),
             "data" => {
                 if let Some(key) = table.keys().find(|k| !DATA_KEYS.contains(&k.as_str())) {
-                    let what = format!("unknown key{}", hint(key, DATA_KEYS.iter().copied()));
+                    let what = match COMMAND_KEYS.contains(&key.as_str()) {
+                        true => "it belongs on the command line".into(),
+                        false => format!("unknown key{}", hint(key, DATA_KEYS.iter().copied())),
+                    };
                     return Err(Error::key(path, format!("data.{key}"), what));
                 }
                 config.data = table;
@@ -446,13 +449,14 @@ mod tests {
     #[test]
     fn toml_tables_and_errors() {
         let path = Path::new("model.toml");
-        let config = parse_toml("[model]\nnum_kernels = 8\n[data]\nsequences = ['a.fa']\n", path).unwrap();
+        let config = parse_toml("[model]\nnum_kernels = 8\n[data]\nseq_column = 'seq'\n", path).unwrap();
         assert_eq!(config.options.get("num_kernels"), Some(&Value::Int(8)));
-        assert!(config.data.contains_key("sequences"));
+        assert!(config.data.contains_key("seq_column"));
         for (text, parts) in [
             ("[model]\nlr = 0.1", ["model.toml", "model.lr", "[train]"]),
             ("[model]\nnum_kernel = 3", ["model.toml", "model.num_kernel", "did you mean 'num_kernels'?"]),
-            ("[data]\nsequence = 'x'", ["model.toml", "data.sequence", "did you mean 'sequences'?"]),
+            ("[data]\nseq_colum = 'x'", ["model.toml", "data.seq_colum", "did you mean 'seq_column'?"]),
+            ("[data]\nsequences = 'x'", ["model.toml", "data.sequences", "on the command line"]),
             ("[trian]\nlr = 1", ["model.toml", "trian", "did you mean 'train'?"]),
             ("lr = 1", ["model.toml", "'lr'", "[train]"]),
             ("[train]\nlr = 1\nlr = 2", ["model.toml:3", "duplicate", "key"]),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::inputs::Reading;
+use crate::cli::inputs::{self, Reading};
 use crate::cli::scores::{Tracks, averaged, class_of_tracks};
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result, hint};
@@ -319,6 +319,10 @@ impl Wanted {
             Some(text) => names(text)?,
             None => config.texts("select_tracks")?,
         };
+        let delimiter = match (reading.delimiter, config.text("delimiter")?) {
+            (Some(sign), _) => Some(sign),
+            (None, text) => text.as_deref().map(|text| config.sign(text)).transpose()?,
+        };
         Ok(Self {
             reverse_complement: strands(args.reverse_complement, config.flag("reverse_complement")?, sequences.len())?,
             labels: match measured.file_classes.is_empty() {
@@ -334,9 +338,10 @@ impl Wanted {
             options: SequenceOptions {
                 sequence_column: reading.seq_column.clone().or(config.text("seq_column")?),
                 name_column: reading.name_column.clone().or(config.text("name_column")?),
+                delimiter,
                 ..reading.options(None)
             },
-            delimiter: reading.delimiter,
+            delimiter,
             folds: split.first().map(|text| fold_source(text)).transpose()?,
             fold,
             cutoff: split.get(2).map_or(Ok(0.0), |text| {
@@ -579,6 +584,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn wrong<T>(&self, key: &str, expected: &str, found: &toml::Value) -> Result<T> {
         Err(Error::key(self.path, format!("data.{key}"), format!("expected {expected}, found {found}")))
+    }
+
+    /// A sign between columns, as `--delimiter` takes it.
+    fn sign(&self, text: &str) -> Result<char> {
+        inputs::delimiter(text).map_err(|what| Error::key(self.path, "data.delimiter", what))
     }
 
     fn text(&self, key: &str) -> Result<Option<String>> {

@@ -7,9 +7,14 @@ impl Network {
     /// Number of kernels of the first layer of an input.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such input.
+    /// [`Error::Argument`] if there is no such input; [`Error::Unsupported`] for an average of models, whose members have kernels of
+    /// their own.
     pub fn kernels(&self, input: usize) -> Result<usize> {
         let inputs = self.inputs();
+        if self.architecture().members > 1 {
+            let what = "kernels of an average of models: each member has its own; look at one of the members".into();
+            return Err(Error::Unsupported { op: "kernels", what });
+        }
         let missing = || Error::Argument { op: "kernels", what: format!("input {input} of {}", inputs.len()) };
         inputs.get(input).map(|spec| spec.stem.kernels).ok_or_else(missing)
     }
@@ -22,7 +27,7 @@ impl Network {
     /// bias gets one of 0, unless all values are 0.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such input or kernel, or a value is not finite.
+    /// As [`Network::kernels`]; [`Error::Argument`] if there is no such kernel, or a value is not finite.
     pub fn masked(&self, input: usize, masks: &[(usize, f64)]) -> Result<Self> {
         let kernels = self.kernels(input)?;
         if let Some((k, _)) = masks.iter().find(|(k, _)| *k >= kernels) {
@@ -133,6 +138,8 @@ mod tests {
             }
         }
         let net = network("num_kernels=4+l_kernels=5+pooling_size=3+outclass=difference");
+        let mean = Network::average(&[net.clone(), net.clone()], vec![]).unwrap();
+        assert!(mean.masked(0, &[(1, 0.0)]).unwrap_err().to_string().contains("kernels of an average of models"));
         assert!(net.masked(2, &[]).unwrap_err().to_string().contains("input 2 of 2"));
         assert!(net.masked(1, &[(4, 0.0)]).unwrap_err().to_string().contains("kernel 4 of 4 of input 1"));
         assert!(net.masked(1, &[(0, f64::NAN)]).unwrap_err().to_string().contains("a finite number"));

@@ -38,8 +38,6 @@ pub fn find(name: &str) -> Option<&'static Key> {
 
 /// Keys of the `[data]` table of a TOML configuration; its values belong to the program that reads the data.
 pub const DATA_KEYS: &[&str] = &[
-    "sequences",
-    "targets",
     "seq_column",
     "name_column",
     "target_columns",
@@ -50,15 +48,11 @@ pub const DATA_KEYS: &[&str] = &[
     "split_outclasses",
     "average_outclasses",
     "add_fileclasses",
-    "select_list",
-    "select_sample",
     "select_tracks",
-    "significant_genes",
-    "downsample",
-    "outdir",
-    "addname",
-    "outname",
 ];
+
+/// What stands on the command line alone.
+pub const COMMAND_KEYS: &[&str] = &["sequences", "targets", "out", "outdir", "addname", "outname"];
 
 /// Options that follow from the data or the command line, so that an option string must not set them.
 pub const DERIVED_KEYS: &[&str] = &["n_features", "l_seqs", "l_out", "n_classes", "reverse_complement", "outname"];
