@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(count(&svg, part), 1, "{part}");
         }
         // Both directions count from zero.
-        assert_eq!((count(&svg, ">−"), count(&svg, ">5<")), (0, 3));
+        assert_eq!((count(&svg, ">−"), count(&svg, ">5<")), (0, 2));
         let zero = Profile { name: "z", measured: &[0.0], predicted: &[0.0] };
         check(&figure.render(&[ProfilePanel { title: "empty", up: zero, down: None }]).unwrap());
     }
