@@ -81,6 +81,11 @@ fn reads_are_learned_and_scored() {
     for ((w, l), r) in whole.iter().zip(&left).zip(&right) {
         assert!((w - l - r).abs() < 1e-4 * largest, "{w} is not {l} + {r}");
     }
+    // What is read from the bins belongs to what a folder of effects holds.
+    room.ok("ism m.drg sim/sequences.fa -o z.zarr --names 0:2 -q");
+    let line = "ism m.drg sim/sequences.fa -o z.zarr --names 0:2 --resume -q";
+    room.fails(&format!("{line} --bins mean"), &["bins"]);
+    room.ok(line);
     let middle: f32 = left.iter().zip(&right).map(|(l, r)| (l - r).abs()).sum();
     assert!(middle > 0.1 * largest, "the halves of a profile differ");
 }
@@ -123,7 +128,7 @@ fn profiles_continue_and_are_exchanged() {
     room.fails("plot profile sim/targets.tsv sim/targets.tsv -o c.svg", &["expected profiles"]);
     room.fails(
         "plot profile m_pred.npz sim/profiles.npz -o c.svg --tracks 0 --strands -q",
-        &["an even number of tracks"],
+        &["expected pairs of tracks"],
     );
 }
 
@@ -144,8 +149,23 @@ fn counts_are_transformed() {
         room.ok(&format!("{train} -o c.drg"));
         assert_ne!(room.read("a_loss.txt"), room.read("c_loss.txt"), "{flag}");
     }
-    let (_, counts) = room.array::<3>("sim/profiles.npz", "counts");
-    assert!(counts.iter().any(|c| *c > 1.0));
+    // What is learned is told, and scored on its scale.
+    room.ok(&format!("{train} -o log.drg --transform log"));
+    assert!(room.ok("predict log.drg sim/sequences.fa -o p.npz").err.contains("has learned ln(1 + x)"));
+    room.ok("eval score log_pred.npz sim/profiles.npz -o s.tsv --transform log -q");
+    for metric in ["rmse", "profile_jsd"] {
+        let (own, again) = (room.score("log_scores.tsv", metric), room.score("s.tsv", metric));
+        assert!((own - again).abs() < 1e-6 * own, "{metric}: {own} and {again}");
+    }
+    room.fails("ensemble log.drg c.drg -o mean.drg -q", &["the first predicts ln(1 + x), the second the measurements"]);
+    room.write("c.toml", "[data]\ntransform = 'log'\n");
+    room.ok(&format!("{train} -o again.drg --config c.toml"));
+    assert_eq!(room.read("again_loss.txt"), room.read("log_loss.txt"));
+    room.write("c.toml", "[data]\ntransform = 'ln'\n");
+    room.fails(&format!("{train} -o x.drg --config c.toml"), &["c.toml", "data.transform", "unknown transform 'ln'"]);
+    // Shares sum to one: no correlation of totals is made of their rounding.
+    room.ok(&format!("{train} -o share.drg --transform share"));
+    assert!(room.score("share_scores.tsv", "r").is_nan() && room.score("share_scores.tsv", "profile_jsd") < 1.0);
     room.fails(
         "train sim/sequences.fa sim/targets.tsv -o x.drg --transform share -q --cnn num_kernels=4",
         &["expected profiles"],
@@ -181,6 +201,16 @@ fn wrong_use_is_told() {
         "train sim/sequences.fa sim/targets.tsv -o x.drg -q --cnn num_kernels=4+final_kernel=3",
         &["base-resolution"],
     );
+    // Windows of the other strand would have bins and strands the other way round.
+    room.write(
+        "v.vcf",
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nseq001\t40\tv\tN\tA\t.\t.\t.\n",
+    );
+    let variants = "variants m.drg v.vcf --sequences sim/sequences.fa -q -o";
+    room.ok(&format!("{variants} v.tsv"));
+    room.ok(&format!("{variants} f.tsv --strand forward"));
+    assert_eq!(room.read("v.tsv"), room.read("f.tsv"));
+    room.fails(&format!("{variants} x.tsv --strand mean"), &["profiles of the other strand lie the other way round"]);
     room.fails("predict m.drg sim/sequences.fa -o p.npz --bins 50:61", &["expected a range within 0:60"]);
     room.fails("ism m.drg sim/sequences.fa -o e.npz --bins median", &["expected sum, mean, a range A:B, or a file"]);
     room.ok("train sim/sequences.fa sim/targets.tsv -o flat.drg -q --cnn num_kernels=4+l_kernels=5+epochs=0");

@@ -12,6 +12,7 @@ use crate::error::{Error, Result, hint};
 use crate::io::first_few;
 use crate::io::table::Table;
 use crate::io::targets::{TargetOptions, Targets, read_modalities, read_targets};
+use crate::model::spec::{Named, Transform};
 use crate::seq::duplicate;
 use crate::stat::Profiles;
 
@@ -28,6 +29,9 @@ pub(super) struct Files {
     /// MEASURED is a table with other columns, too: these are the measurements
     #[arg(long, value_name = "A,B,...", value_delimiter = ',')]
     target_columns: Vec<String>,
+    /// The predictions are on another scale, which the model has learned: bring the measurements there, too
+    #[arg(long, value_name = "log|log2|share", value_parser = transform)]
+    transform: Option<Transform>,
     /// Labels of the modalities, which tell apart tracks and classes of equal names [default: 0,1,2,...]
     #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
     file_classes: Vec<String>,
@@ -87,6 +91,7 @@ impl Files {
             predictions: vec![prediction.into()],
             measured: measured.to_vec(),
             target_columns: Vec::new(),
+            transform: None,
             file_classes: Vec::new(),
             common,
         }
@@ -120,7 +125,10 @@ impl Files {
     /// # Errors
     /// As [`Files::read`]; [`Error::Usage`] if files of predictions have different tracks.
     pub(super) fn read_folds(&self, talk: Talk) -> Result<(Pairs, Vec<Pairs>)> {
-        let measured = self.measurements()?;
+        let mut measured = self.measurements()?;
+        if let Some(scale) = self.transform {
+            scale.apply(&mut measured.table.values, measured.table.bins)?;
+        }
         let each: Vec<Pairs> =
             self.predictions.iter().map(|path| self.read_one(path, &measured, talk)).collect::<Result<_>>()?;
         let mut all = Pairs { names: vec![], prediction: vec![], measured: vec![], ..each[0].clone() };
@@ -287,6 +295,11 @@ impl Files {
         }
         Ok(pairs)
     }
+}
+
+/// The word of a scale.
+fn transform(text: &str) -> std::result::Result<Transform, String> {
+    Transform::parse(text).map_err(|e| e.to_string())
 }
 
 fn unique_tracks(path: &Path, tracks: &[String]) -> Result<()> {

@@ -120,6 +120,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     if let Some(layer) = &args.embedding {
         return embed(args, (layer, sequences), &model, &computing, context);
     }
+    if let Some(scale) = model.transform {
+        context.talk.say(format_args!("the model has learned {}: so are its predictions", scale.formula()));
+    }
     let tracks = inputs::tracks(&model, &args.tracks)?;
     let means = args.class_means.as_deref().map(|path| class_means(path, &model, &tracks)).transpose()?;
 

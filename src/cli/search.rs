@@ -314,6 +314,7 @@ impl<'a> Search<'a> {
             split.validation.clone(),
         )?
         .precision(self.computing.precision)
+        .transform(self.prepared.scale)
         .files(&path, Some(&output::suffixed(&path, "_loss.txt")))
         .run_until(epochs, resume, |event| watch.hear(event));
         watch.finish();

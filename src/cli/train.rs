@@ -202,6 +202,7 @@ impl Job<'_> {
             split.validation.clone(),
         )?
         .precision(computing.precision)
+        .transform(prepared.scale)
         .files(out, Some(&log));
         let mut results = json!({ "model": self.model, "train": self.training, "start": self.start });
         if let Some((i, _)) = fold {
@@ -252,12 +253,16 @@ fn with_table<R>(
     let targets = &prepared.dataset.targets;
     let (bins, truth) = (targets[0].bins, prepared.measured(rows));
     let total = |x: &[f64]| -> Vec<f64> { x.chunks_exact(bins.unwrap_or(1)).map(|b| b.iter().sum()).collect() };
+    let mut truth_totals = total(&truth);
+    if let (Some(scale), Some(_)) = (prepared.scale, bins) {
+        truth_totals.iter_mut().for_each(|sum| *sum = scale.total(*sum));
+    }
     let names: Vec<String> = rows.iter().map(|&i| prepared.dataset.names[i].clone()).collect();
     let tracks: Vec<String> = targets.iter().flat_map(|t| t.tracks.iter().cloned()).collect();
     let classes = measured.classes_of(prepared)?;
     let table = Table {
         prediction: &total(guess),
-        target: &total(&truth),
+        target: &truth_totals,
         sequences: &names,
         tracks: &tracks,
         classes: classes.as_deref(),

@@ -228,11 +228,19 @@ impl Args {
                 ));
             }
         };
+        let profiles = model.network.architecture().bins().is_some();
         match strand {
             Some(Strand::Reverse | Strand::Mean) if n > 1 => {
                 refuse("--strand: the inputs of a model of several are not turned around; expected forward".into())
             }
-            _ => Ok((spans.swap_remove(input), if n > 1 { Strand::Forward } else { strand.unwrap_or_default() })),
+            // A turned window has its bins backwards and its strands exchanged: means of both would mix them.
+            Some(Strand::Reverse | Strand::Mean) if profiles => refuse(
+                "--strand: profiles of the other strand lie the other way round; expected forward, and a model trained with \
+                 average_strands=True for the mean of both"
+                    .into(),
+            ),
+            _ if n > 1 || profiles => Ok((spans.swap_remove(input), Strand::Forward)),
+            _ => Ok((spans.swap_remove(input), strand.unwrap_or_default())),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::model::Network;
 use crate::model::checkpoint::{Model, Record};
-use crate::model::spec::{self, Schedule, TrainSpec};
+use crate::model::spec::{self, Schedule, TrainSpec, Transform};
 use crate::nn::{Kind, Optimizer, Rule};
 use crate::util::fs::write_bytes;
 
@@ -171,6 +171,7 @@ pub struct Trainer<'a> {
     control: Control,
     log: String,
     precision: Precision,
+    transform: Option<Transform>,
 }
 
 impl<'a> Trainer<'a> {
@@ -210,6 +211,7 @@ impl<'a> Trainer<'a> {
             dataset,
             data,
             losses,
+            transform: None,
         })
     }
 
@@ -226,6 +228,13 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self
+    }
+
+    /// Notes in the model on which scale the targets of the data set are, where it is not that of the measurements.
+    #[must_use]
+    pub fn transform(mut self, transform: Option<Transform>) -> Self {
+        self.transform = transform;
         self
     }
 
@@ -450,6 +459,7 @@ impl<'a> Trainer<'a> {
                 network,
                 tracks: self.dataset.targets.iter().map(|t| t.tracks.clone()).collect(),
                 scaling: self.data.scaling.clone(),
+                transform: self.transform,
                 training: Some(self.spec.clone()),
                 record: Some(record),
             },

@@ -26,7 +26,7 @@ pub use published::recognise_beluga;
 use crate::error::{Error, Result, hint};
 use crate::io::pth::{PthData, PthTensor};
 use crate::model::Network;
-use crate::model::spec::{Architecture, TrainSpec};
+use crate::model::spec::{Architecture, TrainSpec, Transform};
 use crate::nn::Kind;
 
 /// Version of the format; files of other versions are refused.
@@ -41,6 +41,8 @@ pub struct Model {
     pub tracks: Vec<Vec<String>>,
     /// How the targets were scaled before training, if they were.
     pub scaling: Option<Scaling>,
+    /// The scale of the measurements that it has learned, and that its predictions are on, where it is not their own.
+    pub transform: Option<Transform>,
     /// How it was trained, if it was trained here or came with the reference's parameter file.
     pub training: Option<TrainSpec>,
     /// What came of it.
@@ -103,6 +105,8 @@ struct Meta {
     model: Architecture,
     tracks: Vec<Vec<String>>,
     scaling: Option<Scaling>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transform: Option<Transform>,
     training: Option<TrainSpec>,
     record: Option<Record>,
 }
@@ -112,7 +116,7 @@ impl Model {
     pub fn untrained(network: Network) -> Self {
         let outputs = network.architecture().outputs();
         let tracks = outputs.into_iter().map(|(_, n)| (0..n).map(|t| format!("C{t}")).collect()).collect();
-        Self { network, tracks, scaling: None, training: None, record: None }
+        Self { network, tracks, scaling: None, transform: None, training: None, record: None }
     }
 
     /// Names of all tracks, in the order of predictions.
@@ -131,6 +135,7 @@ impl Model {
             model: self.network.architecture().clone(),
             tracks: self.tracks.clone(),
             scaling: self.scaling.clone(),
+            transform: self.transform,
             training: self.training.clone(),
             record: self.record.clone(),
         };
@@ -167,8 +172,8 @@ impl Model {
         if let Some(e) = network.parameters().entries().iter().find(|e| !tensors.iter().any(|(n, _)| *n == e.name)) {
             return Err(Error::key(path, &e.name, "the tensor is missing"));
         }
-        let (tracks, scaling) = (meta.tracks, meta.scaling);
-        Ok(Self { network, tracks, scaling, training: meta.training, record: meta.record })
+        let (tracks, scaling, transform) = (meta.tracks, meta.scaling, meta.transform);
+        Ok(Self { network, tracks, scaling, transform, training: meta.training, record: meta.record })
     }
 }
 

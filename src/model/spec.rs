@@ -63,12 +63,14 @@ mod layers;
 mod plan;
 mod published;
 mod train;
+mod transform;
 
 pub use join::*;
 pub use layers::*;
 pub use plan::*;
 pub use published::*;
 pub use train::*;
+pub use transform::*;
 
 named! {
     /// Activation functions by the reference's names.

@@ -38,8 +38,8 @@ pub struct ProfileFigure {
     pub title: String,
     /// Label of the values.
     pub unit: String,
-    /// Position of the first bin in the sequence, from 0.
-    pub first: usize,
+    /// Position of the first bin in the sequence, from 0; none = bins are numbered.
+    pub first: Option<usize>,
     /// Width of the figure in pixels.
     pub width: f64,
     /// Height of a panel in pixels.
@@ -48,7 +48,7 @@ pub struct ProfileFigure {
 
 impl Default for ProfileFigure {
     fn default() -> Self {
-        Self { title: String::new(), unit: "Reads".into(), first: 0, width: 692.0, height: 84.0 }
+        Self { title: String::new(), unit: "Reads".into(), first: None, width: 692.0, height: 84.0 }
     }
 }
 
@@ -72,7 +72,7 @@ impl ProfileFigure {
         }
         let legend = Legend::new(entries, self.width - 16.0);
         let (gap, top) = (26.0, header + legend.height() + 22.0);
-        let whole = top + panels.len() as f64 * (self.height + gap) - gap + axis::below("Position");
+        let whole = top + panels.len() as f64 * (self.height + gap) - gap + axis::below(self.along());
         let mut page = Canvas::new(self.width, whole, &self.title);
         page.text(8.0, 16.0, &font::fit(&self.title, TITLE, true, self.width - 16.0), &Type::new(TITLE).bold());
         legend.draw(&mut page, 8.0, header);
@@ -80,10 +80,13 @@ impl ProfileFigure {
         let axes: Vec<(Axis, Vec<axis::Tick>)> = (panels.iter().enumerate())
             .map(|(i, p)| {
                 let at = top + i as f64 * (self.height + gap);
-                let y = Axis::linear(-largest(p.down), largest(Some(p.up)), at + self.height, at);
-                // Downwards is no negative number.
+                let low = if p.down.is_some() { -largest(p.down) } else { least(&p.up) };
+                let y = Axis::linear(low, largest(Some(p.up)), at + self.height, at);
                 let mut ticks = y.ticks(4);
-                ticks.iter_mut().for_each(|t| t.label = t.label.trim_start_matches('−').to_string());
+                if p.down.is_some() {
+                    // Downwards is no negative number.
+                    ticks.iter_mut().for_each(|t| t.label = t.label.trim_start_matches('−').to_string());
+                }
                 (y, ticks)
             })
             .collect();
@@ -92,13 +95,13 @@ impl ProfileFigure {
         for (i, (panel, (y, ticks))) in panels.iter().zip(&axes).enumerate() {
             let at = top + i as f64 * (self.height + gap);
             let frame = Frame { left: beside + 6.0, top: at, width: self.width - beside - 18.0, height: self.height };
-            let first = self.first as f64;
+            let first = self.first.unwrap_or(0) as f64;
             let x = Axis::linear(first - 0.5, first + bins as f64 - 0.5, frame.left, frame.right());
             page.text(frame.left, at - 7.0, &font::fit(panel.title, TEXT, true, frame.width), &Type::new(TEXT).bold());
             frame.grid(&mut page, y, ticks);
             for (profile, sign, colour) in [(Some(panel.up), 1.0, up), (panel.down, -1.0, down)] {
                 let Some(profile) = profile else { continue };
-                let height = |v: f32| y.at(sign * f64::from(v.max(0.0)));
+                let height = |v: f32| y.at(sign * f64::from(v));
                 page.path(&steps(profile.measured, &x, first, y.at(0.0), height), &Style::fill(pale(colour)));
                 let line: Vec<_> =
                     profile.predicted.iter().enumerate().map(|(b, &v)| (x.at(first + b as f64), height(v))).collect();
@@ -117,10 +120,15 @@ impl ProfileFigure {
             if i + 1 == panels.len() {
                 let ticks =
                     x.ticks(bins.min(8)).into_iter().filter(|t| t.value.fract().abs() < 1e-9).collect::<Vec<_>>();
-                frame.x_axis(&mut page, &x, &ticks, "Position");
+                frame.x_axis(&mut page, &x, &ticks, self.along());
             }
         }
         Ok(page.finish())
+    }
+
+    /// Label of the positions.
+    fn along(&self) -> &'static str {
+        if self.first.is_some() { "Position" } else { "Bin" }
     }
 
     /// The number of bins.
@@ -137,6 +145,17 @@ impl ProfileFigure {
         for panel in panels {
             for p in [panel.up].into_iter().chain(panel.down) {
                 for (what, values) in [("measured", p.measured), ("predicted", p.predicted)] {
+                    if panel.down.is_some()
+                        && let Some(v) = values.iter().find(|v| **v < 0.0)
+                    {
+                        return refuse(
+                            OP,
+                            format!(
+                                "{}, '{}': {what} {v}; strands on two sides need values from 0",
+                                panel.title, p.name
+                            ),
+                        );
+                    }
                     if values.len() != bins {
                         let n = values.len();
                         return refuse(OP, format!("{}, '{}': {n} {what} bins, expected {bins}", panel.title, p.name));
@@ -154,6 +173,11 @@ fn largest(profile: Option<Profile>) -> f64 {
     let Some(p) = profile else { return 0.0 };
     let top = p.measured.iter().chain(p.predicted).fold(0f32, |m, &v| m.max(v));
     if top > 0.0 { 1.04 * f64::from(top) } else { 1.0 }
+}
+
+/// How far an axis must reach below 0, for predictions that are no counts.
+fn least(p: &Profile) -> f64 {
+    1.04 * f64::from(p.measured.iter().chain(p.predicted).fold(0f32, |m, &v| m.min(v)))
 }
 
 /// The outline of bins as bars without gaps.
@@ -182,7 +206,7 @@ mod tests {
         let of = |name| Profile { name, measured: &measured, predicted: &predicted };
         let one = ProfilePanel { title: "gene1, <a>", up: of("a"), down: None };
         let two = ProfilePanel { title: "gene1", up: of("a+"), down: Some(of("a-")) };
-        let figure = ProfileFigure { title: "Reads".into(), first: 100, ..ProfileFigure::default() };
+        let figure = ProfileFigure { title: "Reads".into(), first: Some(100), ..ProfileFigure::default() };
         let svg = figure.render(&[one, two]).unwrap();
         check(&svg);
         for part in ["gene1, &lt;a&gt;", "second strand", "a-", "Position", ">102<"] {
@@ -207,5 +231,8 @@ mod tests {
         assert!(message(&[of(&[], &[])]).contains("'t' has no bins"));
         assert!(message(&[of(&[1.0, 2.0], &[1.0])]).contains("p, 't': 1 predicted bins, expected 2"));
         assert!(message(&[of(&[1.0], &[f32::NAN])]).contains("predicted bin 0 is NaN"));
+        let below = of(&[1.0, 2.0], &[-1.0, 1.0]);
+        assert!(message(&[ProfilePanel { down: Some(below.up), ..below }]).contains("values from 0"));
+        check(&figure.render(&[below]).unwrap());
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::{Context, inputs, output};
 use crate::engine::mutate::{Blocks, Description, Engine, Options, Store, Verifier, join_part, mutate, write_head};
 use crate::error::{Error, Result};
 use crate::io::npz::write_npz;
-use crate::model::Network;
+use crate::model::{Network, Readout};
 
 pub(super) fn run(job: &Job, out: &Path, args: &Args, context: &Context) -> Result<()> {
     let clock = Instant::now();
@@ -63,7 +63,7 @@ impl Job {
     fn describe(&self, engine: Engine) -> Description {
         let (n, range) = (self.sequences.len(), self.range.clone());
         let r = &self.reduction;
-        let options = json!({
+        let mut options = json!({
             "checksum of model and sequences": format!("{:08x}", self.checksum),
             "engine": engine.name(),
             "precision": if self.options.double { "f64" } else { self.options.precision.name() },
@@ -73,6 +73,13 @@ impl Job {
             "tracks": r.tracks,
             "tracks and weights of each group": r.groups.terms(),
         });
+        if let Some(bins) = self.model.network.architecture().bins() {
+            options["bins"] = match self.model.network.readout() {
+                Readout::Sum => json!("sum"),
+                Readout::Bins => json!(bins),
+                Readout::Weights(weights) => json!(weights.as_ref()),
+            };
+        }
         Description {
             names: self.sequences.names.clone(),
             columns: self.columns.clone(),

@@ -33,9 +33,9 @@ pub(in crate::cli) struct Args {
     /// Tracks are strands in pairs: each pair in one panel, the second one downwards
     #[arg(long)]
     strands: bool,
-    /// Position of the first bin in its sequence
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    first: usize,
+    /// Position of the first bin in its sequence, for the axis [default: bins are numbered]
+    #[arg(long, value_name = "N")]
+    first: Option<usize>,
     #[command(flatten)]
     picture: Picture,
 }
@@ -58,9 +58,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         [] => (0..width).collect(),
         wanted => choose("tracks", &pairs.tracks, wanted)?,
     };
-    if args.strands && tracks.len() % 2 == 1 {
-        let n = tracks.len();
-        return Err(Error::Usage(format!("--strands: expected an even number of tracks, two a panel; found {n}")));
+    if args.strands && !tracks.chunks(2).all(|t| t.len() == 2 && t[0] % 2 == 0 && t[1] == t[0] + 1) {
+        return Err(Error::Usage(
+            "--strands: expected pairs of tracks that stand beside each other, an even number first; choose them with --tracks".into(),
+        ));
     }
     let figure = ProfileFigure { title: args.picture.title.clone(), first: args.first, ..ProfileFigure::default() };
     args.picture.write(&draw(&pairs, &rows, &tracks, args.strands, figure)?, args, context)
@@ -114,11 +115,11 @@ pub(in crate::cli) fn draw(
     ProfileFigure { height, ..figure }.render(&panels)
 }
 
-/// The rows with the largest measured totals, at most four, in their order.
+/// The rows with the largest measured totals, at most four, in their order; none with missing bins.
 pub(in crate::cli) fn largest(pairs: &Pairs) -> Vec<usize> {
     let width = pairs.tracks.len();
     let total = |row: usize| pairs.measured[row * width..][..width].iter().sum::<f64>();
-    let mut rows: Vec<usize> = (0..pairs.names.len()).collect();
+    let mut rows: Vec<usize> = (0..pairs.names.len()).filter(|&row| total(row).is_finite()).collect();
     rows.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
     rows.truncate(4);
     rows.sort_unstable();

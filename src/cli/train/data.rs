@@ -10,8 +10,9 @@ use crate::io::dataset::{Dataset, align};
 use crate::io::folds::Folds;
 use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::io::table::Table;
-use crate::io::targets::{TargetOptions, Targets, read_modalities};
+use crate::io::targets::{TargetOptions, read_modalities};
 use crate::model::options::{DataFacts, InputFacts};
+use crate::model::spec::{Named, Transform};
 use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
 use crate::stat::{self, Averaged};
 
@@ -34,7 +35,7 @@ pub(in crate::cli) struct Measured {
     #[arg(long, alias = "average_outclasses", value_name = "FILE")]
     class_means: Option<PathBuf>,
     /// Learn another scale of the measurements: log = ln(1 + x), log2 = log2(2 + x), share = the share of a bin in its profile
-    #[arg(long, value_name = "log|log2|share")]
+    #[arg(long, value_name = "log|log2|share", value_parser = transform)]
     transform: Option<Transform>,
     /// As --transform log
     #[arg(long, hide = true, conflicts_with = "transform")]
@@ -50,53 +51,9 @@ pub(in crate::cli) struct Measured {
     pub(in crate::cli) file_classes: Vec<String>,
 }
 
-/// Another scale of measurements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::cli) enum Transform {
-    Log,
-    Log2,
-    Share,
-}
-
-impl Transform {
-    /// Its word on the command line.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::Log2 => "log2",
-            Self::Share => "share",
-        }
-    }
-
-    /// Brings measurements to the scale.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for values that have no logarithm, and for shares of values without bins.
-    fn apply(self, targets: &mut Targets) -> Result<()> {
-        let least = if self == Self::Log2 { -2.0 } else { -1.0 };
-        if self != Self::Share
-            && let Some(&bad) = targets.values.iter().find(|&&v| v <= least)
-        {
-            return Err(Error::Usage(format!("--transform: expected measurements above {least}, found {bad}")));
-        }
-        match self {
-            Self::Log => targets.values.iter_mut().for_each(|v| *v = v.ln_1p()),
-            Self::Log2 => targets.values.iter_mut().for_each(|v| *v = (2.0 + *v).log2()),
-            Self::Share => {
-                let Some(bins) = targets.bins else {
-                    let what = "--transform share: expected profiles, npz with counts (N, T, bins)";
-                    return Err(Error::Usage(what.into()));
-                };
-                for profile in targets.values.chunks_exact_mut(bins) {
-                    let total: f64 = profile.iter().sum();
-                    // An empty profile stays empty.
-                    profile.iter_mut().filter(|_| total != 0.0).for_each(|v| *v /= total);
-                }
-            }
-        }
-        Ok(())
-    }
+/// The word of a scale.
+fn transform(text: &str) -> std::result::Result<Transform, String> {
+    Transform::parse(text).map_err(|e| e.to_string())
 }
 
 impl Measured {
@@ -194,6 +151,8 @@ pub(in crate::cli) struct Prepared {
     pub(in crate::cli) split: Split,
     /// Of all folds, where all are asked for; `split` is then the first.
     pub(super) folds: Vec<Split>,
+    /// Scale that the measurements were brought to, if it is not their own.
+    pub(in crate::cli) scale: Option<Transform>,
     /// Names of all tracks as their files have them, and the label of the file of each if there are several.
     pub(in crate::cli) plain: Vec<String>,
     pub(in crate::cli) file_classes: Vec<String>,
@@ -271,7 +230,7 @@ impl Flags<'_> {
             rest.extend(["--file-classes".into(), file_classes.join(",")]);
         }
         if let Some(scale) = self.measured.scale() {
-            rest.extend(["--transform".into(), scale.name().into()]);
+            table.insert("transform".into(), scale.name().into());
         }
         if let Some(sign) = self.reading.delimiter {
             rest.extend(["--delimiter".into(), if sign == '\t' { "tab".into() } else { sign.to_string() }]);
@@ -331,7 +290,10 @@ impl Wanted {
             },
             classes: config.text("split_outclasses")?.map(PathBuf::from),
             class_means: config.text("average_outclasses")?.map(PathBuf::from),
-            scale: measured.scale(),
+            scale: match (measured.scale(), config.text("transform")?) {
+                (Some(scale), _) => Some(scale),
+                (None, text) => text.map(|text| config.scale(&text)).transpose()?,
+            },
             select,
             sequences,
             targets,
@@ -441,7 +403,7 @@ pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
         drop_empty(&mut dataset, talk)?;
     }
     if let Some(scale) = wanted.scale {
-        dataset.targets.iter_mut().try_for_each(|t| scale.apply(t))?;
+        dataset.targets.iter_mut().try_for_each(|t| scale.apply(&mut t.values, t.bins))?;
     }
     let of: Vec<&[String]> = dataset.targets.iter().map(|t| t.tracks.as_slice()).collect();
     let mut tracks = Tracks::new(&of, &wanted.labels)?;
@@ -467,7 +429,8 @@ pub(in crate::cli) fn prepare(wanted: &Wanted, talk: Talk) -> Result<Prepared> {
     }
     let Tracks { plain, file_classes, .. } = tracks;
     let (classes, class_means) = (wanted.classes.clone(), wanted.class_means.clone());
-    Ok(Prepared { dataset, split, folds, plain, file_classes, classes, class_means, all_tracks })
+    let scale = wanted.scale;
+    Ok(Prepared { dataset, split, folds, scale, plain, file_classes, classes, class_means, all_tracks })
 }
 
 /// Leaves out rows whose profiles hold no count at all, which say nothing of a shape.
@@ -584,6 +547,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn wrong<T>(&self, key: &str, expected: &str, found: &toml::Value) -> Result<T> {
         Err(Error::key(self.path, format!("data.{key}"), format!("expected {expected}, found {found}")))
+    }
+
+    /// A scale, as `--transform` takes it.
+    fn scale(&self, text: &str) -> Result<Transform> {
+        transform(text).map_err(|what| Error::key(self.path, "data.transform", what))
     }
 
     /// A sign between columns, as `--delimiter` takes it.

@@ -3,7 +3,7 @@
 use super::{Model, Scaling};
 use crate::error::{Error, Result, hint};
 use crate::model::Network;
-use crate::model::spec::Architecture;
+use crate::model::spec::{Architecture, Transform};
 use crate::util::json::first_difference;
 
 /// Letters of a value in an error.
@@ -53,7 +53,8 @@ impl Model {
             (weights, some.then(mean))
         };
         let network = Network::average(&members, scales)?;
-        Ok(Self { network, tracks: first.tracks.clone(), scaling, training: None, record: None })
+        let (tracks, transform) = (first.tracks.clone(), first.transform);
+        Ok(Self { network, tracks, scaling, transform, training: None, record: None })
     }
 
     /// The models that an average is made of, on the targets' own scale as far as scales of tracks go; a plain model itself.
@@ -76,6 +77,7 @@ impl Model {
                 network,
                 scaling: scaling.or_else(|| self.scaling.clone()),
                 tracks: self.tracks.clone(),
+                transform: self.transform,
                 training: None,
                 record: None,
             }
@@ -94,6 +96,10 @@ impl Model {
         if let Some((a, b)) = ours.iter().zip(&theirs).find(|(a, b)| a != b) {
             let near = if ours.contains(b) { "; their order differs".into() } else { hint(b, ours.iter().copied()) };
             return refuse(format!("track '{a}' of the first is '{b}' in the second{near}"));
+        }
+        if self.transform != other.transform {
+            let say = |m: &Self| m.transform.map_or("the measurements themselves", Transform::formula);
+            return refuse(format!("the first predicts {}, the second {}", say(self), say(other)));
         }
         let (a, b) = (plain(self), plain(other));
         if a == b {

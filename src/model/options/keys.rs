@@ -49,6 +49,7 @@ pub const DATA_KEYS: &[&str] = &[
     "average_outclasses",
     "add_fileclasses",
     "select_tracks",
+    "transform",
 ];
 
 /// What stands on the command line alone.
