@@ -189,8 +189,19 @@ fn counts_are_transformed() {
 fn wrong_use_is_told() {
     let room = Room::with_profiles("epochs=0");
     let train = "train sim/sequences.fa sim/profiles.npz -o x.drg -q --cnn num_kernels=4+epochs=0";
+    let rows = room
+        .read("sim/signal.tsv")
+        .lines()
+        .map(|l| l.split('\t').next().unwrap().to_string() + "\t-2\n")
+        .skip(1)
+        .collect::<String>();
+    room.write("sim/signal.tsv", &format!("#\ttrack1\n{rows}"));
     room.fails(&format!("{train}+fclayer_size=4"), &["'fclayer_size': a base-resolution model has no such layer"]);
     room.fails(&format!("{train}+loss_function=Poisson"), &["an output above 0 beside loss 'Poisson'"]);
+    room.fails(
+        "train sim/sequences.fa sim/signal.tsv -o x.drg -q --cnn num_kernels=4+epochs=0+outclass=EXP+loss_function=Poisson",
+        &["row 'seq", "track 'track1' has -2", "loss 'Poisson' takes counts, from 0"],
+    );
     room.fails(&format!("{train}+l_out=4"), &["'l_out'", "leave it out"]);
     room.fails(&format!("{train}+max_pooling=True+pooling_size=2"), &["60 bins", "which has 40 positions of 2 bases"]);
     room.fails(

@@ -175,7 +175,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         record::check(&plan_path, &search)?;
         if table_path.exists() {
             let text = std::fs::read_to_string(&table_path).map_err(Error::io("read", &table_path))?;
-            rows = search::parse(&text, &table_path, &search.space, &search.values)?;
+            rows = search::parse(&text, &table_path, &search.space, &search.values, search.plan.rungs.len())?;
         }
     }
     for folder in [&args.out, &args.out.join(outputs::TRIALS)] {

@@ -200,12 +200,17 @@ impl<'a> Embedding<'a> {
                         let mean = |row: &[f32]| row.iter().map(|&v| f64::from(v)).sum::<f64>() / l as f64;
                         (vec![c], rows.map(|row| mean(row) as f32).collect())
                     }
-                    Positions::Max => (vec![c], rows.map(|row| row.iter().copied().fold(f32::MIN, f32::max)).collect()),
+                    Positions::Max => (vec![c], rows.map(highest).collect()),
                 })
             }
             (vector, None) => Ok((vector, values)),
         }
     }
+}
+
+/// The largest number; NaN if one is none.
+fn highest(row: &[f32]) -> f32 {
+    row.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) })
 }
 
 /// `[N, C, L]` from `[N, L, C]`.
@@ -290,6 +295,7 @@ mod tests {
         assert_eq!(shape, [3]);
         let expected: Vec<f32> = maps.chunks(4).map(|c| c.iter().copied().fold(f32::MIN, f32::max)).collect();
         assert_eq!(highest, expected);
+        assert!(super::highest(&[1.0, f32::NAN, 2.0]).is_nan());
         let (_, means, _) = at("pool", Positions::Mean);
         assert!(means.iter().zip(maps.chunks(4)).all(|(m, c)| (m - c.iter().sum::<f32>() / 4.0).abs() < 1e-6));
         let layer = Layer { tap: Tap::Stem, of: 0 };

@@ -311,6 +311,10 @@ impl<'a> Table<'a> {
     /// Mean of a metric over the profiles of these cells where it is defined, and their number.
     fn of_profiles(&self, metric: Metric, cells: &[usize]) -> (Option<f64>, usize) {
         let Some(Profiles { bins, prediction, target }) = self.profiles else { return (None, cells.len()) };
+        let broken = |&i: &usize| prediction[i * bins..][..bins].iter().any(|p| p.is_nan());
+        if cells.iter().any(broken) && matches!(metric, Metric::ProfilePearson | Metric::ProfileJsd) {
+            return (Some(f64::NAN), cells.len());
+        }
         let of = |&i: &usize| metric.of_profile(&target[i * bins..][..bins], &prediction[i * bins..][..bins]);
         let Some(values) = cells.iter().map(of).collect::<Option<Vec<f64>>>() else { return (None, cells.len()) };
         let defined: Vec<f64> = values.into_iter().filter(|v| !v.is_nan()).collect();
@@ -403,6 +407,12 @@ mod tests {
         let of = |m| rows.iter().find(|s| s.axis == Axis::Track && s.metric == m).unwrap().n;
         assert_eq!((of(Metric::ProfileJsd), of(Metric::Rmse)), (1, 2));
         assert!(values(&rows, Axis::Sequence, Metric::ProfileJsd)[1].is_nan());
+        // A prediction that is no number is not passed over.
+        let mut broken = prediction;
+        broken[5] = f64::NAN;
+        let broken = Table { profiles: Some(Profiles { bins: 3, prediction: &broken, target: &target }), ..table };
+        let rows = scores(&broken, &[Axis::Track], &Metric::REPORT).unwrap();
+        assert!(values(&rows, Axis::Track, Metric::ProfilePearson)[0].is_nan());
         let flat = Table { profiles: None, ..table };
         assert!(
             values(&scores(&flat, &Axis::ALL, &Metric::REPORT).unwrap(), Axis::Track, Metric::ProfileJsd).is_empty()

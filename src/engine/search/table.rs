@@ -76,11 +76,11 @@ pub fn text(space: &Space, trials: &[Vec<Option<Value>>], rows: &[Row]) -> Strin
     text
 }
 
-/// Reads what [`text`] wrote for the same space and trials.
+/// Reads what [`text`] wrote for the same space, trials and number of rungs.
 ///
 /// # Errors
 /// [`Error::Parse`] naming line and column, also for a trial with other values than `trials` has.
-pub fn parse(text: &str, path: &Path, space: &Space, trials: &[Vec<Option<Value>>]) -> Result<Vec<Row>> {
+pub fn parse(text: &str, path: &Path, space: &Space, trials: &[Vec<Option<Value>>], rungs: usize) -> Result<Vec<Row>> {
     let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.split('\t').collect::<Vec<_>>()));
     let expected = header(space.varied());
     let found = lines.next().map(|(_, cells)| cells).unwrap_or_default();
@@ -111,9 +111,13 @@ pub fn parse(text: &str, path: &Path, space: &Space, trials: &[Vec<Option<Value>
         if let Some(i) = values(drawn).iter().zip(&cells[COLUMNS.len()..]).position(|(a, b)| a != b) {
             return Err(wrong(COLUMNS.len() + i, &format!("what the seed draws, {}", values(drawn)[i])));
         }
+        let rung = count(1)?;
+        if rung >= rungs {
+            return Err(wrong(1, &format!("one of the {rungs} rungs, from 0")));
+        }
         rows.push(Row {
             trial,
-            rung: count(1)?,
+            rung,
             epochs: maybe(2)?,
             score: if cells[3] == MISSING { None } else { Some(number(3)?).filter(|s| !s.is_nan()) },
             best_epoch: maybe(4)?,
@@ -168,14 +172,14 @@ mod tests {
         let table =
             text(&space, &trials, &[failed, done.clone(), Row { rung: 1, status: Status::Paused, ..done.clone() }]);
         let path = Path::new("trials.tsv");
-        let rows = parse(&table, path, &space, &trials).unwrap();
+        let rows = parse(&table, path, &space, &trials, 3).unwrap();
         assert_eq!((rows.len(), &rows[1]), (3, &done));
         assert_eq!(rows[0].status, Status::Failed("no memory left".into()));
         assert_eq!(text(&space, &trials, &rows), table);
 
         let refused = |from: &str, to: &str| {
             assert!(table.contains(from), "{table}");
-            parse(&table.replacen(from, to, 1), path, &space, &trials).unwrap_err().to_string()
+            parse(&table.replacen(from, to, 1), path, &space, &trials, 3).unwrap_err().to_string()
         };
         assert!(refused("\trung", "\trang").contains("trials.tsv:1"));
         assert!(refused("1\t0\t7\t", "9\t0\t7\t").contains("trials.tsv:3: column trial: expected one of the 3 trials"));

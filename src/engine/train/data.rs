@@ -104,6 +104,21 @@ impl<'a> Data<'a> {
                 }
             }
         }
+        if model.bins().is_some() && spec.standardize_targets {
+            let what = "standardised targets of profiles, whose bins are counts".into();
+            return Err(Error::Unsupported { op: "train", what });
+        }
+        for (t, losses) in data.targets.iter().zip(super::pass::losses(spec)?) {
+            let Some(loss) = losses.of_rates() else { continue };
+            if let Some(at) = t.values.iter().position(|&v| v < 0.0) {
+                let (row, column) = (at / t.width(), at % t.width() / t.bins.unwrap_or(1));
+                let (name, track) = (&t.names[row], &t.tracks[column]);
+                return Err(Error::Usage(format!(
+                    "row '{name}', track '{track}' has {}, and loss '{loss}' takes counts, from 0; use another loss, e.g. MSE",
+                    t.values[at]
+                )));
+            }
+        }
         let most = model.inputs.iter().map(|i| i.shift).min().unwrap_or(0);
         if spec.shift.as_ref().is_some_and(|s| s.draws == 0 || s.offsets.iter().any(|&o| o > most)) {
             let what = format!("shifts need at least one draw and offsets up to {most}, found {:?}", spec.shift);

@@ -202,6 +202,14 @@ pub(super) struct HeadLoss {
     counts: f64,
 }
 
+impl HeadLoss {
+    /// A loss of this head that takes targets as counts, if there is one.
+    pub(super) fn of_rates(&self) -> Option<Loss> {
+        let counted = (self.counts > 0.0).then_some(Loss::LogCountMse);
+        [Some(self.train), self.watched, counted].into_iter().flatten().find(|l| l.wants_rates())
+    }
+}
+
 /// The losses of every head.
 pub(super) fn losses(spec: &TrainSpec) -> Result<Vec<HeadLoss>> {
     let each = spec.losses.iter().map(|l| {

@@ -39,9 +39,10 @@ impl Model {
             members.extend(own);
         }
         let all = members.len() as f64;
-        let alike =
-            models.iter().all(|(_, m)| m.scaling == first.scaling && m.network.architecture().scales.is_empty())
-                && all == (n * first.network.architecture().members) as f64;
+        let alike = models.iter().all(|(_, m)| {
+            let (own, of_first) = (m.network.architecture(), first.network.architecture());
+            m.scaling == first.scaling && own.scales.is_empty() && own.members == of_first.members
+        });
         let (scales, scaling) = if alike {
             (vec![], first.scaling.clone())
         } else {
@@ -310,6 +311,27 @@ mod tests {
         assert_eq!(keys(&two), ["inputs", "join"]);
         let mean = Model::average(&[("a", &one), ("b", &one)]).unwrap();
         assert_eq!(keys(&mean), ["inputs", "join", "members"]);
+    }
+
+    /// 2, 1 and 3 members are as many as 3 models of 2: each of the three counts a third all the same.
+    #[test]
+    fn averages_of_different_sizes_count_as_one_each() {
+        let of = |seeds: std::ops::Range<u64>| {
+            let all: Vec<Model> = seeds.map(|seed| model(ONE, 1, &[2, 1], seed)).collect();
+            match all.len() {
+                1 => all[0].clone(),
+                _ => Model::average(&all.iter().map(|m| ("m", m)).collect::<Vec<_>>()).unwrap(),
+            }
+        };
+        let parts = [of(1..3), of(3..4), of(4..7)];
+        let all = Model::average(&parts.each_ref().map(|m| ("m", m))).unwrap();
+        let bases: Vec<u8> = (0..60).map(|i| (i * i % 7 % 4) as u8).collect();
+        let values = |m: &Model| predict(&m.network, &bases, None, &mut |_| ()).unwrap();
+        let each = parts.each_ref().map(values);
+        for (i, found) in values(&all).into_iter().enumerate() {
+            let want = each.iter().map(|v| v[i]).sum::<f64>() / 3.0;
+            assert!((found - want).abs() < 1e-5, "{found} instead of {want}");
+        }
     }
 
     #[test]

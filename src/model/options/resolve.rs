@@ -36,12 +36,27 @@ pub fn resolve(options: &Options, facts: &DataFacts) -> Result<(Architecture, Tr
     }
     if let [input] = facts.inputs[..] {
         let reader = Reader { options, heads };
-        return Ok((reader.model(input, reader.heads(facts)?)?.into(), reader.training()?));
+        let (model, training) = (reader.model(input, reader.heads(facts)?)?, reader.training()?);
+        let rates: Vec<bool> = model.heads.iter().map(|h| profile::is_rate(h.output)).collect();
+        reader.rates(&rates, &training, false)?;
+        return Ok((model.into(), training));
     }
     // Two defaults are others in the reference's program for several inputs.
     let all = options.with_defaults(&[("patience", "50"), ("init_adjust", "True")]);
     let reader = Reader { options: &all, heads };
-    Ok((reader.joined(facts)?, reader.training()?))
+    let (model, training) = (reader.joined(facts)?, reader.training()?);
+    let rate = |o: &OutputSpec| match &o.by {
+        Combination::Relation { relation: Relation::Direct, log: None, head } => {
+            profile::is_rate(model.inputs[o.inputs[0]].heads[*head].output)
+        }
+        Combination::Relation { relation, log, .. } => {
+            log.is_none() && matches!(relation, Relation::ExpDifference | Relation::Fraction)
+        }
+        Combination::Stack { output, .. } => profile::is_rate(*output),
+    };
+    let rates: Vec<bool> = model.join.iter().flat_map(|j| &j.outputs).map(rate).collect();
+    reader.rates(&rates, &training, false)?;
+    Ok((model, training))
 }
 
 /// Typed access to options.

@@ -4,21 +4,7 @@ use super::Reader;
 use crate::error::Result;
 use crate::model::options::DataFacts;
 use crate::model::spec::*;
-
-/// Losses that take predictions as rates of counts.
-const OF_RATES: [LossName; 4] = [LossName::PoissonRate, LossName::Multinomial, LossName::LogCountMse, LossName::Jsd];
-/// Losses that compare tracks with each other.
-const OVER_TRACKS: [LossName; 9] = [
-    LossName::CorrelationBoth,
-    LossName::CosineBoth,
-    LossName::CorrelationSumData,
-    LossName::MseContrastMseD,
-    LossName::MseContrastMseF,
-    LossName::MseContrastCorD,
-    LossName::L1ContrastL1D,
-    LossName::L1ContrastMseD,
-    LossName::L1ContrastCorD,
-];
+use crate::ops::Loss;
 
 impl Reader<'_> {
     /// A network whose heads are profiles of `bins` bins, and its training.
@@ -50,13 +36,24 @@ impl Reader<'_> {
         }
         let training = self.training()?;
         if model.average_strands || training.reverse_complement {
-            let (from, to) = match &model.plan()?.heads[0].tracks {
-                TracksPlan::Profile(p) => (p.bins.0, p.conv.length - p.bins.1),
-                TracksPlan::Dense(_) => (0, 0),
+            let key = if model.average_strands { "average_strands" } else { "augment_reverse_complement" };
+            let (from, to, length) = match &model.plan()?.heads[0].tracks {
+                TracksPlan::Profile(p) => (p.bins.0, p.conv.length - p.bins.1, p.conv.length),
+                TracksPlan::Dense(_) => (0, 0, 1),
             };
+            if input.length % length != 0 {
+                return self.unsupported(
+                    key,
+                    &format!(
+                        "{} bases in {length} positions of the last map, which lie otherwise on the other strand; give sequences whose \
+                         length is a multiple of all steps and pools",
+                        input.length
+                    ),
+                );
+            }
             if from != to {
                 return self.unsupported(
-                    if model.average_strands { "average_strands" } else { "augment_reverse_complement" },
+                    key,
                     &format!(
                         "bins that are not in the middle of the last map: {from} positions are left of them, {to} right; \
                          change the number of bins or the length by one"
@@ -73,31 +70,49 @@ impl Reader<'_> {
         if training.standardize_targets {
             return self.unsupported("standardize_targets", "profiles, whose bins are counts; use the default");
         }
-        let positive = |output: HeadOutput| match output {
-            HeadOutput::Class | HeadOutput::MultiClass => true,
-            HeadOutput::Function(f) => above_zero(f),
-            // Shares of a total count above 0.
-            HeadOutput::Linear => model.profile.as_ref().and_then(|p| p.counts).is_some_and(above_zero),
-            HeadOutput::Complex => false,
-        };
-        for (head, loss) in model.heads.iter().zip(&training.losses) {
-            let counted = if loss.count_weight > 0.0 { Some(LossName::LogCountMse) } else { None };
-            for name in [Some(loss.train), loss.validation, counted].into_iter().flatten() {
-                if OVER_TRACKS.contains(&name) {
-                    let why =
-                        "profiles: it compares tracks with each other; use Correlationdata, JSD or MultinomialNLL";
-                    return self.unsupported("loss_function", why);
-                }
-                if OF_RATES.contains(&name) && !positive(head.output) {
-                    let expected = format!(
-                        "an output above 0 beside loss '{name}', e.g. outclass=EXP, or predict_from_dist=True with \
-                         count_function=EXP"
-                    );
-                    return Err(self.options.error("outclass", expected));
-                }
+        let over_tracks = |loss: Loss| loss.lines(&[1, 1, 1]).is_err();
+        if training.losses.iter().flat_map(losses).any(over_tracks) {
+            let why = "profiles: it compares tracks with each other; use Correlationdata, JSD or MultinomialNLL";
+            return self.unsupported("loss_function", why);
+        }
+        // Shares of a total count above 0.
+        let counted = model.profile.as_ref().and_then(|p| p.counts).is_some_and(above_zero);
+        let rates: Vec<bool> =
+            model.heads.iter().map(|h| is_rate(h.output) || counted && h.output == HeadOutput::Linear).collect();
+        self.rates(&rates, training, true)
+    }
+
+    /// Refuses losses that take predictions as rates, which are above 0, of outputs that need not be; `rates` says of every output
+    /// whether it is one.
+    pub(super) fn rates(&self, rates: &[bool], training: &TrainSpec, profiles: bool) -> Result<()> {
+        for (&rate, loss) in rates.iter().zip(&training.losses) {
+            // The reference takes JSD of any matrix.
+            let wants = |l: &Loss| l.wants_rates() && (profiles || *l != Loss::Jsd);
+            if let Some(name) = losses(loss).into_iter().find(|l| wants(l) && !rate) {
+                let expected = format!(
+                    "an output above 0 beside loss '{name}', e.g. outclass=EXP, or for profiles predict_from_dist=True with \
+                     count_function=EXP"
+                );
+                return Err(self.options.error("outclass", expected));
             }
         }
         Ok(())
+    }
+}
+
+/// What is minimised or watched of a head. Names that are not done are refused where the losses are made.
+fn losses(spec: &LossSpec) -> Vec<Loss> {
+    let counted = if spec.count_weight > 0.0 { Some(LossName::LogCountMse) } else { None };
+    let names = [Some(spec.train), spec.validation, counted].into_iter().flatten();
+    names.filter_map(|name| Loss::parse(name.name()).ok()).collect()
+}
+
+/// Whether all values of an output are at least 0.
+pub(super) fn is_rate(output: HeadOutput) -> bool {
+    match output {
+        HeadOutput::Class | HeadOutput::MultiClass => true,
+        HeadOutput::Function(f) => above_zero(f),
+        HeadOutput::Linear | HeadOutput::Complex => false,
     }
 }
 
@@ -157,6 +172,7 @@ mod tests {
             ("standardize_targets=True", 2, 12, "bins are counts"),
             ("stranded_tracks=True", 3, 12, "an even number of tracks"),
             ("average_strands=True", 2, 13, "23 positions are left of them, 24 right"),
+            ("augment_reverse_complement=True+final_strides=7", 2, 7, "60 bases in 9 positions of the last map"),
             ("outclass=Complex", 2, 12, "without outputs 'Complex'"),
             ("outclass=Multi_class+predict_from_dist=True", 2, 12, "no total counts beside"),
             (

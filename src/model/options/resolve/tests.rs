@@ -187,6 +187,23 @@ fn options_that_the_reference_lacks() {
 }
 
 #[test]
+fn losses_of_rates_want_outputs_above_zero() {
+    let flat = |text: &str| resolve(&parse_option_string(&format!("num_kernels=4+{text}")).unwrap(), &facts(&[2]));
+    for loss in ["Poisson", "MultinomialNLL", "LogCountMSE"] {
+        let message = flat(&format!("loss_function={loss}")).unwrap_err().to_string();
+        assert!(message.contains(&format!("an output above 0 beside loss '{loss}'")), "{message}");
+        assert!(flat(&format!("loss_function={loss}+outclass=EXP")).is_ok());
+    }
+    assert!(flat("loss_function=JSD").is_ok() && flat("loss_function=PoissonNNL").is_ok());
+    let two = DataFacts { inputs: vec![facts(&[2]).inputs[0]; 2], ..facts(&[2]) };
+    let joined = |text: &str| {
+        resolve(&parse_option_string(&format!("num_kernels=4+loss_function=Poisson+{text}")).unwrap(), &two)
+    };
+    assert!(joined("outclass=difference").unwrap_err().to_string().contains("an output above 0"));
+    assert!(joined("outclass=EXPDIFFERENCE").is_ok() && joined("outclass=EXP").is_ok());
+}
+
+#[test]
 fn errors_say_what_was_expected() {
     for (text, parts) in [
         ("l_kernels=9", &["'num_kernels'", "whole number from 1", "not given", "default '0'"][..]),
