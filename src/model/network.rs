@@ -187,6 +187,19 @@ impl Network {
         Ok(Self { parameters: self.parameters.to_device(device)?, ..self.clone() })
     }
 
+    /// A network of an architecture that is related to this one's, in its float type, on its device and with its readout; `values`
+    /// gives the numbers of every tensor by its name, in PyTorch's order.
+    fn refilled(&self, architecture: Architecture, values: impl Fn(&str) -> Result<Vec<f64>>) -> Result<Self> {
+        let (dtype, device) = (self.parameters.dtype(), self.parameters.device());
+        let mut made = Self::new(architecture, 0)?.to_dtype(dtype)?.to_device(&device)?;
+        made.readout = self.readout.clone();
+        for id in 0..made.parameters.entries().len() {
+            let numbers = values(&made.parameters.entries()[id].name)?;
+            made.parameters.set_torch(id, &numbers)?;
+        }
+        Ok(made)
+    }
+
     /// The same numbers with other padding of weighted pools.
     pub fn with_pool_padding(&self, padding: PoolPadding) -> Self {
         let mut architecture = (*self.architecture).clone();

@@ -31,14 +31,12 @@ impl Network {
             return refuse("members of one architecture");
         }
         let architecture = Architecture { members: members.len(), scales, ..first.architecture().clone() };
-        let mut all = Self::new(architecture, 0)?;
-        for (i, member) in members.iter().enumerate() {
-            for (id, entry) in member.parameters.entries().iter().enumerate() {
-                let to = all.parameters.id(&(member_prefix(i) + &entry.name))?;
-                all.parameters.set_torch(to, &member.parameters.to_torch(id))?;
-            }
-        }
-        Ok(all)
+        first.refilled(architecture, |name| {
+            let member =
+                (members.iter().enumerate()).find_map(|(i, m)| Some((m, name.strip_prefix(&member_prefix(i))?)));
+            let (member, own) = member.expect("every tensor of an average is one of a member");
+            Ok(member.parameters.to_torch(member.parameters.id(own)?))
+        })
     }
 
     /// The members of an average, without its scales; of a plain network itself.
@@ -50,16 +48,11 @@ impl Network {
             return Ok(vec![self.clone()]);
         }
         let architecture = Architecture { members: 1, scales: vec![], ..self.architecture().clone() };
-        let mut members = vec![];
-        for i in 0..self.architecture.members {
-            let mut member = Self::new(architecture.clone(), 0)?;
-            for id in 0..member.parameters.entries().len() {
-                let from = self.parameters.id(&(member_prefix(i) + &member.parameters.entries()[id].name))?;
-                member.parameters.set_torch(id, &self.parameters.to_torch(from))?;
-            }
-            members.push(member);
-        }
-        Ok(members)
+        let of = |i: usize| {
+            let value = |name: &str| Ok(self.parameters.to_torch(self.parameters.id(&(member_prefix(i) + name))?));
+            self.refilled(architecture.clone(), value)
+        };
+        (0..self.architecture.members).map(of).collect()
     }
 
     /// The mean of the outputs of all members.

@@ -62,19 +62,11 @@ impl Network {
     fn biased(&self, input: usize) -> Result<Self> {
         let mut architecture = self.architecture().clone();
         architecture.inputs[input].stem.bias = true;
-        let mut made =
-            Self::new(architecture, 0)?.to_dtype(self.parameters.dtype())?.to_device(&self.parameters.device())?;
-        made.readout = self.readout.clone();
         let added = format!("{}.bias", self.plans.inputs[input].stem.name);
-        for id in 0..made.parameters.entries().len() {
-            let entry = &made.parameters.entries()[id];
-            let values = match entry.name == added {
-                true => vec![0.0; entry.len()],
-                false => self.parameters.to_torch(self.parameters.id(&entry.name)?),
-            };
-            made.parameters.set_torch(id, &values)?;
-        }
-        Ok(made)
+        self.refilled(architecture, |name| match name == added {
+            true => Ok(vec![0.0; self.kernels(input)?]),
+            false => Ok(self.parameters.to_torch(self.parameters.id(name)?)),
+        })
     }
 }
 
