@@ -204,6 +204,11 @@ impl Network {
         Ok(Self { readout, ..self.clone() })
     }
 
+    /// What is read from profiles.
+    pub fn readout(&self) -> &Readout {
+        &self.readout
+    }
+
     /// Number of values that [`Network::values`] gives for a sequence.
     pub fn width(&self) -> usize {
         let tracks = self.architecture.tracks();
