@@ -149,7 +149,9 @@ fn wrong_files_and_wrong_use_are_told() {
     room.fails("convert b.pth -o o.drg --length 342", &["--length 342: expected the 326 to 341 bases"]);
     room.fails("convert b.pth -o o.drg --length 330,330", &["--length 330,330: expected"]);
     room.fails(&format!("convert b.pth -o o.drg {at} --alphabet AGGT"), &["--alphabet AGGT: expected the letters"]);
-    for flag in ["--cnn num_kernels=5", "--params p.dat", "--tracks 4", "--reverse-complement", "--file-classes a"] {
+    for flag in
+        ["--cnn num_kernels=5", "--params p.dat", "--tracks 4", "--bins 5", "--reverse-complement", "--file-classes a"]
+    {
         let line = format!("convert b.pth -o o.drg {at} {flag}");
         room.fails(&line, &[flag.split(' ').next().unwrap(), "DeepSEA Beluga's, whose layers are known"]);
     }

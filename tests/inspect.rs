@@ -407,3 +407,106 @@ fn mutations_of_several_inputs() {
         assert!(ran.code != 0 && ran.err.contains(expected), "{line}: {}", ran.err);
     }
 }
+
+/// A file of a model of several outputs is matched by the output that it is of, in kernels and in classes.
+#[test]
+fn outputs_are_named_by_their_files() {
+    let room = Room::simulated();
+    let two = TRAIN.replace("sim/targets.tsv", "sim/targets.tsv,sim/signal.tsv");
+    room.ok(&format!("{two} --file-classes ex,kd"));
+    let line = "perturb kernels m.drg sim/sequences.fa --kernels 1 -q";
+    room.ok(&format!("{line} -o both.tsv --targets sim/targets.tsv,sim/signal.tsv"));
+    room.ok(&format!("{line} -o kd.tsv --targets sim/signal.tsv --file-classes kd"));
+    room.ok(&format!("{line} -o ex.tsv --targets sim/targets.tsv --tracks 0:4"));
+    let rows = |file: &str| -> Vec<String> { room.read(file).lines().skip(1).map(String::from).collect() };
+    let (both, kd, ex) = (rows("both.tsv"), rows("kd.tsv"), rows("ex.tsv"));
+    assert_eq!((both.len(), &kd[4..], &ex[..]), (8, &both[4..], &both[..4]));
+    assert!(kd[0].starts_with("filter1\ttrack1_ex\t") && kd[0].ends_with("\tNaN\tNaN\tNaN\tNaN"), "{}", kd[0]);
+    assert!(both.iter().all(|row| !row.contains("NaN")), "{both:?}");
+    for (more, expected) in [
+        ("--targets sim/targets.tsv", "more than one output of the model (ex, kd)"),
+        ("--targets sim/targets.tsv", "with --file-classes LABEL,..."),
+        (
+            "--targets sim/targets.tsv --file-classes kt",
+            "--file-classes kt: expected outputs of the model, each once: ex, kd",
+        ),
+        ("--targets sim/targets.tsv --file-classes ex,kd", "expected 1 labels, one a file; found 2"),
+        ("--file-classes ex", "--targets"),
+    ] {
+        let ran = room.run(&format!("{line} -o x.tsv {more}"));
+        assert!(ran.code == 2 && ran.err.contains(expected) && !room.path("x.tsv").exists(), "{more}: {}", ran.err);
+    }
+
+    // Classes by plain names: one is divided by output, whichever tracks are chosen.
+    room.write("c.txt", "track1 cell\ntrack2 cell\ntrack3 other\ntrack4 other\n");
+    let header = |line: &str| {
+        room.ok(&format!("predict m.drg sim/sequences.fa -o p.tsv -q --class-means {line}"));
+        room.read("p.tsv").lines().next().unwrap().to_string()
+    };
+    assert_eq!(header("c.txt"), "#\tcellex\tcellkd\totherex\totherkd");
+    assert_eq!(header("c.txt --tracks 0:2"), "#\tcellex");
+    room.ok("ism m.drg sim/sequences.fa -o e.npz --names 0:2 -q --groups c.txt");
+    assert_eq!(room.npz("e.npz").strings("tracks").unwrap(), ["cellex", "otherex", "cellkd", "otherkd"]);
+    // By the model's names nothing is divided.
+    let full: String = (0..8).map(|i| format!("track{}_{} all\n", i % 4 + 1, ["ex", "kd"][i / 4])).collect();
+    room.write("full.txt", &full);
+    room.ok("ism m.drg sim/sequences.fa -o f.npz --names 0:2 -q --groups full.txt");
+    assert_eq!(room.npz("f.npz").strings("tracks").unwrap(), ["all"]);
+    assert_eq!(header("full.txt"), "#\tall");
+}
+
+/// Measured profiles are read as predicted ones are.
+#[test]
+fn windows_of_profiles_are_compared_with_windows() {
+    let room = Room::new();
+    room.ok("simulate -o sim --sequences 60 --length 40 --tracks 1 --classes 1 --motifs 2 --negative 0 --profile-bins 30 -q");
+    room.ok("train sim/sequences.fa sim/profiles.npz -o m.drg --crossvalidation sim/folds.txt 0 -q --cnn \
+         num_kernels=4+l_kernels=5+epochs=1");
+    let line = "perturb kernels m.drg sim/sequences.fa --kernels 0 --targets sim/profiles.npz -q";
+    let weights: Vec<f64> = (0..30).map(|b| f64::from(b) - 7.5).collect();
+    room.write("w.txt", &weights.iter().map(|w| format!("{w}\n")).collect::<String>());
+    let ([n, tracks, bins], counts) = room.array::<3>("sim/profiles.npz", "counts");
+    assert_eq!((n, tracks, bins), (60, 2, 30));
+    let window: Vec<f64> = (0..30).map(|b| f64::from(u8::from(b < 5))).collect();
+    for (flag, weights) in [("", vec![1.0; 30]), ("--bins 0:5", window), ("--bins w.txt", weights)] {
+        room.ok(&format!("{line} -o k.npz {flag}"));
+        room.ok(&format!(
+            "predict m.drg sim/sequences.fa -o p.npz -q {}",
+            if flag.is_empty() { "--bins sum" } else { flag }
+        ));
+        let (_, predicted) = room.array::<2>("p.npz", "values");
+        let (r, rmse) = (room.array::<1>("k.npz", "r").1, room.array::<1>("k.npz", "rmse").1);
+        for t in 0..2 {
+            let measured = counts.chunks_exact(30).skip(t).step_by(2);
+            let y: Vec<f64> = measured.map(|p| p.iter().zip(&weights).map(|(c, w)| f64::from(*c) * w).sum()).collect();
+            let p: Vec<f64> = predicted.iter().skip(t).step_by(2).map(|&v| f64::from(v)).collect();
+            let (own, error) = (drg::stat::pearson(&y, &p), drg::stat::rmse(&y, &p));
+            assert!((own - f64::from(r[t])).abs() < 1e-4, "{flag}: r {} for {own}", r[t]);
+            assert!((error - f64::from(rmse[t])).abs() < 1e-4 * error, "{flag}: rmse {} for {error}", rmse[t]);
+        }
+    }
+    let totals: String = (0..60).map(|i| format!("seq{i}\t1\t2\n")).collect();
+    room.write("totals.tsv", &format!("#\ttrack1+\ttrack1-\n{totals}"));
+    let ran = room.run(&format!("{} -o x.tsv --bins 0:5", line.replace("sim/profiles.npz", "totals.tsv")));
+    assert!(ran.code == 2 && ran.err.contains("totals.tsv: one value a track, but --bins"), "{}", ran.err);
+}
+
+#[test]
+fn flags_that_would_do_nothing_are_refused() {
+    let room = Room::simulated();
+    let inputs = "sim/sequences.fa,sim/sequences.fa";
+    room.ok(&TRAIN.replace("sim/sequences.fa", inputs));
+    for (line, expected) in [
+        ("perturb kernels m.drg I -o x.tsv --input 0 --kernels 0@1", "of another input than --input 0; leave one"),
+        ("predict m.drg I -o x.npz --embedding heads@0 --bins mean", "cannot be used with"),
+        ("simulate -o y --depth 5", "--profile-bins"),
+        (
+            "search sim/sequences.fa sim/targets.tsv -o s --vary num_kernels=4,6 --trials 2 --give-up 0,2",
+            "--give-up 2: there are 2 trials; expected numbers below 2",
+        ),
+    ] {
+        let ran = room.run(&line.replace(" I ", &format!(" {inputs} ")));
+        assert!(ran.code == 2 && ran.err.contains(expected), "{line}: {}", ran.err);
+    }
+    room.ok(&format!("perturb kernels m.drg {inputs} -o k.tsv --input 0 --kernels 0@0 -q"));
+}

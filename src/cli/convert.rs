@@ -246,6 +246,7 @@ impl Architecture {
             ("--cnn", self.cnn.is_some()),
             ("--params", self.params.is_some()),
             ("--tracks", !self.tracks.is_empty()),
+            ("--bins", self.bins.is_some()),
             ("--file-classes", !self.file_classes.is_empty()),
             ("--reverse-complement", !self.reverse_complement.is_empty()),
         ] {

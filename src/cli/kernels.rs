@@ -34,12 +34,18 @@ pub(super) fn chosen(list: &[String], network: &Network, input: Option<usize>) -
                     inputs.len() - 1
                 )));
             }
-            Some((kernels, input)) => match input.parse::<usize>() {
+            Some((kernels, other)) => match other.parse::<usize>() {
+                Ok(i) if i < inputs.len() && input.is_some_and(|only| only != i) => {
+                    return Err(Error::Usage(format!(
+                        "kernels {text}: of another input than --input {}; leave one of the two out",
+                        input.unwrap_or_default()
+                    )));
+                }
                 Ok(i) if i < inputs.len() => (kernels, i),
                 _ => {
                     let last = inputs.len() - 1;
                     return Err(Error::Usage(format!(
-                        "kernels {text}: expected the number of an input behind @, 0 to {last}; found '{input}'"
+                        "kernels {text}: expected the number of an input behind @, 0 to {last}; found '{other}'"
                     )));
                 }
             },

@@ -57,7 +57,7 @@ pub(super) struct Args {
     class_means: Option<PathBuf>,
     /// Write the activations of a layer instead of predictions; see below
     #[arg(long, alias = "save_embedding", value_name = "LAYER[@INPUT]", allow_hyphen_values = true)]
-    #[arg(conflicts_with_all = ["tracks", "class_means"])]
+    #[arg(conflicts_with_all = ["tracks", "class_means", "bins"])]
     embedding: Option<String>,
     /// What is made of the positions of a layer that has some
     #[arg(long, value_enum, default_value = "all", requires = "embedding")]

@@ -12,7 +12,7 @@ use super::output::{Staged, folder_of, suffixed};
 use super::score_table::Spread;
 use super::talk::Talk;
 use crate::error::{Error, Result};
-use crate::io::classes::read_classes;
+use crate::io::classes::{classes_by_track, read_classes};
 use crate::model::Model;
 use crate::model::options::python_float;
 use crate::seq::duplicate;
@@ -63,44 +63,71 @@ impl Tracks {
 /// # Errors
 /// What the reader returns.
 pub(super) fn class_of_tracks(path: &Path, plain: &[String], file_classes: &[String]) -> Result<Vec<String>> {
-    let mut classes = read_classes(path, plain)?;
-    if file_classes.is_empty() {
-        return Ok(classes);
-    }
-    let mut files: HashMap<&str, HashSet<&str>> = HashMap::new();
-    for (class, file) in classes.iter().zip(file_classes) {
-        files.entry(class).or_default().insert(file);
-    }
-    let divided: Vec<bool> = classes.iter().map(|class| files[class.as_str()].len() > 1).collect();
-    for ((class, file), divided) in classes.iter_mut().zip(file_classes).zip(divided) {
-        if divided {
-            class.push_str(file);
-        }
-    }
-    Ok(classes)
+    let classes = read_classes(path, plain)?;
+    let divided = divided(classes.iter().zip(file_classes));
+    let of = |(i, class): (usize, &String)| match divided.contains(class) {
+        true => format!("{class}{}", file_classes[i]),
+        false => class.clone(),
+    };
+    Ok(classes.iter().enumerate().map(of).collect())
 }
 
-/// Class of each of these tracks of a model, named in a file as files of targets name them: without the label of their file where the
-/// model has it behind them. A class whose tracks are of more than one output is divided by output.
+/// Classes that are those of tracks of more than one file.
+fn divided<'a>(of_tracks: impl Iterator<Item = (&'a String, &'a String)>) -> HashSet<String> {
+    let mut files: HashMap<&String, HashSet<&String>> = HashMap::new();
+    of_tracks.for_each(|(class, file)| {
+        files.entry(class).or_default().insert(file);
+    });
+    files.into_iter().filter(|(_, files)| files.len() > 1).map(|(class, _)| class.clone()).collect()
+}
+
+/// Tracks of a model as the files that it was trained on name them.
+#[derive(Debug)]
+pub(super) struct Plain {
+    /// Names, without the label of their output where the model has it behind them.
+    pub names: Vec<String>,
+    /// Name of the output of each track: the label of its file.
+    pub labels: Vec<String>,
+}
+
+impl Plain {
+    /// Of all tracks of the model.
+    pub(super) fn of(model: &Model) -> Self {
+        let outputs = model.network.architecture().outputs();
+        let labels: Vec<String> = outputs.iter().flat_map(|&(name, n)| (0..n).map(move |_| name.to_string())).collect();
+        let all = model.track_names();
+        let stripped: Option<Vec<&str>> = all
+            .iter()
+            .zip(&labels)
+            .map(|(track, label)| track.strip_suffix(label.as_str()).and_then(|t| t.strip_suffix('_')))
+            .collect();
+        let names = stripped.filter(|_| outputs.len() > 1).unwrap_or(all).into_iter().map(String::from).collect();
+        Self { names, labels }
+    }
+}
+
+/// Class of each of these tracks of a model, named in a file as files of targets name them, without the label of their file where the
+/// model has it behind them, or all as the model names them. In the first case a class whose tracks are of more than one output is
+/// divided by output, whether or not all of them are among `tracks`.
 ///
 /// # Errors
 /// What the reader returns.
 pub(super) fn class_of_outputs(path: &Path, model: &Model, tracks: &[usize]) -> Result<Vec<String>> {
-    let outputs = model.network.architecture().outputs();
-    let labels: Vec<String> = outputs.iter().flat_map(|&(name, n)| (0..n).map(move |_| name.to_string())).collect();
-    let all = model.track_names();
-    let stripped: Option<Vec<&str>> = all
-        .iter()
-        .zip(&labels)
-        .map(|(track, label)| track.strip_suffix(label.as_str()).and_then(|t| t.strip_suffix('_')))
-        .collect();
-    let plain = stripped.filter(|_| outputs.len() > 1).unwrap_or(all);
-    let plain: Vec<String> = tracks.iter().map(|&t| plain[t].to_string()).collect();
-    let labels: Vec<String> = match outputs.len() {
-        1 => vec![],
-        _ => tracks.iter().map(|&t| labels[t].clone()).collect(),
+    let known = classes_by_track(path)?;
+    let (full, Plain { names, labels }) = (model.track_names(), Plain::of(model));
+    let exact: Option<Vec<String>> = tracks.iter().map(|&t| known.get(full[t]).cloned()).collect();
+    if let Some(exact) = exact.filter(|_| names != full) {
+        return Ok(exact);
+    }
+    let chosen: Vec<&str> = tracks.iter().map(|&t| names[t].as_str()).collect();
+    let classes = read_classes(path, &chosen)?;
+    let all = names.iter().zip(&labels).filter_map(|(name, label)| Some((known.get(name)?, label)));
+    let divided = divided(all);
+    let of = |(class, &t): (String, &usize)| match divided.contains(&class) {
+        true => class + &labels[t],
+        false => class,
     };
-    class_of_tracks(path, &plain, &labels)
+    Ok(classes.into_iter().zip(tracks).map(of).collect())
 }
 
 /// Which scores are written in the reference system's files.

@@ -224,6 +224,10 @@ impl<'a> Search<'a> {
             let (n, asked) = (values.len(), args.trials);
             context.talk.say(format_args!("the space has {n} trials that differ, not {asked}: each is run once"));
         }
+        if let Some(trial) = args.give_up.iter().find(|trial| **trial >= values.len()) {
+            let n = values.len();
+            return Err(Error::Usage(format!("--give-up {trial}: there are {n} trials; expected numbers below {n}")));
+        }
         let trial = |(number, values): (usize, &Vec<Option<Value>>)| -> Result<Trial> {
             let options = space.options(&base, values)?;
             let (model, training) = resolve(&options, &facts).map_err(|e| match e {

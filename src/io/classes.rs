@@ -13,6 +13,22 @@ use crate::error::{Error, Result, hint};
 /// # Errors
 /// [`Error::Io`]; [`Error::Parse`] for a line without class, a track with two classes, a track that is missing.
 pub fn read_classes<S: AsRef<str>>(path: &Path, tracks: &[S]) -> Result<Vec<String>> {
+    let classes = classes_by_track(path)?;
+    let missing: Vec<&str> =
+        tracks.iter().map(AsRef::as_ref).filter(|track: &&str| !classes.contains_key(*track)).collect();
+    if let Some(first) = missing.first() {
+        let similar = hint(first, classes.keys().map(String::as_str));
+        let what = format!("{} tracks have no class: {}{similar}", missing.len(), first_few(&missing));
+        return Err(Error::file(path, what));
+    }
+    Ok(tracks.iter().map(|track| classes[track.as_ref()].clone()).collect())
+}
+
+/// Class of every track that the file names.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Parse`] for a line without class, a track with two classes, a file without any.
+pub fn classes_by_track(path: &Path) -> Result<HashMap<String, String>> {
     let mut lines = Lines::open(path)?;
     let mut classes: HashMap<String, (String, usize)> = HashMap::new();
     while let Some((number, line)) = lines.next_text()? {
@@ -38,14 +54,7 @@ pub fn read_classes<S: AsRef<str>>(path: &Path, tracks: &[S]) -> Result<Vec<Stri
     if classes.is_empty() {
         return Err(Error::file(path, "no classes; expected lines of 'track class'"));
     }
-    let missing: Vec<&str> =
-        tracks.iter().map(AsRef::as_ref).filter(|track: &&str| !classes.contains_key(*track)).collect();
-    if let Some(first) = missing.first() {
-        let similar = hint(first, classes.keys().map(String::as_str));
-        let what = format!("{} tracks have no class: {}{similar}", missing.len(), first_few(&missing));
-        return Err(Error::file(path, what));
-    }
-    Ok(tracks.iter().map(|track| classes[track.as_ref()].0.clone()).collect())
+    Ok(classes.into_iter().map(|(track, (class, _))| (track, class)).collect())
 }
 
 #[cfg(test)]

@@ -42,6 +42,20 @@ impl Readout {
         if *self == Self::Bins { tracks * bins } else { tracks }
     }
 
+    /// The values of one track with these bins.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another number of weights than bins.
+    pub fn read(&self, bins: &[f64]) -> Result<Vec<f64>> {
+        self.check(bins.len())?;
+        Ok(match self {
+            Self::Bins => bins.to_vec(),
+            Self::Sum => vec![bins.iter().sum()],
+            // Bins that do not count may be missing.
+            Self::Weights(w) => vec![bins.iter().zip(w.iter()).filter(|(_, w)| **w != 0.0).map(|(b, w)| b * w).sum()],
+        })
+    }
+
     /// Refuses weights for another number of bins.
     pub(super) fn check(&self, bins: usize) -> Result<()> {
         match self {

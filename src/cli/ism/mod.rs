@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::arithmetic::Arithmetic;
 use super::inputs::{self, Reading};
 use super::readout::Bins;
+use super::scores::class_of_outputs;
 use super::{Context, choose, output, talk};
 use crate::engine::mutate::{Edits, Engine, Options, Plan, Reduction, Reference};
 use crate::error::{Error, Result};
-use crate::io::classes::read_classes;
 use crate::io::zarr::FloatType;
 use crate::model::Model;
 use crate::seq::Sequences;
@@ -225,7 +225,10 @@ impl Args {
             Some(text) if text.contains(':') && !Path::new(text).exists() => {
                 TrackGroups::parse(text, names.len(), &find)?
             }
-            Some(file) => TrackGroups::of_classes(&read_classes(Path::new(file), &names)?),
+            Some(file) => {
+                let all: Vec<usize> = (0..names.len()).collect();
+                TrackGroups::of_classes(&class_of_outputs(Path::new(file), model, &all)?)
+            }
             None => {
                 let all = TrackGroups::single(&names);
                 match self.tracks.is_empty() {

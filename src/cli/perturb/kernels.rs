@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Common, Opened};
-use crate::cli::scores::Tracks;
+use crate::cli::scores::Plain;
 use crate::cli::{Context, inputs, kernels};
 use crate::engine::kernels::knock_outs;
 use crate::engine::predict::predict_in;
 use crate::error::{Error, Result, hint};
 use crate::io::npz::NpzWriter;
 use crate::io::targets::{TargetOptions, Targets, read_modalities};
+use crate::model::Readout;
 use crate::stat::{mean, pearson, rmse, sd};
 use crate::tensor::DType;
 
@@ -46,9 +47,12 @@ pub(super) struct Args {
     /// What takes a kernel's place: a number, or mean (its mean over all positions of the sequences)
     #[arg(long, value_name = "V", default_value = "mean", allow_hyphen_values = true)]
     mask_value: String,
-    /// Measurements, several files with commas: also say how the fit changes
+    /// Measurements, several files with commas: also say how the fit changes. Profiles are read as --bins says
     #[arg(long, value_name = "FILE,...", value_delimiter = ',')]
     targets: Vec<PathBuf>,
+    /// Outputs of the model that the files of --targets are of, one a file [default: all, in the model's order]
+    #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',', requires = "targets")]
+    file_classes: Vec<String>,
 }
 
 /// Effects of one kernel on one track.
@@ -161,17 +165,10 @@ impl Args {
         }
         let mut options = TargetOptions { allow_missing: true, ..TargetOptions::default() };
         options.delimiter = self.common.reading.delimiter;
-        // Of profiles their totals.
-        let files: Vec<Targets> = read_modalities(&self.targets, &options)?.iter().map(Targets::totals).collect();
-        let lists: Vec<&[String]> = files.iter().map(|f| f.tracks.as_slice()).collect();
-        let outputs = opened.model.network.architecture().outputs();
-        let labels: Vec<String> = match files.len() > 1 && outputs.len() == files.len() {
-            true => outputs.iter().map(|(name, _)| name.to_string()).collect(),
-            false => vec![],
-        };
-        let names = Tracks::new(&lists, &labels)?.names;
-        let mut places = files.iter().enumerate().flat_map(|(f, file)| (0..file.tracks.len()).map(move |t| (f, t)));
-        let places: HashMap<&str, (usize, usize)> = names.iter().map(String::as_str).zip(&mut places).collect();
+        let files = read_modalities(&self.targets, &options)?;
+        let files: Vec<Targets> =
+            files.iter().zip(&self.targets).map(|(file, path)| opened.read_out(file, path)).collect::<Result<_>>()?;
+        let labels = self.labels(opened)?;
         let rows: HashMap<&str, usize> = files[0].names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
         let sequences = &opened.sequences.names;
         let there = sequences.iter().filter(|n| rows.contains_key(n.as_str())).count();
@@ -184,16 +181,114 @@ impl Args {
         if there < sequences.len() {
             context.talk.say(format_args!("{there} of {} sequences were measured", sequences.len()));
         }
-        let column = |track: &String| -> Result<Vec<f64>> {
-            let Some(&(file, t)) = places.get(track.as_str()) else {
-                let near = hint(track, names.iter().map(String::as_str));
-                return Err(Error::Usage(format!(
-                    "--targets: no track '{track}'{near}; choose the tracks that were measured with --tracks"
-                )));
+        let places = self.places(opened, &files, &labels)?;
+        let found = places.iter().flatten().count();
+        if found < places.len() {
+            context.talk.say(format_args!("{found} of {} tracks were measured; the others have no r", places.len()));
+        }
+        let column = |place: &Option<(usize, usize)>| -> Vec<f64> {
+            let of = |n: &String| {
+                let (&(file, t), &i) = (place.as_ref()?, rows.get(n.as_str())?);
+                Some(files[file].row(i)[t])
             };
-            let of = |n: &String| rows.get(n.as_str()).map_or(f64::NAN, |&i| files[file].row(i)[t]);
-            Ok(sequences.iter().map(of).collect())
+            sequences.iter().map(|n| of(n).unwrap_or(f64::NAN)).collect()
         };
-        opened.columns.iter().map(column).collect::<Result<_>>().map(Some)
+        Ok(Some(places.iter().map(column).collect()))
+    }
+
+    /// The output that each file of targets is of: those of `--file-classes`, or all of the model in its order; else none.
+    fn labels(&self, opened: &Opened) -> Result<Vec<String>> {
+        let outputs = opened.model.network.architecture().outputs();
+        let names: Vec<&str> = outputs.iter().map(|o| o.0).collect();
+        let (given, files) = (&self.file_classes, self.targets.len());
+        if given.is_empty() {
+            let all = files > 1 && files == names.len();
+            return Ok(if all { names.into_iter().map(String::from).collect() } else { vec![] });
+        }
+        if given.len() != files {
+            let n = given.len();
+            return Err(Error::Usage(format!("--file-classes: expected {files} labels, one a file; found {n}")));
+        }
+        for (i, label) in given.iter().enumerate() {
+            if !names.contains(&label.as_str()) || given[..i].contains(label) {
+                return Err(Error::Usage(format!(
+                    "--file-classes {label}: expected outputs of the model, each once: {}{}",
+                    names.join(", "),
+                    hint(label, names.iter().copied())
+                )));
+            }
+        }
+        Ok(given.clone())
+    }
+
+    /// File and column of each chosen track, by its name, or by its name without its output in the file of that output; none where
+    /// the files are of other outputs.
+    fn places(&self, opened: &Opened, files: &[Targets], labels: &[String]) -> Result<Vec<Option<(usize, usize)>>> {
+        let plain = Plain::of(&opened.model);
+        let mut taken: HashMap<(usize, usize), usize> = HashMap::new();
+        let mut found = vec![];
+        for (&track, full) in opened.tracks.iter().zip(&opened.columns) {
+            let (short, output) = (&plain.names[track], &plain.labels[track]);
+            let own: Vec<usize> =
+                (0..files.len()).filter(|&f| labels.get(f).is_none_or(|label| label == output)).collect();
+            if own.is_empty() {
+                found.push(None);
+                continue;
+            }
+            let named = |name: &String| -> Vec<(usize, usize)> {
+                let at = |&f: &usize| files[f].tracks.iter().position(|t| t == name).map(|t| (f, t));
+                own.iter().filter_map(at).collect()
+            };
+            let places = Some(named(full)).filter(|all| !all.is_empty()).unwrap_or_else(|| named(short));
+            let place = match places[..] {
+                [place] => place,
+                [] => {
+                    let near = hint(short, own.iter().flat_map(|&f| files[f].tracks.iter().map(String::as_str)));
+                    return Err(Error::Usage(format!(
+                        "--targets: no track '{short}'{near}; choose the tracks that were measured with --tracks"
+                    )));
+                }
+                _ => return Err(self.unclear(opened, short)),
+            };
+            if taken.insert(place, track).is_some_and(|other| other != track) {
+                return Err(self.unclear(opened, short));
+            }
+            found.push(Some(place));
+        }
+        Ok(found)
+    }
+
+    fn unclear(&self, opened: &Opened, track: &str) -> Error {
+        let outputs = opened.model.network.architecture().outputs();
+        let names = outputs.iter().map(|o| o.0).collect::<Vec<_>>().join(", ");
+        Error::Usage(match outputs.len() {
+            1 => format!("--targets: track '{track}' is in more than one file; leave one of them out"),
+            n => format!(
+                "--targets: track '{track}' can be of more than one output of the model ({names}); name {n} files in this order, or \
+                 say which outputs the files are of with --file-classes LABEL,..."
+            ),
+        })
+    }
+}
+
+impl Opened {
+    /// One value a track, read from profiles as the model's are.
+    fn read_out(&self, file: &Targets, path: &Path) -> Result<Targets> {
+        let readout = self.model.network.readout();
+        let Some(bins) = file.bins else {
+            return match readout {
+                Readout::Weights(_) => Err(Error::file(
+                    path,
+                    "one value a track, but --bins reads parts of profiles; leave --bins out, or name profiles",
+                )),
+                _ => Ok(file.clone()),
+            };
+        };
+        let of = |profile: &[f64]| readout.read(profile);
+        let values = file.values.chunks_exact(bins).map(of).collect::<Result<Vec<_>>>().map_err(|_| {
+            let known = self.model.network.architecture().bins().unwrap_or_default();
+            Error::file(path, format!("expected profiles of the model's {known} bins for --bins; found {bins}"))
+        })?;
+        Ok(Targets { values: values.concat(), bins: None, ..file.clone() })
     }
 }

@@ -82,6 +82,7 @@ pub(super) struct Args {
     profile_bins: Option<usize>,
     /// Expected reads of a site with effect 1, on each strand
     #[arg(long, value_name = "READS", default_value_t = ProfileOptions::default().depth, allow_negative_numbers = true)]
+    #[arg(requires = "profile_bins")]
     depth: f64,
     /// Write a genome of so many chromosomes with the same motifs: genome.fa [default with --variants: 2]
     #[arg(long, value_name = "N")]

@@ -24,7 +24,7 @@ pub(super) struct Naming {
     /// Put into the name
     #[arg(long, value_name = "TEXT")]
     addname: Option<String>,
-    /// Instead of a name made of the names of the files
+    /// Instead of --outdir, a name made of the names of the files and --addname; may have a folder
     #[arg(long, value_name = "TEXT")]
     outname: Option<String>,
     /// Predictions of the test set: always written
