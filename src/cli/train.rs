@@ -42,8 +42,8 @@ and sequence), model.drg.json (how it was made). Until the end, model.drg.state 
 epoch: run the same line with --resume after an interruption, and the result has the same bytes.
 
 All folds: --crossvalidation FILE all (or K all, hash:K all) trains a model for each, model_fold0.drg
-and so on with files of their own. Over all: model_folds_pred.npz has every sequence predicted by the
-model that did not see it; model_folds_scores.tsv has the scores of these predictions (value), and of
+and so on with files of their own. Over all: model_all_pred.npz has every sequence predicted by the
+model that did not see it; model_all_scores.tsv has the scores of these predictions (value), and of
 the folds one by one: their number, mean, standard deviation and 95 % confidence interval of the
 mean (Student's t; folds share training data, so it is narrow); model.drg averages the models of all
 folds, as drg ensemble does (--no-average leaves it out; no sequence is new to it).

@@ -145,10 +145,10 @@ impl HeldOut {
         let pooled = of(&self.rows, &values)?;
         let each: Vec<Vec<Score>> = self.folds.iter().map(|(rows, values)| of(rows, values)).collect::<Result<_>>()?;
 
-        let (pred, table) = (suffixed(out, "_folds_pred.npz"), suffixed(out, "_folds_scores.tsv"));
+        let (pred, table) = (suffixed(out, "_all_pred.npz"), suffixed(out, "_all_scores.tsv"));
         let bins = prepared.dataset.targets[0].bins;
         let columns: Vec<&str> = self.tracks.iter().map(String::as_str).collect();
-        let model = suffixed(out, "_folds").file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let model = suffixed(out, "_all").file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = over_folds(&model, &pooled, &each);
         let name = |path: &Path| PathBuf::from(path.file_name().unwrap_or(path.as_os_str()));
         let mut staged = Staged::new(output::folder_of(out))?;
@@ -159,7 +159,7 @@ impl HeldOut {
         let saved = job.args.name.saved.chosen();
         if !saved.is_empty() {
             with_table(prepared, measured, &self.rows, &values, |table| {
-                save_as_drg(&suffixed(out, "_folds"), table, &saved, job.context, job.args)
+                save_as_drg(&suffixed(out, "_all"), table, &saved, job.context, job.args)
             })?;
         }
 
