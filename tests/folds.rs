@@ -278,6 +278,74 @@ fn an_interrupted_run_goes_on_in_its_fold() {
     assert!(said.contains("m_fold0.drg is of another run: 'kernels' was 4 and is now 5"), "{said}");
 }
 
+/// A run of fewer folds leaves none of an earlier one, and nothing else is touched.
+#[test]
+fn folds_of_an_earlier_run_are_removed() {
+    let room = Room::simulated();
+    let line =
+        format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 -o m.drg --save-embedding 0 --save-correlation-perclass");
+    room.ok(&format!("{line} --crossvalidation hash:4 all -q"));
+    room.ok(&format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation hash:4 0 -o m_fold5.drg -q"));
+    room.write("m_fold3_notes.txt", "mine");
+    room.write("m_all.txt", "mine");
+    let files = |start: &str| -> Vec<String> {
+        let all = std::fs::read_dir(room.0.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut all: Vec<String> = all.filter(|name| name.starts_with(start)).collect();
+        all.sort();
+        all
+    };
+    assert!(files("m_fold3").len() > 7 && room.there("m_fold3_embed0.npz"), "{:?}", files("m_fold3"));
+    let said = room.refused(&format!("{line} --crossvalidation hash:3 all --resume"));
+    assert!(said.contains("m_fold3.drg is of an earlier run, which had more folds"), "{said}");
+    let (kept, all) = (files("m_fold5"), files("m_all"));
+    let ran = room.ok(&format!("{line} --crossvalidation hash:3 all --no-average"));
+    assert!(
+        ran.err.contains("removed, of an earlier run of all folds: m_fold3.drg, m_fold3.drg.json, "),
+        "{}",
+        ran.err
+    );
+    assert_eq!(files("m_fold3"), ["m_fold3_notes.txt"]);
+    assert_eq!((files("m_fold5"), files("m_all")), (kept, all));
+    assert!(!room.there("m.drg") && !room.there("m.drg.json"));
+    // A model of one run is no average, and stays.
+    room.ok(&format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation hash:4 0 -o m.drg -q"));
+    let before = room.bytes("m.drg");
+    let ran = room.ok(&format!("{line} --crossvalidation hash:3 all --no-average"));
+    assert_eq!(room.bytes("m.drg"), before);
+    assert!(ran.err.contains("removed, of an earlier run of all folds: m_all_pred.npz"), "{}", ran.err);
+}
+
+/// Folds that are finished are tested again where other files or scores are asked for, and not trained.
+#[test]
+fn finished_folds_are_tested_again() {
+    let room = Room::simulated();
+    let names: Vec<String> =
+        room.read("sim/targets.tsv").lines().next().unwrap().split('\t').skip(1).map(String::from).collect();
+    room.write("means.txt", &names.iter().map(|t| format!("{t} mean\n")).collect::<String>());
+    let line = format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation hash:3 all");
+    let more = "--save-embedding 0 --save-correlation-perclass --class-means means.txt";
+    room.ok(&format!("{line} -o m.drg -q"));
+    let written = |name: &str| std::fs::metadata(room.path(name)).unwrap().modified().unwrap();
+    let before = written("m_fold1.drg");
+    let ran = room.ok(&format!("{line} -o m.drg --resume {more}"));
+    assert!(ran.err.contains("fold 1 is trained, and tested again"), "{}", ran.err);
+    assert!(ran.err.contains("(means over 1 means of tracks)"), "{}", ran.err);
+    assert_eq!(written("m_fold1.drg"), before);
+    room.ok(&format!("{line} -o whole.drg -q {more}"));
+    for i in 0..3 {
+        assert_eq!(room.bytes(&format!("m_fold{i}_embed0.npz")), room.bytes(&format!("whole_fold{i}_embed0.npz")));
+        let table = |model: &str| room.read(&format!("{model}_fold{i}_scores.tsv"));
+        assert_eq!(table("m").replace("m_fold", "whole_fold"), table("whole"));
+    }
+    assert_eq!(room.read("m_all_scores.tsv").replace("m_all", "whole_all"), room.read("whole_all_scores.tsv"));
+    // Once is enough.
+    let ran = room.ok(&format!("{line} -o m.drg --resume {more}"));
+    assert!(!ran.err.contains("tested again"), "{}", ran.err);
+    std::fs::remove_file(room.path("m_fold2_embed0.npz")).unwrap();
+    let ran = room.ok(&format!("{line} -o m.drg --resume {more}"));
+    assert!(!ran.err.contains("fold 1 is trained") && ran.err.contains("fold 2 is trained, and tested"), "{}", ran.err);
+}
+
 /// A run that is ended while it trains its second fold goes on after the last whole epoch.
 #[test]
 fn a_run_that_is_ended_goes_on() {
@@ -320,6 +388,13 @@ fn folds_that_are_asked_for_in_other_ways() {
     names.sort();
     names.dedup();
     assert!(names.len() > 55 && names.len() <= 60, "{}", names.len());
+    // Rows that choose an epoch and test it: counted over all folds.
+    let ran = room.ok(&format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation 7 all -o seven.drg"));
+    let shared = "sequences are both in the validation and in the test set of a fold";
+    assert!(ran.err.matches(shared).count() == 1 && !ran.err.contains("rows are both in"), "{}", ran.err);
+    assert!(ran.err.contains("each predicted by the model whose test set it is in"), "{}", ran.err);
+    let ran = room.ok(&format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation hash:4 all -o four.drg"));
+    assert!(!ran.err.contains(shared) && ran.err.contains("by a model that did not see it"), "{}", ran.err);
     // The table of all folds together is told from that of a fold by DRG's names, too.
     let tables: String = (0..7).map(|i| format!("x-cv7-{i}_scores.tsv ")).collect();
     room.ok(&format!("eval merge {tables} --how mean --folds -o m.tsv"));
