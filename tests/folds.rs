@@ -131,6 +131,29 @@ fn an_average_is_a_model_for_every_verb() {
     room.ok("report --model mean.drg -o report.html -q");
     assert!(room.read("report.html").contains("average of 3 such models"));
 
+    // What looks inside takes a member, and the text says how it is come by.
+    let how = "drg convert MEAN.drg --member N -o member.drg";
+    for line in [
+        "predict mean.drg sim/sequences.fa -o x.npz --embedding 0",
+        "predict mean.drg sim/sequences.fa -o x.npz --mask 0",
+    ] {
+        let said = room.run(line).err;
+        assert!(said.contains("average of models") && said.contains(how), "{said}");
+    }
+    let ran = room.ok("convert mean.drg --member 1 -o member.drg");
+    assert!(ran.out == "member.drg\n" && room.there("member.drg.json"), "{}", ran.out);
+    room.ok("predict member.drg sim/sequences.fa -o member.npz -q");
+    // The sets were standardized by themselves: equal but for a constant of each track.
+    assert!(ran.err.contains("up to a constant for each track"), "{}", ran.err);
+    let (found, expected) = (room.predictions("member.npz").1, room.predictions("b.npz").1);
+    for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+        let constant = expected[i % 2] - found[i % 2];
+        assert!((a + constant - b).abs() <= 4e-6 * (1.0 + b.abs()), "{i}: {a} {b}");
+    }
+    assert!(expected[0] != expected[2]);
+    room.ok("predict member.drg sim/sequences.fa -o x.npz --embedding 0 -q");
+    assert!(room.refused("convert b.drg --member 0 -o x.drg").contains("b.drg is no average of models"));
+
     // Single members come out as PyTorch takes them, averages do not.
     let said = room.refused("convert mean.drg -o mean.pth");
     assert!(said.contains("an average of 3 models") && said.contains("--member 2"), "{said}");
