@@ -91,7 +91,9 @@ fn an_average_is_a_model_for_every_verb() {
 
     // The delta engine against running every mutant; effects are the means of the members'.
     let ran = room.ok("ism mean.drg sim/sequences.fa -o mean_ism.npz --verify 0.5");
-    assert!(ran.err.contains("verif") || ran.out.contains("verif"), "{} {}", ran.out, ran.err);
+    let said = format!("{}{}", ran.out, ran.err);
+    let verified = said.split_once("verified ").and_then(|(_, rest)| rest.split_once(" mutants"));
+    assert!(verified.is_some_and(|(n, _)| n.parse::<usize>().is_ok_and(|n| n > 0)), "{said}");
     let effects = |model: &str| {
         room.ok(&format!("ism {model}.drg sim/sequences.fa -o {model}_ism.npz -q"));
         Npz::open(&room.path(&format!("{model}_ism.npz"))).unwrap().numbers::<f32>("values").unwrap().1
@@ -128,6 +130,29 @@ fn an_average_is_a_model_for_every_verb() {
     assert!(listed.contains("members.0.convolutions.conv1d.weight") && listed.contains("members.2."), "{listed}");
     room.ok("report --model mean.drg -o report.html -q");
     assert!(room.read("report.html").contains("average of 3 such models"));
+
+    // What looks inside takes a member, and the text says how it is come by.
+    let how = "drg convert MEAN.drg --member N -o member.drg";
+    for line in [
+        "predict mean.drg sim/sequences.fa -o x.npz --embedding 0",
+        "predict mean.drg sim/sequences.fa -o x.npz --mask 0",
+    ] {
+        let said = room.run(line).err;
+        assert!(said.contains("average of models") && said.contains(how), "{said}");
+    }
+    let ran = room.ok("convert mean.drg --member 1 -o member.drg");
+    assert!(ran.out == "member.drg\n" && room.there("member.drg.json"), "{}", ran.out);
+    room.ok("predict member.drg sim/sequences.fa -o member.npz -q");
+    // The sets were standardized by themselves: equal but for a constant of each track.
+    assert!(ran.err.contains("up to a constant for each track"), "{}", ran.err);
+    let (found, expected) = (room.predictions("member.npz").1, room.predictions("b.npz").1);
+    for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+        let constant = expected[i % 2] - found[i % 2];
+        assert!((a + constant - b).abs() <= 4e-6 * (1.0 + b.abs()), "{i}: {a} {b}");
+    }
+    assert!(expected[0] != expected[2]);
+    room.ok("predict member.drg sim/sequences.fa -o x.npz --embedding 0 -q");
+    assert!(room.refused("convert b.drg --member 0 -o x.drg").contains("b.drg is no average of models"));
 
     // Single members come out as PyTorch takes them, averages do not.
     let said = room.refused("convert mean.drg -o mean.pth");
@@ -167,7 +192,7 @@ fn all_folds_in_one_command() {
     let sets = room.three_sets();
     let line = format!("{TRAIN} --cnn {OPTIONS} --crossvalidation folds.txt");
     let ran = room.ok(&format!("{line} all -o m.drg"));
-    let files = ["m_fold0.drg", "m_fold1.drg", "m_fold2.drg", "m_folds_pred.npz", "m_folds_scores.tsv", "m.drg"];
+    let files = ["m_fold0.drg", "m_fold1.drg", "m_fold2.drg", "m_all_pred.npz", "m_all_scores.tsv", "m.drg"];
     assert_eq!(ran.out.lines().collect::<Vec<_>>(), files);
     assert!(
         ran.err.lines().filter(|l| l.starts_with("fold ")).count() == 3 && ran.err.contains("all folds: Pearson r")
@@ -182,7 +207,7 @@ fn all_folds_in_one_command() {
     assert_eq!(room.read("one_scores.tsv").replace("one\t", "m_fold1\t"), room.read("m_fold1_scores.tsv"));
 
     // Every sequence once, in the order of the data, by the model whose test set it is in.
-    let (names, values) = room.predictions("m_folds_pred.npz");
+    let (names, values) = room.predictions("m_all_pred.npz");
     let (all, _) = {
         room.ok("predict m_fold0.drg sim/sequences.fa -o all.npz -q");
         room.predictions("all.npz")
@@ -196,15 +221,15 @@ fn all_folds_in_one_command() {
     }
 
     // Scores: of all predictions, and over folds.
-    let table = room.read("m_folds_scores.tsv");
-    room.ok("eval score m_folds_pred.npz sim/targets.tsv -o again.tsv -q");
+    let table = room.read("m_all_scores.tsv");
+    room.ok("eval score m_all_pred.npz sim/targets.tsv -o again.tsv -q");
     let again = room.read("again.tsv");
     let track = Model::load(&room.path("m.drg")).unwrap().tracks[0][0].clone();
     for metric in ["r", "rmse"] {
         let class = table.lines().nth(1).unwrap().split('\t').nth(1).unwrap();
         let of = |table: &str, model: &str| cells(table, &[model, class, "track", &track, metric]);
-        let found = of(&table, "m_folds");
-        assert_eq!(found[..2], of(&again, "m_folds_pred")[..2], "{metric}");
+        let found = of(&table, "m_all");
+        assert_eq!(found[..2], of(&again, "m_all")[..2], "{metric}");
         let fold = |i: usize| of(&room.read(&format!("m_fold{i}_scores.tsv")), &format!("m_fold{i}"))[0];
         let folds = [0, 1, 2].map(fold);
         let (low, high) = t_interval(&folds, 0.95);
@@ -214,11 +239,25 @@ fn all_folds_in_one_command() {
     // The same of the files of the folds.
     let files = "m_fold0_pred.npz,m_fold1_pred.npz,m_fold2_pred.npz";
     let ran = room.ok(&format!("eval score {files} sim/targets.tsv -o files.tsv -q"));
-    assert!(ran.out.starts_with("m_folds: 60 sequences, 2 tracks") && ran.out.contains("over 3 folds"), "{}", ran.out);
+    assert!(ran.out.starts_with("m_all: 60 sequences, 2 tracks") && ran.out.contains("over 3 folds"), "{}", ran.out);
     let ran = room.ok(&format!("eval score {files} sim/targets.tsv -o files.tsv -q --json"));
     let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&json["folds"][0]["folds"], &json["folds"][0]["metric"]), (&3.into(), &"r".into()), "{json:#}");
     let files = room.read("files.tsv");
+    // With blanks between them, as a pattern gives them; that of all folds together is none of them.
+    let line =
+        "eval score m_fold0_pred.npz m_fold1_pred.npz m_fold2_pred.npz m_all_pred.npz sim/targets.tsv -o more.tsv";
+    let ran = room.ok(line);
+    assert!(ran.err.contains("m_all_pred.npz is of all folds together and left out"), "{}", ran.err);
+    assert_eq!(files, room.read("more.tsv"));
+    // Folds that are scored again are called as they were.
+    for i in 0..3 {
+        room.ok(&format!("eval score m_fold{i}_pred.npz sim/targets.tsv -o re_fold{i}_scores.tsv -q"));
+    }
+    let line =
+        "eval merge re_fold0_scores.tsv re_fold1_scores.tsv re_fold2_scores.tsv --how mean --folds -o merged.tsv";
+    room.ok(line);
+    assert!(room.read("merged.tsv").lines().skip(1).all(|l| l.starts_with("m\t")), "{}", room.read("merged.tsv"));
     assert_eq!(files.lines().next(), table.lines().next());
     let mut compared = 0;
     for line in files.lines().skip(1) {
@@ -232,7 +271,7 @@ fn all_folds_in_one_command() {
     // The average.
     room.ok("ensemble m_fold0.drg m_fold1.drg m_fold2.drg -o mean.drg -q");
     assert_eq!(room.bytes("mean.drg"), room.bytes("m.drg"));
-    assert!(room.there("m.drg.json") && room.there("m_folds_scores.tsv.json") && !room.there("m.drg.state"));
+    assert!(room.there("m.drg.json") && room.there("m_all_scores.tsv.json") && !room.there("m.drg.state"));
 }
 
 #[test]
@@ -243,8 +282,7 @@ fn an_interrupted_run_goes_on_in_its_fold() {
     room.ok(&format!("{line} -o m.drg"));
     // As if it had been stopped in the second fold, after its model was written and before it was tested.
     let old = room.bytes("m_fold0.drg");
-    for name in
-        ["m_fold1_pred.npz", "m_fold1.drg.json", "m_fold2.drg", "m_fold3_scores.tsv", "m.drg", "m_folds_pred.npz"]
+    for name in ["m_fold1_pred.npz", "m_fold1.drg.json", "m_fold2.drg", "m_fold3_scores.tsv", "m.drg", "m_all_pred.npz"]
     {
         std::fs::remove_file(room.path(name)).unwrap();
     }
@@ -253,17 +291,82 @@ fn an_interrupted_run_goes_on_in_its_fold() {
     room.ok(&format!("{line} -o m.drg --resume"));
     assert_eq!((written("m_fold0.drg"), room.bytes("m_fold0.drg")), (before, old));
     let mut suffixes: Vec<String> = (0..4).map(|i| format!("_fold{i}.drg")).collect();
-    suffixes.extend([".drg", "_folds_pred.npz", "_fold1_pred.npz", "_fold3_loss.txt"].map(String::from));
+    suffixes.extend([".drg", "_all_pred.npz", "_fold1_pred.npz", "_fold3_loss.txt"].map(String::from));
     for suffix in suffixes {
         assert_eq!(room.bytes(&format!("m{suffix}")), room.bytes(&format!("whole{suffix}")), "{suffix}");
     }
-    assert_eq!(
-        room.read("m_folds_scores.tsv").replace("m_folds\t", "whole_folds\t"),
-        room.read("whole_folds_scores.tsv")
-    );
+    assert_eq!(room.read("m_all_scores.tsv").replace("m_all\t", "whole_all\t"), room.read("whole_all_scores.tsv"));
     // With other options nothing is mixed.
     let said = room.refused(&format!("{line} -o m.drg --resume --set num_kernels=5"));
     assert!(said.contains("m_fold0.drg is of another run: 'kernels' was 4 and is now 5"), "{said}");
+}
+
+/// A run of fewer folds leaves none of an earlier one, and nothing else is touched.
+#[test]
+fn folds_of_an_earlier_run_are_removed() {
+    let room = Room::simulated();
+    let line =
+        format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 -o m.drg --save-embedding 0 --save-correlation-perclass");
+    room.ok(&format!("{line} --crossvalidation hash:4 all -q"));
+    room.ok(&format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation hash:4 0 -o m_fold5.drg -q"));
+    room.write("m_fold3_notes.txt", "mine");
+    room.write("m_all.txt", "mine");
+    let files = |start: &str| -> Vec<String> {
+        let all = std::fs::read_dir(room.0.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut all: Vec<String> = all.filter(|name| name.starts_with(start)).collect();
+        all.sort();
+        all
+    };
+    assert!(files("m_fold3").len() > 7 && room.there("m_fold3_embed0.npz"), "{:?}", files("m_fold3"));
+    let said = room.refused(&format!("{line} --crossvalidation hash:3 all --resume"));
+    assert!(said.contains("m_fold3.drg is of an earlier run, which had more folds"), "{said}");
+    let (kept, all) = (files("m_fold5"), files("m_all"));
+    let ran = room.ok(&format!("{line} --crossvalidation hash:3 all --no-average"));
+    assert!(
+        ran.err.contains("removed, of an earlier run of all folds: m_fold3.drg, m_fold3.drg.json, "),
+        "{}",
+        ran.err
+    );
+    assert_eq!(files("m_fold3"), ["m_fold3_notes.txt"]);
+    assert_eq!((files("m_fold5"), files("m_all")), (kept, all));
+    assert!(!room.there("m.drg") && !room.there("m.drg.json"));
+    // A model of one run is no average, and stays.
+    room.ok(&format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation hash:4 0 -o m.drg -q"));
+    let before = room.bytes("m.drg");
+    let ran = room.ok(&format!("{line} --crossvalidation hash:3 all --no-average"));
+    assert_eq!(room.bytes("m.drg"), before);
+    assert!(ran.err.contains("removed, of an earlier run of all folds: m_all_pred.npz"), "{}", ran.err);
+}
+
+/// Folds that are finished are tested again where other files or scores are asked for, and not trained.
+#[test]
+fn finished_folds_are_tested_again() {
+    let room = Room::simulated();
+    let names: Vec<String> =
+        room.read("sim/targets.tsv").lines().next().unwrap().split('\t').skip(1).map(String::from).collect();
+    room.write("means.txt", &names.iter().map(|t| format!("{t} mean\n")).collect::<String>());
+    let line = format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation hash:3 all");
+    let more = "--save-embedding 0 --save-correlation-perclass --class-means means.txt";
+    room.ok(&format!("{line} -o m.drg -q"));
+    let written = |name: &str| std::fs::metadata(room.path(name)).unwrap().modified().unwrap();
+    let before = written("m_fold1.drg");
+    let ran = room.ok(&format!("{line} -o m.drg --resume {more}"));
+    assert!(ran.err.contains("fold 1 is trained, and tested again"), "{}", ran.err);
+    assert!(ran.err.contains("(means over 1 means of tracks)"), "{}", ran.err);
+    assert_eq!(written("m_fold1.drg"), before);
+    room.ok(&format!("{line} -o whole.drg -q {more}"));
+    for i in 0..3 {
+        assert_eq!(room.bytes(&format!("m_fold{i}_embed0.npz")), room.bytes(&format!("whole_fold{i}_embed0.npz")));
+        let table = |model: &str| room.read(&format!("{model}_fold{i}_scores.tsv"));
+        assert_eq!(table("m").replace("m_fold", "whole_fold"), table("whole"));
+    }
+    assert_eq!(room.read("m_all_scores.tsv").replace("m_all", "whole_all"), room.read("whole_all_scores.tsv"));
+    // Once is enough.
+    let ran = room.ok(&format!("{line} -o m.drg --resume {more}"));
+    assert!(!ran.err.contains("tested again"), "{}", ran.err);
+    std::fs::remove_file(room.path("m_fold2_embed0.npz")).unwrap();
+    let ran = room.ok(&format!("{line} -o m.drg --resume {more}"));
+    assert!(!ran.err.contains("fold 1 is trained") && ran.err.contains("fold 2 is trained, and tested"), "{}", ran.err);
 }
 
 /// A run that is ended while it trains its second fold goes on after the last whole epoch.
@@ -284,9 +387,9 @@ fn a_run_that_is_ended_goes_on() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(room.there("m_fold0.drg.json") && !room.there("m_folds_scores.tsv"));
+    assert!(room.there("m_fold0.drg.json") && !room.there("m_all_scores.tsv"));
     room.ok(&format!("{line} -o m.drg --resume"));
-    for suffix in ["_fold0.drg", "_fold1.drg", "_fold1_loss.txt", "_fold2.drg", ".drg", "_folds_pred.npz"] {
+    for suffix in ["_fold0.drg", "_fold1.drg", "_fold1_loss.txt", "_fold2.drg", ".drg", "_all_pred.npz"] {
         assert_eq!(room.bytes(&format!("m{suffix}")), room.bytes(&format!("whole{suffix}")), "{suffix}");
     }
     assert!(!room.there("m_fold1.drg.state"));
@@ -299,15 +402,34 @@ fn folds_that_are_asked_for_in_other_ways() {
     // DRG's names, and no average. 60 rows are no multiple of 7: two folds share rows, and some are in none.
     let ran = room.ok(&format!("{line} --crossvalidation 7 all 0 --outname x --no-average --set add_outname=False"));
     assert!(
-        ran.out.starts_with("x-cv7-0.drg\nx-cv7-1.drg\n") && ran.out.ends_with("x-cv7-all_folds_scores.tsv\n"),
+        ran.out.starts_with("x-cv7-0.drg\nx-cv7-1.drg\n") && ran.out.ends_with("x-cv7-all_all_scores.tsv\n"),
         "{}",
         ran.out
     );
     assert!(!room.there("x-cv7-all.drg"));
-    let (mut names, _) = room.predictions("x-cv7-all_folds_pred.npz");
+    let (mut names, _) = room.predictions("x-cv7-all_all_pred.npz");
     names.sort();
     names.dedup();
     assert!(names.len() > 55 && names.len() <= 60, "{}", names.len());
+    // Rows that choose an epoch and test it: counted over all folds.
+    let ran = room.ok(&format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation 7 all -o seven.drg"));
+    let shared = "sequences are both in the validation and in the test set of a fold";
+    assert!(ran.err.matches(shared).count() == 1 && !ran.err.contains("rows are both in"), "{}", ran.err);
+    assert!(ran.err.contains("each predicted by the model whose test set it is in"), "{}", ran.err);
+    let ran = room.ok(&format!("{TRAIN} --cnn {OPTIONS} --set epochs=1 --crossvalidation hash:4 all -o four.drg"));
+    assert!(!ran.err.contains(shared) && ran.err.contains("by a model that did not see it"), "{}", ran.err);
+    // The table of all folds together is told from that of a fold by DRG's names, too.
+    let tables: String = (0..7).map(|i| format!("x-cv7-{i}_scores.tsv ")).collect();
+    room.ok(&format!("eval merge {tables} --how mean --folds -o m.tsv"));
+    let ran = room.ok(&format!("eval merge {tables} x-cv7-all_all_scores.tsv --how mean --folds -o more.tsv"));
+    assert!(ran.err.contains("x-cv7-all_all_scores.tsv is of all folds together and left out"), "{}", ran.err);
+    assert_eq!(room.read("m.tsv"), room.read("more.tsv"));
+    let ran = room.ok(&format!("{line} --crossvalidation hash:4 all --outname x --no-average --set add_outname=False"));
+    assert!(
+        ran.out.starts_with("x-cvhash4-0.drg\n") && ran.out.ends_with("x-cvhash4-all_all_scores.tsv\n"),
+        "{}",
+        ran.out
+    );
     let refused = |fold: &str| room.refused(&format!("{line} -o y.drg --crossvalidation {fold}"));
     assert!(refused("7 al").contains("expected the number of a fold or 'all', found 'al'"));
     assert!(refused("2 all").contains("all of 2 folds: expected 3 or more"));
@@ -414,14 +536,16 @@ fn models_are_compared_fold_by_fold() {
     turned.reverse();
     assert_eq!(compared("both", &format!("{a} {}", turned.join(" "))), text);
     // The table of all folds together, which a pattern of file names finds, too.
-    let pooled = room.read("a_fold0_scores.tsv").replace("a_fold0", "a_folds");
-    room.write("a_folds_scores.tsv", &pooled);
-    let ran = room.ok(&format!("eval compare {a} a_folds_scores.tsv {b} --folds both -o c.tsv"));
-    assert!(ran.err.contains("a_folds_scores.tsv is of all folds together and left out"), "{}", ran.err);
+    let pooled = room.read("a_fold0_scores.tsv").replace("a_fold0", "a_all");
+    room.write("a_all_scores.tsv", &pooled);
+    let ran = room.ok(&format!("eval compare {a} a_all_scores.tsv {b} --folds both -o c.tsv"));
+    assert!(ran.err.contains("a_all_scores.tsv is of all folds together and left out"), "{}", ran.err);
     assert_eq!(room.read("c.tsv"), text);
     room.ok(&format!("eval merge {a} --how mean --folds -o m.tsv"));
-    room.ok(&format!("eval merge {a} a_folds_scores.tsv --how mean --folds -o more.tsv"));
+    room.ok(&format!("eval merge {a} a_all_scores.tsv --how mean --folds -o more.tsv"));
     assert_eq!(room.read("m.tsv"), room.read("more.tsv"));
+    let said = room.refused(&format!("eval merge {a} b_fold0_scores.tsv --how mean --folds -o x.tsv"));
+    assert!(said.contains("model 'b' has one fold, b_fold0_scores.tsv"), "{said}");
     // Names of the user.
     room.ok(&format!("eval compare {a} {b} --names A,A,A,A,B,B,B,B --folds both -o named.tsv"));
     assert_eq!(room.read("named.tsv").replace("A\tB\t", "a\tb\t"), text);
@@ -443,12 +567,12 @@ fn folds_of_profiles() {
     room.ok(&format!(
         "train sim/sequences.fa sim/profiles.npz -o m.drg --crossvalidation hash:3 all --cnn {options} -q"
     ));
-    let ([n, tracks, bins], _) = room.array::<3>("m_folds_pred.npz", "counts");
+    let ([n, tracks, bins], _) = room.array::<3>("m_all_pred.npz", "counts");
     assert_eq!((n, tracks, bins), (40, 2, 30));
-    let table = room.read("m_folds_scores.tsv");
+    let table = room.read("m_all_scores.tsv");
     let files = "m_fold0_pred.npz,m_fold1_pred.npz,m_fold2_pred.npz";
-    for (pred, columns) in [("m_folds_pred.npz", 2), (files, 7)] {
-        room.ok(&format!("eval score {pred} sim/profiles.npz -o again.tsv --model m_folds -q"));
+    for (pred, columns) in [("m_all_pred.npz", 2), (files, 7)] {
+        room.ok(&format!("eval score {pred} sim/profiles.npz -o again.tsv --model m_all -q"));
         let again = room.read("again.tsv");
         let mut metrics = std::collections::BTreeSet::new();
         for line in table.lines().skip(1).filter(|l| l.contains("\ttrack\t")) {

@@ -59,8 +59,8 @@ pub(super) struct Args {
     /// constructed
     #[arg(long, help_heading = "Writing .pth")]
     fresh: bool,
-    /// The member of an average of models to write, from 0
-    #[arg(long, value_name = "N", help_heading = "Writing .pth")]
+    /// The member of an average of models to write, from 0: as .pth, or as a model where OUT ends otherwise
+    #[arg(long, value_name = "N")]
     member: Option<usize>,
     /// Also write the reference's parameter file: X_model_params.dat for X_parameter.pth or X.pth
     #[arg(long, help_heading = "Writing .pth")]
@@ -115,11 +115,26 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let here = args.input.display();
     let wrong = |what: String| Err(Error::Usage(what));
     match source {
-        Source::Model(_) if !to_torch => {
+        Source::Model(_) if !to_torch && args.member.is_none() => {
             wrong(format!("{here} is a model already; write it as a file that ends in .pth"))
         }
         Source::Model(_) if args.architecture != Architecture::default() => {
             wrong(format!("{here} is a model, which knows its architecture; leave out the options of 'Reading .pth'"))
+        }
+        Source::Model(_) if !to_torch && (args.fresh || args.write_params) => {
+            wrong("--fresh and --write-params belong to writing a .pth file; leave them out".into())
+        }
+        Source::Model(_) if !to_torch => {
+            let (all, member) = (Model::load(&args.input)?, member(args)?);
+            output::write_file(out, context, args, |path| member.save(path))?;
+            if all.scaling.is_some() && !all.network.architecture().scales.is_empty() {
+                context.talk.say(format_args!(
+                    "{}: its predictions are those of the model that was averaged up to a constant for each track, as an average \
+                     keeps the mean of their offsets only; effects of mutations are the same",
+                    out.display()
+                ));
+            }
+            talk::print(format_args!("{}\n", out.display()))
         }
         Source::Model(_) => export(args, out, context),
         Source::Other(_) if to_torch => {
@@ -449,26 +464,25 @@ fn name_tracks(model: &mut Model, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The model that is to be written: the one of the file, or a member of the average in it.
+fn member(args: &Args) -> Result<Model> {
+    let model = Model::load(&args.input)?;
+    let (members, here) = (model.network.architecture().members, args.input.display());
+    match args.member {
+        Some(_) if members == 1 => Err(Error::Usage(format!("--member: {here} is no average of models; leave it out"))),
+        Some(i) if i < members => Ok(model.members()?.swap_remove(i)),
+        Some(i) => Err(Error::Usage(format!("--member {i}: {here} has members 0 to {}", members - 1))),
+        None if members > 1 => Err(Error::Usage(format!(
+            "{here} is an average of {members} models, and a .pth holds one; write them one by one with --member 0 to --member {}",
+            members - 1
+        ))),
+        None => Ok(model),
+    }
+}
+
 fn export(args: &Args, out: &Path, context: &Context) -> Result<()> {
     output::check_file(out)?;
-    let mut model = Model::load(&args.input)?;
-    let members = model.network.architecture().members;
-    match args.member {
-        Some(i) if i < members => model = model.members()?.swap_remove(i),
-        Some(i) => {
-            let what = format!("--member {i}: {} has members 0 to {}", args.input.display(), members - 1);
-            return Err(Error::Usage(what));
-        }
-        None if members > 1 => {
-            return Err(Error::Usage(format!(
-                "{} is an average of {members} models, and a .pth holds one; write them one by one with --member 0 to \
-                 --member {}",
-                args.input.display(),
-                members - 1
-            )));
-        }
-        None => {}
-    }
+    let model = member(args)?;
     let state = reference_state(&model.network, args.fresh)?;
     let stored = stored_name(out);
     let params = match args.write_params {

@@ -10,8 +10,9 @@ use crate::model::Model;
 
 const EXAMPLE: &str = "\
 The average predicts the mean of what the models predict, on the scale of the measurements, and so
-its effects of mutations are the means of theirs. Every verb takes it like any other model. Models
-must have one architecture and the same tracks in the same order. An average among them counts as
+its effects of mutations are the means of theirs. Verbs take it like any other model, but for what
+looks inside: predict --embedding and --mask, perturb kernels; and it is not trained further. Take
+one of its models for these (drg convert mean.drg --member 0 -o member.drg writes one). Models must have one architecture and the same tracks in the same order. An average among them counts as
 one, whatever it is made of.
 
 All folds and their average in one command: drg train ... --crossvalidation FOLDS all

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::score_table::split_fold;
+use super::score_table::{all_of, split_fold};
 use super::scores::Tracks;
 use super::talk::Talk;
 use crate::error::{Error, Result, hint};
@@ -19,9 +19,9 @@ use crate::stat::Profiles;
 /// The files that are compared.
 #[derive(Debug, clap::Args, Serialize)]
 pub(super) struct Files {
-    /// Predictions: npz (values, names, columns) or a table with the names of the rows first; several files with commas
-    /// between them are test sets of folds
-    #[arg(value_name = "PRED", value_delimiter = ',', num_args = 1, required = true)]
+    /// Predictions: npz (values, names, columns) or a table with the names of the rows first; several files, with blanks or
+    /// commas between them, are test sets of folds
+    #[arg(value_name = "PRED", value_delimiter = ',', num_args = 1.., required = true)]
     predictions: Vec<PathBuf>,
     /// Measurements, in the same formats; several files with commas between them are modalities
     #[arg(value_name = "MEASURED", value_delimiter = ',', num_args = 1, required = true)]
@@ -77,6 +77,12 @@ impl Pairs {
     }
 }
 
+/// Name of a file of predictions without its endings.
+fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.strip_suffix("_pred").unwrap_or(&stem).to_string()
+}
+
 /// Measurements of all files side by side.
 struct Measured {
     table: Targets,
@@ -97,18 +103,25 @@ impl Files {
         }
     }
 
-    /// Name of the model for tables: that of the file of predictions without its suffix; of folds what their names have in
-    /// common, and `_folds`.
+    /// Name of the model for tables: that of the file of predictions without its suffix and `_pred`; of folds what their names have
+    /// in common, and `_all`.
     pub(super) fn model(&self) -> String {
-        let stems: Vec<String> =
-            self.predictions.iter().map(|p| p.file_stem().unwrap_or_default().to_string_lossy().into_owned()).collect();
-        let base = |stem: &String| split_fold(stem.strip_suffix("_pred").unwrap_or(stem)).map(|(base, _)| base);
+        let stems: Vec<String> = self.folds().iter().map(|path| stem(path)).collect();
+        let base = |stem: &String| split_fold(stem).map(|(base, _)| base);
         match base(&stems[0]) {
             Some(first) if stems.len() > 1 && stems.iter().all(|s| base(s).as_ref() == Some(&first)) => {
-                format!("{first}_folds")
+                format!("{first}_all")
             }
             _ => stems[0].clone(),
         }
+    }
+
+    /// The files of predictions, of folds without that of all folds together, which a wide pattern of file names finds, too.
+    fn folds(&self) -> Vec<&PathBuf> {
+        let bases: HashSet<String> =
+            self.predictions.iter().filter_map(|path| split_fold(&stem(path))).map(|(base, _)| base).collect();
+        let pooled = |path: &Path| all_of(&stem(path)).iter().any(|base| bases.contains(base));
+        self.predictions.iter().filter(|path| !pooled(path)).collect()
     }
 
     /// Reads the files and keeps what both sides have; the rows of several files of predictions are put together, and a row that
@@ -129,15 +142,18 @@ impl Files {
         if let Some(scale) = self.transform {
             scale.apply(&mut measured.table.values, measured.table.bins)?;
         }
-        let each: Vec<Pairs> =
-            self.predictions.iter().map(|path| self.read_one(path, &measured, talk)).collect::<Result<_>>()?;
+        let files = self.folds();
+        for path in self.predictions.iter().filter(|path| !files.contains(path)) {
+            talk.say(format_args!("{} is of all folds together and left out", path.display()));
+        }
+        let each: Vec<Pairs> = files.iter().map(|path| self.read_one(path, &measured, talk)).collect::<Result<_>>()?;
         let mut all = Pairs { names: vec![], prediction: vec![], measured: vec![], ..each[0].clone() };
         let bins = each[0].profiles.as_ref().map(|p| p.bins).filter(|_| each.iter().all(|p| p.profiles.is_some()));
         let mut profiles = bins.map(|bins| Bins { bins, prediction: vec![], measured: vec![] });
         let (mut seen, mut again) = (HashSet::new(), 0);
-        for (pairs, path) in each.iter().zip(&self.predictions) {
+        for (pairs, path) in each.iter().zip(&files) {
             if pairs.tracks != all.tracks {
-                let (file, first) = (path.display(), self.predictions[0].display());
+                let (file, first) = (path.display(), files[0].display());
                 let (here, there) = (first_few(&pairs.tracks), first_few(&all.tracks));
                 return Err(Error::Usage(format!("{file} has the tracks [{here}], {first} has [{there}]")));
             }

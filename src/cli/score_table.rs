@@ -119,7 +119,7 @@ impl Files {
         Ok(all)
     }
 
-    /// As [`Files::read`], without what `drg train` writes of all folds together: `m_fold*` names it, too.
+    /// As [`Files::read`], without what `drg train` writes of all folds together, which a wide pattern of file names finds, too.
     ///
     /// # Errors
     /// What [`Files::read`] returns.
@@ -127,7 +127,7 @@ impl Files {
         let mut all = self.read()?;
         let bases: HashSet<String> = all.iter().filter_map(|s| split_fold(&s.model)).map(|(base, _)| base).collect();
         all.retain(|scores| {
-            let pooled = scores.model.strip_suffix("_folds").is_some_and(|base| bases.contains(base));
+            let pooled = all_of(&scores.model).iter().any(|base| bases.contains(base));
             if pooled {
                 talk.say(format_args!("{} is of all folds together and left out", scores.label));
             }
@@ -185,11 +185,7 @@ impl Files {
             folds.push((fold, scores));
         }
         if let Some((name, folds)) = models.iter().find(|(_, folds)| folds.len() < 2) {
-            return Err(Error::Usage(format!(
-                "model '{name}' has one fold, {}; folds are tables NAME_fold0_scores.tsv, NAME_fold1_scores.tsv, .. or those of one \
-                 name in --names A,A,..,B,B,..",
-                folds[0].1.label
-            )));
+            return Err(one_fold(name, &folds[0].1.label));
         }
         let rows =
             |(fold, scores): (String, Scores)| scores.rows.into_iter().map(move |r| Row { fold: fold.clone(), ..r });
@@ -254,6 +250,25 @@ fn overlap(all: &[Scores]) -> Option<String> {
     None
 }
 
+/// What is wrong with a model that has one table where tables are folds.
+pub(super) fn one_fold(model: &str, label: &str) -> Error {
+    Error::Usage(format!(
+        "model '{model}' has one fold, {label}; folds are tables NAME_fold0_scores.tsv, NAME_fold1_scores.tsv, .. or those of one \
+         name in --names A,A,..,B,B,.."
+    ))
+}
+
+/// What `drg train` calls all folds together: `m_all` those of `m`, `m-cv10-all_k8_all` those of `m-cv10_k8`. Without the
+/// ending, as [`split_fold`] may have it; none for other names.
+pub(super) fn all_of(name: &str) -> Vec<String> {
+    let Some(base) = name.strip_suffix("_all") else { return vec![] };
+    let mut bases = vec![base.to_string()];
+    if let Some((front, back)) = base.split_once("-all").filter(|(_, back)| back.is_empty() || back.starts_with('_')) {
+        bases.push(format!("{front}{back}"));
+    }
+    bases
+}
+
 /// Name of a model and number of its fold: `m` and 3 of `m_fold3`, `m-cv10_k8` and 3 of `m-cv10-3_k8`.
 pub(super) fn split_fold(name: &str) -> Option<(String, String)> {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -263,7 +278,7 @@ pub(super) fn split_fold(name: &str) -> Option<(String, String)> {
     for (at, _) in name.match_indices("-cv") {
         let (count, rest) = name[at + 3..].split_once('-')?;
         let end = rest.find('_').unwrap_or(rest.len());
-        if number(count) && number(&rest[..end]) {
+        if number(count.strip_prefix("hash").unwrap_or(count)) && number(&rest[..end]) {
             return Some((format!("{}-cv{count}{}", &name[..at], &rest[end..]), rest[..end].into()));
         }
     }
@@ -368,7 +383,12 @@ mod tests {
         assert_eq!(split("a:m_fold0").as_deref(), Some("a:m 0"));
         assert_eq!(split("x-cv10-3_MSEk8").as_deref(), Some("x-cv10_MSEk8 3"));
         assert_eq!(split("x-cv0-3").as_deref(), Some("x-cv0 3"));
-        for plain in ["m", "m_folds", "m_fold", "m_fold1b", "-cv", "x-cv10", "x-cvx-3"] {
+        assert_eq!(split("x-cvhash4-3_k8").as_deref(), Some("x-cvhash4_k8 3"));
+        assert_eq!(all_of("m_all"), ["m"]);
+        assert_eq!(all_of("x-cv7-all_k8_all"), ["x-cv7-all_k8", "x-cv7_k8"]);
+        assert_eq!(all_of("x-cvhash7-all_all"), ["x-cvhash7-all", "x-cvhash7"]);
+        assert!(["m", "m-all", "m_fold1", "all"].iter().all(|name| all_of(name).is_empty()));
+        for plain in ["m", "m_all", "m_fold", "m_fold1b", "-cv", "x-cv10", "x-cvx-3"] {
             assert_eq!(split(plain), None, "{plain}");
         }
         let row: &[_] = &[("m", "x")];

@@ -42,11 +42,12 @@ and sequence), model.drg.json (how it was made). Until the end, model.drg.state 
 epoch: run the same line with --resume after an interruption, and the result has the same bytes.
 
 All folds: --crossvalidation FILE all (or K all, hash:K all) trains a model for each, model_fold0.drg
-and so on with files of their own. Over all: model_folds_pred.npz has every sequence predicted by the
-model that did not see it; model_folds_scores.tsv has the scores of these predictions (value), and of
+and so on with files of their own. Over all: model_all_pred.npz has every sequence predicted by the
+model that did not see it; model_all_scores.tsv has the scores of these predictions (value), and of
 the folds one by one: their number, mean, standard deviation and 95 % confidence interval of the
 mean (Student's t; folds share training data, so it is narrow); model.drg averages the models of all
-folds, as drg ensemble does (--no-average leaves it out; no sequence is new to it).
+folds, as drg ensemble does (--no-average leaves it out; no sequence is new to it). What an earlier
+such run of the same name has left, folds that there are no more of, scores of all, average, is removed.
 
 Fine-tuning: the options say what the model is, --from what it starts with. Every tensor of the
 same name and shape is taken, rows of heads by the names of their tracks; what is not taken is
@@ -132,7 +133,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let out = args.out.clone().map_or_else(|| path(fold), Ok)?;
     output::check_file(&out)?;
     let folds: Vec<PathBuf> = match &args.out {
-        Some(out) => (0..prepared.folds.len()).map(|i| suffixed(out, &format!("_fold{i}.drg"))).collect(),
+        Some(out) => (0..prepared.folds.len()).map(|i| folds::of(out, i)).collect(),
         None => (0..prepared.folds.len()).map(|i| path(Some(i))).collect::<Result<_>>()?,
     };
     let computing = args.arithmetic.of(context)?;
@@ -161,6 +162,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     unreached(&model, &training, context);
     let job = Job { args, context, model, training, network, start, computing };
     if all {
+        let beyond = |i: usize| args.out.as_ref().map_or_else(|| path(Some(i)), |out| Ok(folds::of(out, i)));
+        folds::old(&job, (folds.len()..).map_while(|i| beyond(i).ok()), &out)?;
         return folds::run(&job, prepared, &folds, &out);
     }
     job.train(&out, &prepared, None)?;
@@ -205,19 +208,33 @@ impl Job<'_> {
         .transform(prepared.scale)
         .files(out, Some(&log));
         let mut results = json!({ "model": self.model, "train": self.training, "start": self.start });
-        if let Some((i, _)) = fold {
-            if args.resume
-                && let Some(scores) = folds::finished(out, &trainer)?
-            {
-                return Ok(scores);
-            }
-            results["fold"] = json!({ "number": i, "identity": trainer.identity()? });
-        }
-        let outcome = trainer.run(args.resume, |event| watch.hear(event))?;
-        watch.finish();
         let talk = if fold.is_some() { Talk::Quiet } else { context.talk };
         let (saved, embedding) = (&args.name.saved.chosen(), args.name.save_embedding.as_deref());
         let test = Test { prepared, measured: &args.measured, saved, embedding, talk };
+        let of_tracks = |scores: &TestScores| -> Value {
+            scores.iter().map(|(track, r)| json!({ "track": track, "r": r })).collect()
+        };
+        if let Some((i, _)) = fold {
+            let tested = args.measured.tested(prepared, &args.name);
+            if args.resume
+                && let Some((scores, mut then)) = folds::finished(out, &trainer)?
+            {
+                let there = embedding.is_none_or(|layer| suffixed(out, &format!("_embed{layer}.npz")).is_file());
+                if then["fold"]["test"] == tested && there {
+                    return Ok(scores);
+                }
+                context
+                    .talk
+                    .say(format_args!("fold {i} is trained, and tested again, as other files or scores are asked for"));
+                let scores = test.run(out, &Model::load(out)?, computing, context, args)?;
+                (then["fold"]["test"], then["test_r"]) = (tested, of_tracks(&scores));
+                self.record(out, then)?;
+                return Ok(scores);
+            }
+            results["fold"] = json!({ "number": i, "identity": trainer.identity()?, "test": tested });
+        }
+        let outcome = trainer.run(args.resume, |event| watch.hear(event))?;
+        watch.finish();
         let scores = test.run(out, &outcome.model, computing, context, args)?;
         results["rows"] = json!({
             "train": split.train.len(), "validation": split.validation.len(), "test": split.test.len(),
@@ -226,7 +243,7 @@ impl Job<'_> {
         results["epochs"] = json!(outcome.epochs);
         results["score"] = json!(outcome.score);
         results["seconds"] = json!(clock.elapsed().as_secs_f64());
-        results["test_r"] = scores.iter().map(|(track, r)| json!({ "track": track, "r": r })).collect();
+        results["test_r"] = of_tracks(&scores);
         self.record(out, results)?;
         Ok(scores)
     }

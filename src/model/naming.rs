@@ -17,6 +17,8 @@ pub enum FoldTag {
     File(f64, usize),
     /// All folds: their number, or the cutoff where they are from a file.
     All(usize),
+    /// `K` folds by a hash of the names, which are other sets than `K` numbered ones, and the one that is tested; none is all.
+    Hash(usize, Option<usize>),
     /// All data are predicted (`--predictnew`): no tag.
     None,
 }
@@ -69,6 +71,8 @@ impl NameParts<'_> {
             FoldTag::Folds(folds, fold) => format!("-cv{folds}-{fold}"),
             FoldTag::File(cutoff, fold) => format!("-cv{}-{fold}", cutoff as i64),
             FoldTag::All(n) => format!("-cv{n}-all"),
+            FoldTag::Hash(folds, Some(fold)) => format!("-cvhash{folds}-{fold}"),
+            FoldTag::Hash(folds, None) => format!("-cvhash{folds}-all"),
             FoldTag::None => String::new(),
         };
         name

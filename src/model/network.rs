@@ -273,7 +273,10 @@ impl Network {
             return match watch {
                 None => self.mean_of_members(tape, bound, x),
                 Some(_) => {
-                    let what = "the inside of an average of models; look at one of its members".into();
+                    let what =
+                        "the inside of an average of models; take one of the models that it was made of, as those of \
+                                folds, or what drg convert MEAN.drg --member N -o member.drg writes"
+                            .into();
                     Err(Error::Unsupported { op: "network", what })
                 }
             };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::score_table::{Files, Key, Row, Scores, Spread, split_fold};
+use crate::cli::score_table::{Files, Key, Row, Scores, Spread, one_fold, split_fold};
 use crate::cli::talk::Talk;
 use crate::cli::{Context, output, talk};
 use crate::error::Result;
@@ -88,6 +88,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
         }
     }
     let apart = args.per_model || args.folds;
+    if args.folds
+        && let Some(one) = groups(&tables, apart).iter().find(|group| group.len() < 2)
+    {
+        return Err(one_fold(&tables[one[0]].model, &tables[one[0]].label));
+    }
     for group in groups(&tables, apart) {
         complete(&mut tables, &group, args, context.talk);
     }

@@ -19,7 +19,7 @@ these are about, also profile_r and profile_jsd, means over profiles of the corr
 bits) of their bins. Axes: track = one track over all sequences; class = mean of the tracks of a class; sequence = one
 sequence over the tracks of a class.
 
-Several files of predictions, each of the test set of a fold, are scored together (value), and one by one: the columns
+Several files of predictions (with blanks or commas between them), each of the test set of a fold, are scored together (value), and one by one: the columns
 folds, mean, sd, low and high have their number, mean, standard deviation and the 95 % confidence interval of the mean
 (Student's t; folds share training data, so it is narrow).
 
@@ -51,7 +51,7 @@ pub(in crate::cli) struct Args {
     /// Axes to score along
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', default_values_t = Axis::ALL.map(|a| a.to_string()))]
     axis: Vec<String>,
-    /// Name of the model in the table [default: the file name of PRED]
+    /// Name of the model in the table [default: the file name of PRED, without _pred]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Print the summary as JSON

@@ -85,6 +85,22 @@ impl Measured {
         let path = self.class_means.as_deref().or(prepared.class_means.as_deref());
         averaged(path, table, &prepared.plain, &prepared.file_classes)
     }
+
+    /// Whether scores are of means of tracks.
+    pub(super) fn has_means(&self, prepared: &Prepared) -> bool {
+        self.class_means.is_some() || prepared.class_means.is_some()
+    }
+
+    /// What decides which files a test writes, and which scores are in them.
+    pub(super) fn tested(&self, prepared: &Prepared, name: &super::name::Naming) -> serde_json::Value {
+        serde_json::json!({
+            "classes": self.classes.as_ref().or(prepared.classes.as_ref()),
+            "class_means": self.class_means.as_ref().or(prepared.class_means.as_ref()),
+            "file_classes": prepared.file_classes,
+            "embedding": name.save_embedding,
+            "saved": name.saved,
+        })
+    }
 }
 
 /// Flags that say where data come from and how they are split, of every verb that fits a model.
@@ -526,7 +542,7 @@ fn split(wanted: &Wanted, dataset: &Dataset, fold: usize, talk: Talk) -> Result<
                 false => vec![false; dataset.names.len()],
             };
             let split = fold_split(&labels, k, fold)?;
-            if split.shared() > 0 {
+            if split.shared() > 0 && wanted.fold != Fold::All {
                 talk.say(format_args!(
                     "{} rows are both in the validation and in the test set, as DRG's numbered folds have it when the rows \
                      are no multiple of the folds",

@@ -68,8 +68,9 @@ impl Naming {
             fold: Some(match (&wanted.folds, fold) {
                 (Some(FoldSource::File(_)), Some(fold)) => FoldTag::File(wanted.cutoff, fold),
                 (Some(FoldSource::File(_)), None) => FoldTag::All(wanted.cutoff as usize),
-                (Some(FoldSource::Number(k) | FoldSource::Hash(k)), Some(fold)) => FoldTag::Folds(*k, fold),
-                (Some(FoldSource::Number(k) | FoldSource::Hash(k)), None) => FoldTag::All(*k),
+                (Some(FoldSource::Number(k)), Some(fold)) => FoldTag::Folds(*k, fold),
+                (Some(FoldSource::Number(k)), None) => FoldTag::All(*k),
+                (Some(FoldSource::Hash(k)), fold) => FoldTag::Hash(*k, fold),
                 (None, Some(fold)) => FoldTag::Folds(10, fold),
                 (None, None) => FoldTag::All(10),
             }),

@@ -200,7 +200,8 @@ fn tensors(path: &Path) -> Result<Vec<(String, PthTensor)>> {
     match read_safetensors(path)? {
         Some((true, tensors)) if tensors.iter().any(|(name, _)| name.starts_with(&member_prefix(0))) => {
             Err(Error::Usage(format!(
-                "{} is an average of models, which has no numbers that one model could start with; name one of its members",
+                "{} is an average of models, which has no numbers that one model could start with; name one of the models \
+                 that it was made of, as those of folds, or what drg convert --member N -o member.drg writes of it",
                 path.display()
             )))
         }

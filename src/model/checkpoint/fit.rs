@@ -57,7 +57,8 @@ pub fn import_fitting(
     }
     if source.network.architecture().members > 1 {
         return Err(Error::Usage(format!(
-            "an average of {} models, which has no numbers that one model could start with; name one of its members",
+            "an average of {} models, which has no numbers that one model could start with; name one of the models that it was \
+             made of, as those of folds, or what drg convert MEAN.drg --member N -o member.drg writes",
             source.network.architecture().members
         )));
     }

@@ -12,7 +12,9 @@ impl Network {
     pub fn kernels(&self, input: usize) -> Result<usize> {
         let inputs = self.inputs();
         if self.architecture().members > 1 {
-            let what = "kernels of an average of models: each member has its own; look at one of the members".into();
+            let what = "kernels of an average of models, as each has its own; take one of the models that it was made of, as those \
+                        of folds, or what drg convert MEAN.drg --member N -o member.drg writes"
+                .into();
             return Err(Error::Unsupported { op: "kernels", what });
         }
         let missing = || Error::Argument { op: "kernels", what: format!("input {input} of {}", inputs.len()) };
