@@ -8,40 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use common::room::Room;
+use common::{JOINED, PROFILES, SINGLE};
 use drg::io::pth::{PthData, PthTensor, read_pth, write_pth};
 use drg::model::checkpoint::{Model, export_state};
-
-/// Models of one input.
-const CASES: &[&str] = &[
-    "01_baseline",
-    "01b_baseline_padded",
-    "02_attention",
-    "03_multihead",
-    "09a_max_relu_exp",
-    "09b_mean_embed_attention",
-    "09c_meanmax_allnorm",
-    "09d_overlap_pool_class",
-    "09e_whole_pool_multiclass",
-    "09f_residual_options",
-    "09g_concat_residual",
-    "09h_stop_early",
-    "09j_fc_residual",
-    "09k_shift_sequence",
-];
-
-/// Models of two inputs.
-const JOINED: &[&str] = &[
-    "04_two_input_C",
-    "05_two_input_D",
-    "06_two_input_D_shared",
-    "07_two_input_F",
-    "08_two_input_F_routed",
-    "09l_fraction",
-    "09m_single_difference",
-];
-
-/// Base-resolution models.
-const PROFILES: &[&str] = &["10a_bp_plain", "10b_bp_dist"];
 
 impl Room {
     /// Files of a model of the reference under the names that it gives them: `x_parameter.pth`, `x_model_params.dat`, `io.npz`.
@@ -115,7 +84,7 @@ fn same(name: &str, a: &[(String, PthTensor)], b: &[(String, PthTensor)]) {
 #[test]
 fn reference_models_there_and_back() {
     let Some(fixtures) = common::shared("fixtures") else { return };
-    for name in CASES.iter().chain(JOINED).chain(PROFILES) {
+    for name in SINGLE.iter().chain(JOINED).chain(PROFILES) {
         let room = Room::with_reference(&fixtures.join(name));
         // The reference's parameter files of several inputs have one value for all strands.
         let (sequences, strands) = match JOINED.contains(name) {
@@ -146,7 +115,7 @@ fn reference_models_there_and_back() {
 #[test]
 fn written_parameter_files_are_those_of_the_reference() {
     let Some(fixtures) = common::shared("fixtures") else { return };
-    for name in CASES.iter().chain(PROFILES) {
+    for name in SINGLE.iter().chain(PROFILES) {
         let room = Room::with_reference(&fixtures.join(name));
         room.ok("convert x_parameter.pth -o m.drg -q");
         room.ok("convert m.drg -o y.pth --write-params -q");
@@ -435,7 +404,7 @@ torch.save(half, 'legacy.pth', _use_new_zipfile_serialization=False)
         same(file, &read_pth(&room.path(file)).unwrap(), &pair);
     }
     let Some(fixtures) = common::shared("fixtures") else { return };
-    for name in CASES.iter().chain(JOINED) {
+    for name in SINGLE.iter().chain(JOINED) {
         let room = Room::with_reference(&fixtures.join(name));
         room.ok("convert x_parameter.pth -o m.drg -q");
         room.ok("convert m.drg -o y.pth -q");

@@ -88,38 +88,12 @@ fn rank_sums_are_of_ones_against_zeros() {
     assert!(ran.err.contains("no pnt_auroc files"), "{}", ran.err);
 }
 
-const CASES: &[&str] = &[
-    "01_baseline",
-    "01b_baseline_padded",
-    "02_attention",
-    "03_multihead",
-    "04_two_input_C",
-    "05_two_input_D",
-    "06_two_input_D_shared",
-    "07_two_input_F",
-    "08_two_input_F_routed",
-    "09a_max_relu_exp",
-    "09b_mean_embed_attention",
-    "09c_meanmax_allnorm",
-    "09d_overlap_pool_class",
-    "09e_whole_pool_multiclass",
-    "09f_residual_options",
-    "09g_concat_residual",
-    "09h_stop_early",
-    "09j_fc_residual",
-    "09k_shift_sequence",
-    "09l_fraction",
-    "09m_single_difference",
-    "10a_bp_plain",
-    "10b_bp_dist",
-];
-
 /// What the reference returns at its layers: number, shape, order.
 #[test]
 fn activations_are_those_of_the_reference() {
     let Some(folder) = common::shared("fixtures") else { return };
     let mut compared = 0;
-    for name in CASES {
+    for name in common::cases() {
         let network = common::reference_network(&folder.join(name), "model_params.dat", "weights.pth");
         let mut npz = Npz::open(&folder.join(name).join("io.npz")).unwrap();
         let inputs = network.inputs().len();

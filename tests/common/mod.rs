@@ -11,6 +11,45 @@ use drg::model::Network;
 use drg::model::options::{DataFacts, parse_params_file, resolve};
 use drg::model::spec::{Combination, is_derived_tensor};
 
+/// Models of one input and one stack of fully connected layers, among the fixtures.
+pub const SINGLE: &[&str] = &[
+    "01_baseline",
+    "01b_baseline_padded",
+    "02_attention",
+    "03_multihead",
+    "09a_max_relu_exp",
+    "09b_mean_embed_attention",
+    "09c_meanmax_allnorm",
+    "09d_overlap_pool_class",
+    "09e_whole_pool_multiclass",
+    "09f_residual_options",
+    "09g_concat_residual",
+    "09h_stop_early",
+    "09j_fc_residual",
+    "09k_shift_sequence",
+];
+
+/// Models of two inputs.
+pub const JOINED: &[&str] = &[
+    "04_two_input_C",
+    "05_two_input_D",
+    "06_two_input_D_shared",
+    "07_two_input_F",
+    "08_two_input_F_routed",
+    "09l_fraction",
+    "09m_single_difference",
+];
+
+/// Base-resolution models.
+pub const PROFILES: &[&str] = &["10a_bp_plain", "10b_bp_dist"];
+
+/// All of them in the order of their names.
+pub fn cases() -> Vec<&'static str> {
+    let mut all = [SINGLE, JOINED, PROFILES].concat();
+    all.sort_unstable();
+    all
+}
+
 /// A folder of the development fixtures, which are not part of the repository: `$DRG_SHARED/name` or `../shared/name`.
 pub fn shared(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("DRG_SHARED")
