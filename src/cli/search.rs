@@ -12,7 +12,7 @@ use super::arithmetic::{Arithmetic, Computing};
 use super::inputs::Reading;
 use super::talk::Talk;
 use super::train::chosen::Chosen;
-use super::train::data::{Flags, Measured, Prepared, Wanted, prepare};
+use super::train::data::{Flags, Learned, Measured, Prepared, Wanted, prepare};
 use super::train::start::Start;
 use super::train::watch::Watch;
 use super::{Context, output, talk};
@@ -108,15 +108,12 @@ pub(super) struct Args {
     #[command(flatten)]
     #[serde(flatten)]
     chosen: Chosen,
-    /// Both strands are read by the first layer; for several inputs True or False for each, with commas
-    #[arg(long, alias = "reverse_complement", value_name = "BOOL,...", num_args = 0..=1, default_missing_value = "True")]
-    reverse_complement: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    learned: Learned,
     #[command(flatten)]
     #[serde(flatten)]
     measured: Measured,
-    /// Learn only these tracks: names, or a file with a name a line
-    #[arg(long, alias = "select_tracks", value_name = "A,B,...|FILE")]
-    select_tracks: Option<String>,
     #[command(flatten)]
     start: Start,
     #[command(flatten)]
@@ -438,8 +435,8 @@ impl Args {
             sequences: &self.sequences,
             targets: self.targets.as_deref(),
             measured: &self.measured,
-            reverse_complement: self.reverse_complement.as_deref(),
-            select_tracks: self.select_tracks.as_deref(),
+            reverse_complement: self.learned.reverse_complement.as_deref(),
+            select_tracks: self.learned.select_tracks.as_deref(),
             reading: &self.reading,
             config: self.chosen.config.as_deref(),
         }

@@ -27,7 +27,7 @@ use crate::model::{Model, Network, Readout};
 use crate::seq::Sequences;
 use crate::stat::{Axis, Metric, Profiles, Table};
 use chosen::Chosen;
-use data::{Flags, Fold, Measured, Prepared, Wanted};
+use data::{Flags, Fold, Learned, Measured, Prepared, Wanted};
 use talk::Talk;
 
 const EXAMPLE: &str = "\
@@ -87,15 +87,12 @@ pub(super) struct Args {
     #[command(flatten)]
     #[serde(flatten)]
     chosen: Chosen,
-    /// Both strands are read by the first layer; for several inputs True or False for each, with commas
-    #[arg(long, alias = "reverse_complement", value_name = "BOOL,...", num_args = 0..=1, default_missing_value = "True")]
-    reverse_complement: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    learned: Learned,
     #[command(flatten)]
     #[serde(flatten)]
     measured: Measured,
-    /// Learn only these tracks: names, or a file with a name a line
-    #[arg(long, alias = "select_tracks", value_name = "A,B,...|FILE")]
-    select_tracks: Option<String>,
     /// Go on after an interruption; of all folds, those that are finished stay as they are
     #[arg(long)]
     resume: bool,
@@ -380,8 +377,8 @@ impl Args {
             sequences: &self.sequences,
             targets: self.targets.as_deref(),
             measured: &self.measured,
-            reverse_complement: self.reverse_complement.as_deref(),
-            select_tracks: self.select_tracks.as_deref(),
+            reverse_complement: self.learned.reverse_complement.as_deref(),
+            select_tracks: self.learned.select_tracks.as_deref(),
             reading: &self.reading,
             config: self.chosen.config.as_deref(),
         }

@@ -56,6 +56,17 @@ fn transform(text: &str) -> std::result::Result<Transform, String> {
     Transform::parse(text).map_err(|e| e.to_string())
 }
 
+/// Flags about what a network learns from the data, of every verb that trains one.
+#[derive(Debug, clap::Args, serde::Serialize)]
+pub(in crate::cli) struct Learned {
+    /// Both strands are read by the first layer; for several inputs True or False for each, with commas
+    #[arg(long, alias = "reverse_complement", value_name = "BOOL,...", num_args = 0..=1, default_missing_value = "True")]
+    pub(in crate::cli) reverse_complement: Option<String>,
+    /// Learn only these tracks: names, or a file with a name a line
+    #[arg(long, alias = "select_tracks", value_name = "A,B,...|FILE")]
+    pub(in crate::cli) select_tracks: Option<String>,
+}
+
 impl Measured {
     /// The scale that is learned, if it is another one.
     fn scale(&self) -> Option<Transform> {
