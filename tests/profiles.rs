@@ -167,6 +167,8 @@ fn counts_are_transformed() {
     room.fails(&format!("{train} -o x.drg --config c.toml"), &["c.toml", "data.transform", "unknown transform 'ln'"]);
     // Shares sum to one: no correlation of totals is made of their rounding.
     room.ok(&format!("{train} -o share.drg --transform share"));
+    room.ok("eval score share_pred.npz sim/profiles.npz -o s.tsv --transform share -q");
+    assert!(room.score("s.tsv", "r").is_nan());
     assert!(room.score("share_scores.tsv", "r").is_nan() && room.score("share_scores.tsv", "profile_jsd") < 1.0);
     room.fails(
         "train sim/sequences.fa sim/targets.tsv -o x.drg --transform share -q --cnn num_kernels=4",

@@ -233,7 +233,10 @@ impl Files {
             }
             pairs.profiles = Some(profiles);
         }
-        let [predicted, measured] = both.map(Targets::totals);
+        let [predicted, mut measured] = both.map(Targets::totals);
+        if let (Some(scale), Some(_)) = (self.transform, bins) {
+            measured.values.iter_mut().for_each(|sum| *sum = scale.total(*sum));
+        }
         for &(p, m) in &rows {
             pairs.prediction.extend(columns.iter().map(|&(c, _)| predicted.row(p)[c]));
             pairs.measured.extend(columns.iter().map(|&(_, c)| measured.row(m)[c]));
@@ -314,7 +317,7 @@ impl Files {
 }
 
 /// The word of a scale.
-fn transform(text: &str) -> std::result::Result<Transform, String> {
+pub(super) fn transform(text: &str) -> std::result::Result<Transform, String> {
     Transform::parse(text).map_err(|e| e.to_string())
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::inputs::{self, Reading};
+use crate::cli::paired::transform;
 use crate::cli::scores::{Tracks, averaged, class_of_tracks};
 use crate::cli::talk::Talk;
 use crate::error::{Error, Result, hint};
@@ -12,7 +13,7 @@ use crate::io::sequences::{SequenceOptions, read_sequences};
 use crate::io::table::Table;
 use crate::io::targets::{TargetOptions, read_modalities};
 use crate::model::options::{DataFacts, InputFacts};
-use crate::model::spec::{Named, Transform};
+use crate::model::spec::Transform;
 use crate::seq::split::{Split, active_rows, fold_split, hashed_split};
 use crate::stat::{self, Averaged};
 
@@ -49,11 +50,6 @@ pub(in crate::cli) struct Measured {
     /// Names of the modalities
     #[arg(long, alias = "add_fileclasses", value_name = "A,B,...", value_delimiter = ',')]
     pub(in crate::cli) file_classes: Vec<String>,
-}
-
-/// The word of a scale.
-fn transform(text: &str) -> std::result::Result<Transform, String> {
-    Transform::parse(text).map_err(|e| e.to_string())
 }
 
 /// Flags about what a network learns from the data, of every verb that trains one.
