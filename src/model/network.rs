@@ -191,13 +191,14 @@ impl Network {
     /// gives the numbers of every tensor by its name, in PyTorch's order.
     fn refilled(&self, architecture: Architecture, values: impl Fn(&str) -> Result<Vec<f64>>) -> Result<Self> {
         let (dtype, device) = (self.parameters.dtype(), self.parameters.device());
-        let mut made = Self::new(architecture, 0)?.to_dtype(dtype)?.to_device(&device)?;
+        // Filled on the host: on a GPU every tensor would take the whole run of numbers there and back.
+        let mut made = Self::new(architecture, 0)?.to_dtype(dtype)?;
         made.readout = self.readout.clone();
         for id in 0..made.parameters.entries().len() {
             let numbers = values(&made.parameters.entries()[id].name)?;
             made.parameters.set_torch(id, &numbers)?;
         }
-        Ok(made)
+        made.to_device(&device)
     }
 
     /// The same numbers with other padding of weighted pools.

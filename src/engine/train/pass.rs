@@ -175,8 +175,8 @@ impl Trainer<'_> {
                     };
                     let r = stat::pearson(&column(predictions), &column(&targets));
                     // A track without variation says nothing; a prediction that is no number is worse than any.
-                    let broken = predictions.iter().any(|p| p.is_nan());
-                    correlations.push(if r.is_nan() && !broken { 0.0 } else { r });
+                    let flat = r.is_nan() && !predictions.iter().any(|p| p.is_nan());
+                    correlations.push(if flat { 0.0 } else { r });
                 }
             }
         }
